@@ -1,0 +1,30 @@
+"""nmflow: provably optimal transposable n:m sparsity masks.
+
+>>> import numpy as np, nmflow
+>>> weights = np.random.default_rng(0).standard_normal((64, 128)).astype(np.float32)
+>>> mask = nmflow.solve(weights, 4, 8)
+>>> nmflow.certify(weights, mask, 4, 8).gap
+0.0
+"""
+
+from nmflow.certificate import Certificate, Violation, certify
+from nmflow.errors import MissingExtraError, NmflowError
+from nmflow.pattern import Pattern
+from nmflow.solve import methods, solve
+from nmflow.solvers.registry import Flow, Method
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Certificate",
+    "Flow",
+    "Method",
+    "MissingExtraError",
+    "NmflowError",
+    "Pattern",
+    "Violation",
+    "__version__",
+    "certify",
+    "methods",
+    "solve",
+]

@@ -1,0 +1,166 @@
+"""Any framework's array -> numpy and back, without importing any framework.
+
+An array of PyTorch, JAX or CuPy can exist only if its framework was imported, so it is found in
+``sys.modules``. Everything else comes through the array API namespace, DLPack, ``__array__`` or
+``numpy.asarray``. On the CPU no weights are copied.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nmflow.errors import NmflowError
+
+Restore = Callable[[NDArray[np.bool_]], Any]
+
+SUPPORTED = "float16, bfloat16, float32, float64, or integers of up to 64 bits"
+
+
+class HostArray(NamedTuple):
+    """An array in host memory, and the way back to where it came from.
+
+    Attributes
+    ----------
+    values : ndarray
+        The entries, of a numpy dtype, or the 16-bit patterns of bfloat16.
+    dtype : str
+        The dtype's name, as its framework says it.
+    bfloat16 : bool
+        Whether ``values`` holds bfloat16 patterns.
+    restore : callable
+        Turns a bool ndarray into the framework's array on the original device.
+    """
+
+    values: NDArray[Any]
+    dtype: str
+    bfloat16: bool
+    restore: Restore
+
+    def decode(self, part: NDArray[Any]) -> NDArray[Any]:
+        """Numbers that numpy can calculate with, from a part of ``values``."""
+        if self.bfloat16:
+            return (part.astype(np.uint32) << np.uint32(16)).view(np.float32)
+        return part
+
+
+def to_host(array: Any, what: str = "weights") -> HostArray:
+    """View any array-like in host memory.
+
+    Raises
+    ------
+    NmflowError
+        For a dtype that is no real number, or an object that is no array; ``what`` names it.
+    """
+    for module, kind, convert in _FRAMEWORKS:
+        framework = sys.modules.get(module)
+        if framework is not None and isinstance(array, getattr(framework, kind, ())):
+            return convert(framework, array, what)
+    return _from_anything(array, what)
+
+
+def _from_torch(torch: Any, tensor: Any, what: str) -> HostArray:
+    name = str(tensor.dtype).removeprefix("torch.")
+    if tensor.layout is not torch.strided or tensor.device.type == "meta":
+        raise NmflowError(
+            f"{what} is a torch tensor of layout {tensor.layout} on device {tensor.device}:"
+            " pass a dense tensor that holds values (tensor.to_dense())"
+        )
+    tensor = tensor.detach()
+    device = tensor.device
+    bfloat16 = tensor.dtype is torch.bfloat16
+    if bfloat16:
+        tensor = tensor.view(torch.int16)
+    try:
+        values = tensor.resolve_neg().cpu().numpy()
+    except (TypeError, RuntimeError) as error:
+        raise NmflowError(f"{what} of dtype {name} can't be read ({error}): use {SUPPORTED}") from None
+
+    def restore(mask: NDArray[np.bool_]) -> Any:
+        return torch.from_numpy(mask).to(device)
+
+    return _host(values.view(np.uint16) if bfloat16 else values, name, bfloat16, restore, what)
+
+
+def _from_jax(jax: Any, array: Any, what: str) -> HostArray:
+    if isinstance(array, jax.core.Tracer):
+        raise NmflowError(
+            f"{what} is a traced JAX value, which has no numbers yet: call nmflow outside jit,"
+            " grad and vmap, or through jax.pure_callback"
+        )
+
+    def restore(mask: NDArray[np.bool_]) -> Any:
+        return jax.device_put(mask, array.sharding)
+
+    return _from_numpy(np.asarray(array), restore, what)
+
+
+def _from_cupy(cupy: Any, array: Any, what: str) -> HostArray:
+    def restore(mask: NDArray[np.bool_]) -> Any:
+        with array.device:
+            return cupy.asarray(mask)
+
+    return _from_numpy(cupy.asnumpy(array), restore, what)
+
+
+def _from_anything(array: Any, what: str) -> HostArray:
+    restore: Restore = _identity
+    if hasattr(array, "__array_namespace__") and not isinstance(array, np.ndarray):
+        namespace, device = array.__array_namespace__(), array.device
+
+        def restore(mask: NDArray[np.bool_]) -> Any:
+            return namespace.asarray(mask, device=device)
+
+    try:
+        return _from_numpy(_as_ndarray(array), restore, what)
+    except (TypeError, ValueError, BufferError, RuntimeError) as error:
+        if isinstance(error, NmflowError):
+            raise
+        raise NmflowError(
+            f"{what} of type {type(array).__name__} can't be read as an array ({error}):"
+            " pass a numpy, PyTorch, JAX or CuPy array, or anything with __dlpack__ or __array__"
+        ) from None
+
+
+def _as_ndarray(array: Any) -> NDArray[Any]:
+    if isinstance(array, np.ndarray) or not hasattr(array, "__dlpack__"):
+        return np.asarray(array)
+    try:
+        return np.from_dlpack(array)
+    except (BufferError, RuntimeError, TypeError):
+        # A dtype or device that numpy's DLPack refuses may still offer __array__.
+        if not hasattr(array, "__array__"):
+            raise
+        return np.asarray(array)
+
+
+def _from_numpy(values: NDArray[Any], restore: Restore, what: str) -> HostArray:
+    # ml_dtypes, which JAX and others use, registers bfloat16 with numpy under that name.
+    bfloat16 = values.dtype.name == "bfloat16"
+    name = values.dtype.name
+    return _host(values.view(np.uint16) if bfloat16 else values, name, bfloat16, restore, what)
+
+
+def _host(
+    values: NDArray[Any], dtype: str, bfloat16: bool, restore: Restore, what: str
+) -> HostArray:
+    native = values.dtype.kind in "biuf" and values.dtype.itemsize <= 8
+    # Other packages' dtypes (float8 and the like) claim a numpy kind too.
+    if not (native and values.dtype.isbuiltin == 1 or values.dtype.newbyteorder("=").isbuiltin == 1):
+        raise NmflowError(f"{what} of dtype {dtype} and shape {values.shape}: use {SUPPORTED}")
+    return HostArray(values, dtype, bfloat16, restore)
+
+
+def _identity(mask: NDArray[np.bool_]) -> Any:
+    return mask
+
+
+_FRAMEWORKS: tuple[tuple[str, str, Callable[[Any, Any, str], HostArray]], ...] = (
+    ("torch", "Tensor", _from_torch),
+    ("jax", "Array", _from_jax),
+    ("cupy", "ndarray", _from_cupy),
+)

@@ -1,0 +1,154 @@
+"""The one place where the stages meet: weights -> scores -> tiles -> solver -> mask."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nmflow.errors import NmflowError
+from nmflow.pattern import Pattern, PatternName
+from nmflow.scores import ScoreName
+from nmflow.solvers import registry
+from nmflow.solvers.registry import Method
+from nmflow.stack import MatrixStack
+from nmflow.tiling import windows
+
+
+def methods() -> tuple[Method, ...]:
+    """All methods, with what each guarantees.
+
+    Returns
+    -------
+    tuple of Method
+        Each with ``name``, ``exact``, ``guarantee``, ``complexity``, ``source`` and ``extra``.
+    """
+    return tuple(registry.METHODS.values())
+
+
+def solve(
+    weights: Any,
+    n: int,
+    m: int,
+    method: str | Method = "flow",
+    *,
+    pattern: PatternName = "transposable",
+    axes: tuple[int, int] = (-2, -1),
+    score: ScoreName = "abs",
+    workers: int | None = None,
+) -> Any:
+    """The n:m mask that keeps the largest total score.
+
+    Every m x m tile of the result keeps exactly n entries in each row and each column, so both
+    the weights and their transpose obey n:m sparsity. Where m does not divide the shape, each
+    group of a partial tile keeps at most n.
+
+    Parameters
+    ----------
+    weights : array_like, at least two dimensions
+        numpy, PyTorch, JAX or CuPy array, or anything with ``__dlpack__`` or ``__array__``; of
+        dtype float16, bfloat16, float32, float64 or integer. Never modified.
+    n, m : int
+        Keep n of every m, 1 <= n <= m. (n counts what is kept; Hubara et al. count zeros.)
+    method : str or Method, default "flow"
+        A name from :func:`methods`, or a method object with options, such as ``Flow()``.
+    pattern : {"transposable", "rows", "columns", "unstructured"}
+        ``rows`` and ``columns`` are n:m along the last and the first of ``axes`` alone;
+        ``unstructured`` keeps round(n/m * size) of each matrix. Those three are solved exactly by
+        selection, the earlier of equal scores first, whichever exact method is named.
+    axes : pair of int, default (-2, -1)
+        The two axes that span the matrices; all others are batch. Convolution weights
+        (out, in, height, width) take ``axes=(0, 1)``.
+    score : {"abs", "square", "raw"}
+        |w| (the paper's), w**2, or the values as importance scores, negative ones allowed.
+    workers : int, optional
+        Threads; by default as many as there are cores. The mask does not depend on it.
+
+    Returns
+    -------
+    mask : bool array
+        Of the framework, shape and device of ``weights``; True where an entry is kept.
+
+    Raises
+    ------
+    NmflowError
+        For weights, n, m, method or options that make no sense, saying what and where.
+
+    Notes
+    -----
+    With scores s, a tile's mask x solves the integral linear programme
+
+        maximise    sum_ij s_ij x_ij
+        subject to  sum_j x_ij = n for all i,  sum_i x_ij = n for all j,  0 <= x_ij <= 1,
+
+    a min-cost flow on the complete bipartite graph of rows and columns (Hubara et al.,
+    "Accelerated Sparse Neural Training", NeurIPS 2021, section 3). :func:`nmflow.certify` proves
+    a mask optimal by the programme's dual.
+
+    Examples
+    --------
+    >>> import numpy as np, nmflow
+    >>> weights = np.random.default_rng(0).standard_normal((8, 8))
+    >>> mask = nmflow.solve(weights, 2, 4)
+    >>> mask.sum(axis=0), mask.sum(axis=1)
+    (array([4, 4, 4, 4, 4, 4, 4, 4]), array([4, 4, 4, 4, 4, 4, 4, 4]))
+    """
+    chosen = registry.find_method(method)
+    wanted = Pattern(n, m, pattern)
+    threads = _threads(workers)
+    if wanted.name != "transposable" and not chosen.exact:
+        raise NmflowError(
+            f"pattern {wanted.name!r} is solved exactly by selection, and method {chosen.name!r}"
+            " is approximate: leave the method out, or use pattern='transposable'"
+        )
+    stack = MatrixStack.of(weights, wanted, axes, score)
+    mask = np.empty(stack.shape, np.bool_)
+    if wanted.name == "transposable":
+        _solve_tiles(stack, mask, chosen, wanted, threads)
+    else:
+        from nmflow.solvers.selection import select_mask
+
+        for index in range(stack.shape[0]):
+            mask[index] = select_mask(stack.scores((slice(index, index + 1),))[0], wanted)
+    return stack.restore(mask)
+
+
+def _solve_tiles(
+    stack: MatrixStack, mask: NDArray[np.bool_], method: Method, pattern: Pattern, threads: int
+) -> None:
+    solve_tiles = method.tile_solver()
+
+    def work(window: Any) -> None:
+        tiles = window.cut(stack.scores(window.box))
+        window.paste(mask, solve_tiles(tiles, pattern.n, window.full, method))
+
+    _run(work, windows(stack.shape, pattern.m), threads)
+
+
+def _run(work: Any, items: Iterable[Any], threads: int) -> None:
+    """Call ``work`` on each item; the first error, or an interrupt, stops what has not begun."""
+    if threads == 1:
+        for item in items:
+            work(item)
+        return
+    # A pool per call: nothing is left behind that a fork could inherit half-alive.
+    with ThreadPoolExecutor(threads, thread_name_prefix="nmflow") as pool:
+        futures = [pool.submit(work, item) for item in items]
+        try:
+            for future in futures:
+                future.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _threads(workers: int | None) -> int:
+    if workers is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
+        raise NmflowError(f"workers must be None (all cores) or an integer >= 1, got {workers!r}")
+    return workers

@@ -1,0 +1,111 @@
+"""Validated weights as a stack of matrices of scores, and a mask's way back to their shape."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nmflow.arrays import HostArray, to_host
+from nmflow.errors import NmflowError
+from nmflow.pattern import Pattern
+from nmflow.scores import check_score, scores_of
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixStack:
+    """Weights seen as B matrices of R x C, whatever their framework, dtype and axes.
+
+    Attributes
+    ----------
+    host : HostArray
+        The weights in host memory.
+    matrices : ndarray, shape (B, R, C)
+        Their values, a view where the strides allow it.
+    axes : tuple of int
+        The two matrix axes, non-negative.
+    score : str
+    """
+
+    host: HostArray
+    matrices: NDArray[Any]
+    axes: tuple[int, int]
+    score: str
+
+    @classmethod
+    def of(cls, weights: Any, pattern: Pattern, axes: Any, score: str) -> MatrixStack:
+        """Validate weights and options and look at them as matrices.
+
+        Raises
+        ------
+        NmflowError
+            For a dtype, shape, axes, score or value that can't be masked.
+        """
+        check_score(score)
+        host = to_host(weights)
+        what = f"weights of shape {host.values.shape} and dtype {host.dtype} for {pattern}"
+        if host.values.ndim < 2:
+            raise NmflowError(f"{what}: need at least 2 dimensions; reshape to (out, in)")
+        pair = normalise_axes(axes, host.values.ndim, what)
+        matrices = as_matrices(host.values, pair)
+        check_finite(host, what)
+        return cls(host, matrices, pair, score)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(B, R, C)."""
+        b, r, c = self.matrices.shape
+        return b, r, c
+
+    def scores(self, box: tuple[slice, ...]) -> NDArray[Any]:
+        """The scores of a box of the stack, with the remaining axes whole."""
+        return scores_of(self.host.decode(self.matrices[box]), self.score)
+
+    def restore(self, mask: NDArray[np.bool_]) -> Any:
+        """A mask of shape (B, R, C) in the shape, framework and device of the weights."""
+        shape = self.host.values.shape
+        batch = tuple(size for axis, size in enumerate(shape) if axis not in self.axes)
+        matrix = tuple(shape[axis] for axis in self.axes)
+        whole = np.moveaxis(mask.reshape(batch + matrix), (-2, -1), self.axes)
+        return self.host.restore(np.ascontiguousarray(whole))
+
+
+def normalise_axes(axes: Any, ndim: int, what: str) -> tuple[int, int]:
+    """Two distinct axes as non-negative integers."""
+    try:
+        first, second = (int(axis) + (ndim if axis < 0 else 0) for axis in axes)
+        valid = 0 <= first < ndim and 0 <= second < ndim and first != second
+    except (TypeError, ValueError):
+        valid = False
+    if not valid:
+        raise NmflowError(
+            f"{what}: axes must be two different axes from {-ndim} to {ndim - 1}, got {axes!r}"
+        )
+    return first, second
+
+
+def as_matrices(values: NDArray[Any], axes: tuple[int, int]) -> NDArray[Any]:
+    """The array with the two axes last and all others merged in front."""
+    moved = np.moveaxis(values, axes, (-2, -1))
+    batch = math.prod(moved.shape[:-2])
+    return moved.reshape(batch, *moved.shape[-2:])
+
+
+def check_finite(host: HostArray, what: str) -> None:
+    """Raise at the first NaN or infinity, with its index in the array as the user has it."""
+    values = host.values
+    if host.bfloat16:
+        infinite = np.uint16(0x7F80)
+        if not values.size or ((values & infinite) != infinite).all():
+            return
+    elif values.dtype.kind != "f" or np.isfinite(values).all():
+        return
+    numbers = host.decode(np.ascontiguousarray(values))
+    index = np.unravel_index(int(np.argmin(np.isfinite(numbers))), numbers.shape)
+    place = tuple(int(i) for i in index)
+    raise NmflowError(
+        f"{what}: {numbers[place]} at index {place}; replace or exclude values that are not finite"
+    )
