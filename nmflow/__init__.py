@@ -7,7 +7,8 @@
 0.0
 """
 
-from nmflow.certificate import Certificate, Violation, certify
+from nmflow.certificate import Certificate, Violation
+from nmflow.certify import certify
 from nmflow.errors import MissingExtraError, NmflowError
 from nmflow.pattern import Pattern
 from nmflow.solve import methods, solve

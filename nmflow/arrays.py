@@ -18,6 +18,7 @@ from nmflow.errors import NmflowError
 
 Restore = Callable[[NDArray[np.bool_]], Any]
 
+MAX_BYTES = 8
 SUPPORTED = "float16, bfloat16, float32, float64, or integers of up to 64 bits"
 
 
@@ -78,7 +79,9 @@ def _from_torch(torch: Any, tensor: Any, what: str) -> HostArray:
     try:
         values = tensor.resolve_neg().cpu().numpy()
     except (TypeError, RuntimeError) as error:
-        raise NmflowError(f"{what} of dtype {name} can't be read ({error}): use {SUPPORTED}") from None
+        raise NmflowError(
+            f"{what} of dtype {name} can't be read ({error}): use {SUPPORTED}"
+        ) from None
 
     def restore(mask: NDArray[np.bool_]) -> Any:
         return torch.from_numpy(mask).to(device)
@@ -148,9 +151,8 @@ def _from_numpy(values: NDArray[Any], restore: Restore, what: str) -> HostArray:
 def _host(
     values: NDArray[Any], dtype: str, bfloat16: bool, restore: Restore, what: str
 ) -> HostArray:
-    native = values.dtype.kind in "biuf" and values.dtype.itemsize <= 8
-    # Other packages' dtypes (float8 and the like) claim a numpy kind too.
-    if not (native and values.dtype.isbuiltin == 1 or values.dtype.newbyteorder("=").isbuiltin == 1):
+    dtype_is_numpy = values.dtype.type.__module__ == "numpy"
+    if not dtype_is_numpy or values.dtype.kind not in "biuf" or values.dtype.itemsize > MAX_BYTES:
         raise NmflowError(f"{what} of dtype {dtype} and shape {values.shape}: use {SUPPORTED}")
     return HostArray(values, dtype, bfloat16, restore)
 

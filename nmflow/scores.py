@@ -21,9 +21,7 @@ _EXACT_SQUARE = (1 << 32) - 1
 def check_score(score: str) -> None:
     """Raise unless ``score`` is one of the three names."""
     if score not in SCORES:
-        raise NmflowError(
-            f"unknown score {score!r}: choose one of {', '.join(map(repr, SCORES))}"
-        )
+        raise NmflowError(f"unknown score {score!r}: choose one of {', '.join(map(repr, SCORES))}")
 
 
 def scores_of(values: NDArray[Any], score: str) -> NDArray[Any]:

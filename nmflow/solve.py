@@ -148,7 +148,11 @@ def _run(work: Any, items: Iterable[Any], threads: int) -> None:
 
 def _threads(workers: int | None) -> int:
     if workers is None:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return (
+            len(os.sched_getaffinity(0))
+            if hasattr(os, "sched_getaffinity")
+            else os.cpu_count() or 1
+        )
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
         raise NmflowError(f"workers must be None (all cores) or an integer >= 1, got {workers!r}")
     return workers

@@ -107,5 +107,6 @@ def check_finite(host: HostArray, what: str) -> None:
     index = np.unravel_index(int(np.argmin(np.isfinite(numbers))), numbers.shape)
     place = tuple(int(i) for i in index)
     raise NmflowError(
-        f"{what}: {numbers[place]} at index {place}; replace or exclude values that are not finite"
+        f"{what}: {numbers[place]} at index {place}, but all values must be finite;"
+        " look for where it came from, or leave this array out"
     )

@@ -64,9 +64,7 @@ class Window:
         stack[self.box] = blocks.reshape(b, i * r, j * c)
 
 
-def windows(
-    shape: tuple[int, int, int], m: int, entries: int = WINDOW_ENTRIES
-) -> Iterator[Window]:
+def windows(shape: tuple[int, int, int], m: int, entries: int = WINDOW_ENTRIES) -> Iterator[Window]:
     """Cover a stack of matrices of the given shape with windows, each tile exactly once."""
     matrices, rows, columns = shape
     if 0 in shape:

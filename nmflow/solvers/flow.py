@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmflow import ties
-from nmflow.solvers.flow_kernel import ROUNDS, solve_batch, solve_unbounded
+from nmflow.solvers.dual_ascent import ROUNDS
+from nmflow.solvers.flow_kernel import solve_batch, solve_unbounded
 
 Masks = NDArray[np.bool_]
 
@@ -32,6 +33,10 @@ class Solution(NamedTuple):
     u: NDArray[np.int64]
     v: NDArray[np.int64]
     strict: Masks
+
+    def select(self, chosen: NDArray[np.intp]) -> Solution:
+        """The solutions of some of the tiles."""
+        return Solution(self.mask[chosen], self.u[chosen], self.v[chosen], self.strict[chosen])
 
 
 def solve_tiles(scores: NDArray[Any], n: int, full: bool, _method: object = None, /) -> Masks:
@@ -123,7 +128,7 @@ def break_ties(
     table_bits = ties.TABLE_BITS + max(rows, columns).bit_length()
     margin = margin_bits(max(rows, columns))
     at_once = (score_bits(max(rows, columns)) - 2 - margin) // table_bits
-    q, face = q[tied], Solution(*(part[tied] for part in solution))
+    q, face = q[tied], solution.select(tied)
     todo = np.arange(tied.size)
     for first in range(0, ties.TABLES if at_once else 0, max(at_once, 1)):
         if not todo.size:
@@ -169,7 +174,8 @@ def with_all_tables(tile: NDArray[Any]) -> NDArray[Any]:
         value = (value << table_bits) + ties.table(index, rows, columns).astype(object)
     position = np.arange(tile.size, dtype=object).reshape(tile.shape)
     # A partial tile's position is that in the m x m tile; the order is the same.
-    return (value << tile.size) + (1 << (tile.size - 1 - position))
+    combined: NDArray[Any] = (value << tile.size) + (1 << (tile.size - 1 - position))
+    return combined
 
 
 def exact_integers(tile: NDArray[Any]) -> NDArray[Any]:
@@ -179,4 +185,5 @@ def exact_integers(tile: NDArray[Any]) -> NDArray[Any]:
     mantissa, exponent = np.frexp(tile)
     exponent = np.where(mantissa == 0, exponent.max(), exponent)
     whole = np.ldexp(mantissa, 53).astype(np.int64).astype(object)
-    return whole << (exponent - exponent.min()).astype(object)
+    shifted: NDArray[Any] = whole << (exponent - exponent.min()).astype(object)
+    return shifted

@@ -1,8 +1,11 @@
-"""Compiling kernels: one place for numba's options and for where its cache may fail."""
+"""Compiling kernels: one place for numba's options and for where its cache goes wrong."""
 
 from __future__ import annotations
 
+import functools
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -15,9 +18,23 @@ def compile_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     compiled anew in each process instead of failing.
     """
     try:
-        kernel: Callable[..., Any] = numba.njit(cache=True, nogil=True)(function)
+        kernel: Any = numba.njit(cache=True, nogil=True)(function)
     except RuntimeError as error:
         if "no locator available" not in str(error):
             raise
         kernel = numba.njit(nogil=True)(function)
-    return kernel
+    # numba calls cached code stale when the kernel's own file changes. A kernel is as old as the
+    # newest of the files it is made of, so stamp it with all of them.
+    index = getattr(getattr(kernel, "_cache", None), "_cache_file", None)
+    if index is not None:
+        index._source_stamp = (index._source_stamp, _sources_digest())
+    return kernel  # type: ignore[no-any-return]
+
+
+@functools.cache
+def _sources_digest() -> str:
+    """A digest of the sources of all solvers."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()

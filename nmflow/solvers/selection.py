@@ -60,7 +60,7 @@ def select_largest(scores: NDArray[Any], count: int) -> NDArray[np.bool_]:
     if not count:
         return np.zeros(scores.shape, np.bool_)
     smallest_kept = np.partition(flat, flat.size - count)[flat.size - count]
-    mask = flat > smallest_kept
+    mask: NDArray[np.bool_] = flat > smallest_kept
     ties = np.flatnonzero(flat == smallest_kept)
     mask[ties[: count - int(mask.sum())]] = True
     return mask.reshape(scores.shape)
