@@ -79,7 +79,7 @@ def certify(
         for window in windows(stack.shape, wanted.m):
             _certify_window(tally, window, stack.scores(window.box), given[window.box])
     else:
-        for index in range(stack.shape[0]):
+        for index in range(stack.shape[0] if stack.matrices.size else 0):
             scores = stack.scores((slice(index, index + 1),))[0]
             _certify_groups(tally, index, scores, given[index])
     return tally.certificate()

@@ -97,17 +97,15 @@ def _integer_bounds(scores: NDArray[Any], full: bool) -> tuple[NDArray[Any], NDA
 
 
 def _exact_integers(scores: NDArray[Any], full: bool) -> NDArray[Any]:
-    """Scores times a power of two as Python integers, nothing rounded."""
-    if scores.dtype.kind == "f":
-        ratios = [value.as_integer_ratio() for value in scores.ravel().tolist()]
-        denominator = max(ratio[1] for ratio in ratios)
+    """Per tile, scores times a power of two as Python integers, nothing rounded."""
+    exact = np.empty(scores.shape, object)
+    for t, tile in enumerate(scores):
+        ratios = [value.as_integer_ratio() for value in tile.ravel().tolist()]
+        denominator = max(bottom for _, bottom in ratios)
         whole = [top * (denominator // bottom) for top, bottom in ratios]
-    else:
-        whole = scores.ravel().tolist()
-    exact = np.empty(len(whole), object)
-    exact[:] = whole
-    limit = max(1, *(abs(value) for value in whole))
-    return _reward_filling(exact.reshape(scores.shape), full, limit)
+        limit = max(1, *(abs(value) for value in whole))
+        exact[t] = _reward_filling(np.array(whole, object).reshape(tile.shape), full, limit)
+    return exact
 
 
 def _reward_filling(scores: NDArray[Any], full: bool, limit: int) -> NDArray[Any]:

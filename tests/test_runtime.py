@@ -1,0 +1,144 @@
+"""Threads, forks, interrupts, caches, and the interpreter instead of the compiler."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import nmflow
+from nmflow.solvers import jit
+
+ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA_")}
+
+SMALL = """
+import numpy as np, nmflow
+weights = np.random.default_rng(3).standard_normal((17, 24)).astype(np.float32)
+ties = np.floor(weights)
+for n, m in ((2, 4), (4, 8)):
+    for values in (weights, ties, np.ones((5, 8)), weights * 10.0 ** (50 * ties.astype(float))):
+        mask = nmflow.solve(values, n, m)
+        print(nmflow.certify(values, mask, n, m).optimal, np.packbits(mask).tobytes().hex())
+"""
+
+
+def run(code, **environment):
+    """Run Python with warnings as errors; its output."""
+    command = [sys.executable, "-W", "error", "-c", code]
+    env = ENVIRONMENT | environment
+    done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_interpreter_gives_the_same_masks():
+    """With the JIT off numpy integers warn of overflow, so this tests the bit budget too."""
+    compiled = run(SMALL)
+    assert "False" not in compiled
+    assert run(SMALL, NUMBA_DISABLE_JIT="1") == compiled
+
+
+def test_the_interpreter_keeps_within_64_bits():
+    code = """
+import numpy as np
+from nmflow.solvers.flow import solve_tiles
+rng = np.random.default_rng(0)
+for n, m, count in ((2, 4, 40), (1, 4, 40), (3, 8, 10), (8, 16, 2), (16, 32, 1)):
+    scores = rng.choice([-1.0, 1.0], (count, m, m)) * (1 - 2.0**-53)
+    solve_tiles(scores, n, True)
+    solve_tiles(10.0 ** rng.uniform(-12, 0, (count, m, m)), n, True)
+    solve_tiles(rng.choice([-1.0, 1.0], (count, m - 1, m)), n, False)
+"""
+    run(code, NUMBA_DISABLE_JIT="1")
+
+
+def test_concurrent_calls(rng):
+    weights = rng.standard_normal((12, 128, 128))
+    expected = [nmflow.solve(w, 4, 8, workers=1) for w in weights]
+    with ThreadPoolExecutor(6) as pool:
+        masks = list(pool.map(lambda w: nmflow.solve(w, 4, 8), weights))
+    for mask, same in zip(masks, expected, strict=True):
+        np.testing.assert_array_equal(mask, same)
+
+
+def _solve_in_child(weights, connection):
+    connection.send(nmflow.solve(weights, 4, 8))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:os.fork")
+def test_a_fork_after_a_call(rng):
+    weights = rng.standard_normal((256, 256))
+    mask = nmflow.solve(weights, 4, 8, workers=2)
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe()
+    child = context.Process(target=_solve_in_child, args=(weights, there))
+    child.start()
+    assert here.poll(60)
+    np.testing.assert_array_equal(here.recv(), mask)
+    child.join(60)
+    assert child.exitcode == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_interrupt_stops_the_work(workers):
+    code = f"""
+import numpy as np, nmflow
+from nmflow.tiling import Window, windows
+nmflow.solve(np.ones((8, 8)), 4, 8)
+weights = np.random.default_rng(0).standard_normal((8192, 8192)).astype(np.float32)
+done, paste = [], Window.paste
+Window.paste = lambda self, *rest: (done.append(self), paste(self, *rest))
+print("ready", flush=True)
+try:
+    nmflow.solve(weights, 16, 32, workers={workers})
+except KeyboardInterrupt:
+    total = sum(1 for _ in windows((1, *weights.shape), 32))
+    print("interrupted", len(done) < total, flush=True)
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60)[0] == "interrupted True\n"
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize("unwritable", ["/dev/null/cache", "/proc/nowhere"])
+def test_no_cache_directory_is_no_error(unwritable, tmp_path):
+    """A read-only installation: nothing beside the sources, in the home, or in the named place."""
+    package = Path(nmflow.__file__).parent
+    copy = tmp_path / "site"
+    for path in package.rglob("*.py"):
+        target = copy / "nmflow" / path.relative_to(package)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+        # A file where numba would make its directory: unwritable even for root.
+        (target.parent / "__pycache__").touch()
+    code = f"import sys; sys.path.insert(0, {str(copy)!r})\n{SMALL}\nprint(nmflow.__file__)"
+    out = run(
+        code,
+        NUMBA_CACHE_DIR=unwritable,
+        HOME="/dev/null",
+        XDG_CACHE_HOME="/dev/null",
+        PYTHONDONTWRITEBYTECODE="1",
+    )
+    assert str(copy) in out
+    assert out.count("True") == 8
+
+
+def test_the_cache_knows_when_a_source_changed():
+    """numba itself looks at the kernel's own file only."""
+    from nmflow.solvers.flow_kernel import solve_batch
+
+    index = getattr(getattr(solve_batch, "_cache", None), "_cache_file", None)
+    if index is None:
+        pytest.skip("kernels are not cached here")
+    assert jit._sources_digest() in index._source_stamp
