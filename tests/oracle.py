@@ -60,7 +60,10 @@ def with_tie_rule(tile):
     big = 1 << (8 + 2 * max(rows, columns))
     for k in range(TABLES):
         numbers = table(k, rows, columns).tolist()
-        whole = [[big * s + t for s, t in zip(*pair, strict=True)] for pair in zip(whole, numbers, strict=True)]
+        whole = [
+            [big * s + t for s, t in zip(*pair, strict=True)]
+            for pair in zip(whole, numbers, strict=True)
+        ]
     last = rows * columns
     return [
         [(s << last) + (1 << (last - 1 - i * columns - j)) for j, s in enumerate(row)]

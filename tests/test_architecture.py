@@ -28,7 +28,9 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 def modules():
     return {
-        ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix("__init__").rstrip("."): path
+        ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+        .removesuffix("__init__")
+        .rstrip("."): path
         for path in PACKAGE.rglob("*.py")
     }
 
@@ -114,11 +116,24 @@ def test_only_adapters_name_frameworks():
             if isinstance(node, ast.Import | ast.ImportFrom):
                 names = [alias.name for alias in node.names]
                 heads = {(getattr(node, "module", None) or n).split(".")[0] for n in names}
-                assert not heads & {"torch", "jax", "cupy"} or name.split(".")[0] in ("torch", "jax")
+                assert not heads & {"torch", "jax", "cupy"} or name.split(".")[0] in (
+                    "torch",
+                    "jax",
+                )
 
 
 def test_import_is_light():
-    heavy = ["torch", "jax", "pulp", "matplotlib", "numba", "scipy", "llvmlite", "rich", "safetensors"]
+    heavy = [
+        "torch",
+        "jax",
+        "pulp",
+        "matplotlib",
+        "numba",
+        "scipy",
+        "llvmlite",
+        "rich",
+        "safetensors",
+    ]
     code = f"import sys, nmflow; nmflow.methods(); print([m for m in {heavy} if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"

@@ -28,7 +28,8 @@ def test_bound_of_any_mask_is_the_optimum(kind, n, m, rng):
             rng.random(scores.shape) < 0.3,
             np.zeros(scores.shape, bool),
             np.ones(scores.shape, bool),
-            np.broadcast_to(np.roll(np.arange(m) < n, 1), scores.shape) & (np.arange(rows)[:, None] < n),
+            np.broadcast_to(np.roll(np.arange(m) < n, 1), scores.shape)
+            & (np.arange(rows)[:, None] < n),
         ]
         for start in starts:
             proof = prove(scores, start, n, full)

@@ -30,15 +30,19 @@ def integer_tiles(kind, rng, count, rows, columns):
 @pytest.mark.parametrize("kind", KINDS)
 def test_is_the_mask_of_the_contract_by_enumeration(kind, full):
     rng = seeded(kind, full)
-    shapes = [(1, 2, 2), (2, 3, 3), (1, 4, 4), (2, 4, 4), (3, 4, 4)] if full else [
-        (1, 2, 3), (2, 3, 2), (1, 3, 3), (2, 3, 3), (3, 3, 3), (2, 4, 2), (3, 4, 1)
-    ]
+    shapes = (
+        [(1, 2, 2), (2, 3, 3), (1, 4, 4), (2, 4, 4), (3, 4, 4)]
+        if full
+        else [(1, 2, 3), (2, 3, 2), (1, 3, 3), (2, 3, 3), (3, 3, 3), (2, 4, 2), (3, 4, 1)]
+    )
     for n, rows, columns in shapes:
         sign = rng.choice([-1, 1], (6, rows, columns)) if rng.random() < 0.5 else 1
         scores = make(kind, rng, 6, rows, columns) * sign
         masks = solve_tiles(scores.copy(), n, full)
         for tile, mask in zip(scores, masks, strict=True):
-            np.testing.assert_array_equal(mask, oracle.by_enumeration(tile, n, full), err_msg=f"{n} {tile}")
+            np.testing.assert_array_equal(
+                mask, oracle.by_enumeration(tile, n, full), err_msg=f"{n} {tile}"
+            )
 
 
 @pytest.mark.parametrize(("n", "m"), [(4, 8), (3, 8), (5, 7), (6, 8), (8, 16)])

@@ -60,7 +60,9 @@ def test_outcome_does_not_depend_on_batch_workers_or_layout(method, kind, rng):
         np.testing.assert_array_equal(nmflow.solve(weights, 4, 8, method, workers=workers), mask)
     for one, expected in zip(weights, mask, strict=True):
         np.testing.assert_array_equal(nmflow.solve(one, 4, 8, method), expected)
-        np.testing.assert_array_equal(nmflow.solve(one[8:24, 16:], 4, 8, method), expected[8:24, 16:])
+        np.testing.assert_array_equal(
+            nmflow.solve(one[8:24, 16:], 4, 8, method), expected[8:24, 16:]
+        )
     strided = np.zeros((5, 82, 134))[:, ::2, ::2]
     strided[:] = weights
     layouts = [np.asfortranarray(weights), strided, weights[..., ::-1][..., ::-1]]
