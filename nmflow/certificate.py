@@ -54,7 +54,7 @@ class Certificate:
     bound : float
         The largest kept score of any mask that obeys the pattern, proved by LP duality.
     absolute_gap : float
-        bound - value; negative only for a mask that is not full or not feasible.
+        bound - value. Negative only where a mask is not ``full``: filling up can cost score.
     gap : float
         absolute_gap / abs(bound); 0 where value equals bound, NaN for an infeasible mask.
     tiles, optimal_tiles : int

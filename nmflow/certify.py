@@ -66,8 +66,12 @@ def certify(
     The bound is the optimum of the linear programme, by its dual: for a full tile
     ``min n sum(u) + n sum(v) + sum(max(0, s_ij - u_i - v_j))``, for a partial one with
     u, v >= 0. The mask and the dual prices found satisfy complementary slackness in exact integer
-    arithmetic, which proves both optimal. On a full tile the bound is over masks that hold exactly
-    n; so with ``score="raw"`` an under-filled mask may exceed it.
+    arithmetic, which proves both optimal.
+
+    On a full tile the bound is over masks that hold exactly n. A mask that holds fewer somewhere
+    is outside that set and may exceed it: of the 3 x 3 scores (100, 0, 0), (0, 100, 100),
+    (0, 100, 100) the positive five are worth 500, and 2:3 exactly is worth 400 at most. So compare
+    gaps of masks that are ``full``.
 
     Time: about 10 sweeps over the tiles where the mask is optimal, more where cycles are found.
     """

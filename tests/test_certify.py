@@ -47,12 +47,13 @@ def test_bound_holds_whatever_the_mask(problem, random):
     weights = weights / 2.0**8
     mask = np.array([random.random() < 0.5 for _ in range(weights.size)]).reshape(weights.shape)
     certificate = nmflow.certify(weights, mask, n, m)
-    best = nmflow.certify(weights, nmflow.solve(weights, n, m), n, m)
-    assert certificate.bound == best.value
-    assert certificate.value == float(oracle.exact_sum(np.abs(weights), mask))
+    value = oracle.exact_sum(np.abs(weights), mask)
+    optimum = oracle.exact_sum(np.abs(weights), nmflow.solve(weights, n, m))
+    assert certificate.value == float(value)
+    assert certificate.bound == float(optimum)
+    assert certificate.absolute_gap == float(optimum - value)
     if certificate.feasible:
-        assert certificate.absolute_gap >= 0
-        assert (certificate.gap == 0) == (certificate.value == certificate.bound)
+        assert (certificate.gap == 0) == (value == optimum)
     else:
         assert math.isnan(certificate.gap)
 
@@ -138,6 +139,17 @@ def test_an_underfilled_mask_is_feasible_but_not_full(rng):
     assert not certificate.full
     assert certificate.gap > 0
     assert "not full" in str(certificate)
+
+
+def test_an_underfilled_mask_may_exceed_the_bound():
+    """Holding exactly n can cost more than it brings: here 500 against 400."""
+    weights = np.array([[100, 0, 0], [0, 100, 100], [0, 100, 100]])
+    certificate = nmflow.certify(weights, weights > 0, 2, 3)
+    assert certificate.feasible
+    assert not certificate.full
+    assert certificate.value == 500
+    assert certificate.bound == 400
+    assert certificate.gap == -0.25
 
 
 def test_negative_scores_may_exceed_the_bound_when_underfilled():

@@ -1,4 +1,4 @@
-"""The contract of ``solve``: one table of method x pattern x dtype x shape, and what never matters."""
+"""The contract of ``solve``: method x pattern x dtype x shape, and what must not matter."""
 
 import numpy as np
 import pytest

@@ -49,6 +49,7 @@ def problems(draw, largest=6, elements=None):
     m = draw(st.integers(1, largest))
     n = draw(st.integers(1, m))
     rows, columns = draw(st.integers(1, 2 * m)), draw(st.integers(1, 2 * m))
-    elements = elements or st.one_of(few_values, st.integers(-3, 3).map(float), finite)
+    if elements is None:
+        elements = st.one_of(few_values, st.integers(-3, 3).map(float), finite)
     values = draw(st.lists(elements, min_size=rows * columns, max_size=rows * columns))
     return np.array(values).reshape(rows, columns), n, m

@@ -1,0 +1,173 @@
+"""How a report looks in a terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, Any
+
+import nmflow
+from nmflow.checkpoint.layers import Skipped
+from nmflow.checkpoint.prune import Progress
+from nmflow.checkpoint.report import LayerReport, PruneReport
+from nmflow.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# Where the output is no terminal nothing says how wide it may be: wide enough for long names.
+_PLAIN_WIDTH = 160
+_LABEL_WIDTH = 44
+
+
+def make_console(file: IO[str] | None = None) -> Console:
+    """A console on a stream, by default standard output."""
+    try:
+        from rich.console import Console
+    except ImportError:
+        raise MissingExtraError("the command line", "cli") from None
+
+    class QuietPipeConsole(Console):
+        def on_broken_pipe(self) -> None:
+            # `nmflow prune ... | head`: rich would exit with 1, which here means a failed check.
+            self.quiet = True
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    console = QuietPipeConsole(file=file, highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _PLAIN_WIDTH
+    return console
+
+
+@contextmanager
+def progress_bar(console: Console) -> Iterator[Progress]:
+    """A bar that :func:`nmflow.checkpoint.prune_checkpoint` can drive."""
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+    from rich.progress import TimeElapsedColumn as Elapsed
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), Elapsed())
+    # Into a file or a pipe a bar would only write empty lines.
+    silent = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=silent) as bar:
+        task = bar.add_task("reading", total=None)
+
+        def tell(what: str, done: int, total: int) -> None:
+            label = what if len(what) <= _LABEL_WIDTH else "..." + what[3 - _LABEL_WIDTH :]
+            bar.update(task, description=_plain(label), completed=done, total=total)
+
+        yield tell
+
+
+def print_report(console: Console, report: PruneReport) -> None:
+    """Print the table of layers, what was skipped, and the verdict."""
+    console.print(_layer_table(report))
+    if report.skipped:
+        console.print(f"Left as they are: {len(report.skipped)} tensors", style="bold")
+        console.print(_skipped_grid(report.skipped))
+    pattern = report.pattern
+    what = {
+        "transposable": "rows and columns hold at most n in every group",
+        "unstructured": "the number of weights kept",
+    }.get(pattern.name, f"{pattern.name} hold at most n in every group")
+    console.print(
+        f"[green]Verified[/green] on the written file: {what} ({pattern.n}:{pattern.m});"
+        " kept weights and all other tensors are unchanged."
+    )
+    console.print(
+        f"Wrote {_plain(report.target)} in {report.seconds:.1f} s,"
+        f" of which {report.solve_seconds:.3g} s to find the masks."
+    )
+
+
+def _layer_table(report: PruneReport) -> Any:
+    from rich.table import Table
+
+    table = Table(
+        title=f"{report.pattern}, method {report.method}: {len(report.layers)} layers",
+        caption="kept: share of the layer's total score, in %; gap: certified distance to optimal",
+        title_justify="left",
+        caption_justify="left",
+        show_footer=True,
+    )
+    size = sum(layer.size for layer in report.layers)
+    table.add_column("layer", "all layers", overflow="fold")
+    table.add_column("shape", f"{size:,}", justify="right", overflow="fold")
+    for name in report.patterns:
+        style = "bold" if name == report.pattern.name else None
+        share = f"{100 * report.share(name):.2f}"
+        table.add_column(f"kept\n{name}", share, justify="right", style=style)
+    table.add_column("gap", _gap(report.gap), justify="right")
+    table.add_column("time", _time(report.solve_seconds), justify="right", no_wrap=True)
+    for layer in report.layers:
+        table.add_row(*_layer_cells(layer))
+    return table
+
+
+def _layer_cells(layer: LayerReport) -> list[str]:
+    return [
+        _plain(layer.name),
+        "x".join(map(str, layer.shape)),
+        *(f"{100 * layer.share(name):.2f}" for name in layer.kept),
+        _gap(layer.certificate.gap),
+        _time(layer.seconds),
+    ]
+
+
+def _skipped_grid(skipped: Iterable[Skipped]) -> Any:
+    from rich.table import Table
+
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for reason, names in group_skipped(skipped).items():
+        grid.add_row(f"  {reason} ({sum(names.values())})", _plain(_listed(names)))
+    return grid
+
+
+def group_skipped(skipped: Iterable[Skipped]) -> dict[str, dict[str, int]]:
+    """Names by reason; those that differ in their numbers alone become one, with their count."""
+    groups: dict[str, dict[str, int]] = {}
+    for one in skipped:
+        names = groups.setdefault(one.reason, {})
+        stem = ".".join("*" if part.isdigit() else part for part in one.name.split("."))
+        names[stem] = names.get(stem, 0) + 1
+    return groups
+
+
+def _listed(names: dict[str, int]) -> str:
+    return ", ".join(f"{stem} ({count})" if count > 1 else stem for stem, count in names.items())
+
+
+def print_methods(console: Console) -> None:
+    """Print the registry."""
+    from rich.table import Table
+
+    table = Table(show_lines=True)
+    for header in ("method", "exact", "guarantee", "source", "extra"):
+        table.add_column(header, overflow="fold")
+    for method in nmflow.methods():
+        table.add_row(
+            method.name,
+            "yes" if method.exact else "no",
+            _plain(method.guarantee),
+            _plain(method.source),
+            method.extra or "",
+        )
+    console.print(table)
+
+
+def _plain(text: str) -> str:
+    """Text whose square brackets are no markup."""
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def _gap(gap: float) -> str:
+    return "0" if gap == 0 else f"{gap:.1e}"
+
+
+def _time(seconds: float) -> str:
+    return f"{1000 * seconds:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"

@@ -1,0 +1,75 @@
+"""Output files that appear complete or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from nmflow.errors import NmflowError
+
+
+def check_target(target: Path, *, overwrite: bool) -> None:
+    """Raise now what would otherwise go wrong after the work is done.
+
+    Raises
+    ------
+    NmflowError
+        If the target exists and ``overwrite`` is False, is not a regular file, or its directory
+        does not exist.
+    """
+    if target.is_dir():
+        raise NmflowError(f"cannot write {target}: it is a directory")
+    if not target.parent.is_dir():
+        raise NmflowError(f"cannot write {target}: {target.parent} is no directory")
+    if not target.exists():
+        return
+    if not target.is_file():
+        raise NmflowError(f"cannot write {target}: it is no regular file")
+    if not overwrite:
+        raise NmflowError(
+            f"cannot write {target}: it exists (--force, overwrite=True, replaces it)"
+        )
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[BinaryIO]:
+    """Write a file beside the target, and put it in the target's place once it is complete.
+
+    If the block raises anything, Ctrl-C included, the new file is removed and the target is what
+    it was. The file can be read again within the block, by ``file.name`` after :func:`settle`.
+
+    Raises
+    ------
+    NmflowError
+        In place of any OSError: no space, no permission.
+    """
+    # Through a symbolic link: the link stays, and the file beside is on the same file system.
+    target = target.resolve()
+    partial = target.parent / f".nmflow-{secrets.token_hex(8)}.partial"
+    try:
+        with partial.open("x+b") as file:
+            yield file
+            settle(file)
+        if target.exists():
+            shutil.copymode(target, partial)
+        partial.replace(target)
+    except OSError as error:
+        raise NmflowError(f"cannot write {target}: {error.strerror or error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write(file: BinaryIO, data: Any) -> None:
+    """Write all of a bytes-like object."""
+    file.write(data)
+
+
+def settle(file: BinaryIO) -> None:
+    """Have everything written so far on the disk: a full disk shows here at the latest."""
+    file.flush()
+    os.fsync(file.fileno())

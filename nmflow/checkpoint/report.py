@@ -1,0 +1,213 @@
+"""What pruning a checkpoint did, as frozen values."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nmflow.certificate import Certificate
+from nmflow.checkpoint.layers import Skipped
+from nmflow.errors import NmflowError
+from nmflow.pattern import Pattern
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A check that did not hold.
+
+    Attributes
+    ----------
+    tensor : str
+        The name, or ``"(file)"``.
+    problem : str
+    """
+
+    tensor: str
+    problem: str
+
+    def __str__(self) -> str:
+        return f"{self.tensor}: {self.problem}"
+
+
+@dataclass(frozen=True, slots=True)
+class MaskSample:
+    """The upper left corner of one layer's mask, for a picture.
+
+    Attributes
+    ----------
+    name : str
+    mask : ndarray of bool, 2-D
+    """
+
+    name: str
+    mask: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerReport:
+    """One pruned layer.
+
+    Attributes
+    ----------
+    name, dtype : str
+    shape : tuple of int
+    total : float
+        Sum of the positive scores: the most that a mask could keep.
+    kept : mapping of str to float
+        Kept score by pattern: of the pattern that was written, by the method asked for, and, if
+        compared, of the others' optimal masks. Where m does not divide the shape, n:m may keep
+        more than n/m of the entries, and so more than ``unstructured`` does.
+    certificate : Certificate
+        Of the mask that was written.
+    seconds : float
+        What finding that mask took.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    total: float
+    kept: Mapping[str, float]
+    certificate: Certificate
+    seconds: float
+
+    @property
+    def size(self) -> int:
+        """Number of entries."""
+        return math.prod(self.shape)
+
+    def share(self, pattern: str) -> float:
+        """Kept part of the total score; 1 where there is nothing to keep."""
+        return _share(self.kept[pattern], self.total)
+
+
+@dataclass(frozen=True, slots=True)
+class PruneReport:
+    """All of it.
+
+    Attributes
+    ----------
+    source, target : str
+    pattern : Pattern
+    method, score : str
+    layers : tuple of LayerReport
+        In natural order of their names.
+    skipped : tuple of Skipped
+        In the file's order.
+    failures : tuple of Failure
+        Empty if every check held.
+    seconds : float
+        Everything: reading, solving, comparing, certifying, writing, verifying.
+    sample : MaskSample
+    """
+
+    source: str
+    target: str
+    pattern: Pattern
+    method: str
+    score: str
+    layers: tuple[LayerReport, ...]
+    skipped: tuple[Skipped, ...]
+    failures: tuple[Failure, ...]
+    seconds: float
+    sample: MaskSample
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """The patterns whose kept scores are known, loosest first."""
+        return tuple(self.layers[0].kept)
+
+    @property
+    def solve_seconds(self) -> float:
+        """Time that finding the written masks took."""
+        return math.fsum(layer.seconds for layer in self.layers)
+
+    @property
+    def gap(self) -> float:
+        """Certified relative gap of all layers together; NaN if a mask is infeasible."""
+        if not all(layer.certificate.feasible for layer in self.layers):
+            return math.nan
+        bound = math.fsum(layer.certificate.bound for layer in self.layers)
+        missing = math.fsum(layer.certificate.absolute_gap for layer in self.layers)
+        return 0.0 if missing == 0 else missing / abs(bound) if bound else math.inf
+
+    def share(self, pattern: str) -> float:
+        """Kept part of the total score of all layers together."""
+        kept = math.fsum(layer.kept[pattern] for layer in self.layers)
+        return _share(kept, math.fsum(layer.total for layer in self.layers))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report in values that JSON has; what is not a finite number becomes None."""
+        return {
+            "source": self.source,
+            "target": self.target,
+            "n": self.pattern.n,
+            "m": self.pattern.m,
+            "pattern": self.pattern.name,
+            "method": self.method,
+            "score": self.score,
+            "verified": not self.failures,
+            "failures": [{"tensor": f.tensor, "problem": f.problem} for f in self.failures],
+            "kept_share": {name: _finite(self.share(name)) for name in self.patterns},
+            "gap": _finite(self.gap),
+            "solve_seconds": self.solve_seconds,
+            "seconds": self.seconds,
+            "layers": [_layer_dict(layer) for layer in self.layers],
+            "skipped": [{"name": s.name, "reason": s.reason} for s in self.skipped],
+        }
+
+
+class VerificationError(NmflowError):
+    """Masks or a written file failed a check; no file was left.
+
+    Attributes
+    ----------
+    report : PruneReport
+    """
+
+    def __init__(self, report: PruneReport) -> None:
+        self.report = report
+        first = "; ".join(map(str, report.failures[:3]))
+        more = f" and {len(report.failures) - 3} more" if len(report.failures) > 3 else ""
+        super().__init__(f"verification failed, nothing was written: {first}{more}")
+
+
+def natural_key(name: str) -> list[tuple[int, str]]:
+    """Sort key that puts layer.2 before layer.10."""
+    return [
+        (int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)
+    ]
+
+
+def _layer_dict(layer: LayerReport) -> dict[str, Any]:
+    certificate = layer.certificate
+    return {
+        "name": layer.name,
+        "dtype": layer.dtype,
+        "shape": list(layer.shape),
+        "total_score": _finite(layer.total),
+        "kept_share": {name: _finite(layer.share(name)) for name in layer.kept},
+        "value": _finite(certificate.value),
+        "bound": _finite(certificate.bound),
+        "absolute_gap": _finite(certificate.absolute_gap),
+        "gap": _finite(certificate.gap),
+        "feasible": certificate.feasible,
+        "full": certificate.full,
+        "tiles": certificate.tiles,
+        "optimal_tiles": certificate.optimal_tiles,
+        "seconds": layer.seconds,
+    }
+
+
+def _share(kept: float, total: float) -> float:
+    return kept / total if total else 1.0
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

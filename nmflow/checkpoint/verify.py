@@ -1,0 +1,140 @@
+"""Check a written file against its source, by code that shares nothing with the solver.
+
+Both files are read again from the disk and compared as bits; entries are counted with
+``numpy.add.reduceat``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nmflow.checkpoint.report import Failure
+from nmflow.checkpoint.safetensors_file import (
+    Checkpoint,
+    Tensor,
+    open_checkpoint,
+    read_bits,
+    read_bytes,
+    spans,
+)
+from nmflow.errors import NmflowError
+from nmflow.pattern import Pattern
+
+_AXIS_NAMES = ("column", "row")
+
+
+def verify_checkpoint(
+    source: Checkpoint,
+    written: Path,
+    layers: Sequence[Tensor],
+    pattern: Pattern,
+    *,
+    filled: bool,
+) -> tuple[Failure, ...]:
+    """Everything that is wrong with a written file.
+
+    Every layer must be sparse as the pattern says, with each kept weight bit-equal to the
+    source's; everything else, the header included, must be byte for byte the source's.
+
+    Parameters
+    ----------
+    source : Checkpoint
+    written : Path
+    layers : sequence of Tensor
+        Those that were pruned.
+    pattern : Pattern
+    filled : bool
+        Whether every group of a full tile must also keep as many as it may.
+
+    Returns
+    -------
+    tuple of Failure
+        Empty if all is well.
+    """
+    try:
+        open_checkpoint(written)
+    except NmflowError as error:
+        return (Failure("(file)", str(error)),)
+    with source.path.open("rb") as old, written.open("rb") as new:
+        if not _same_bytes(old, new, 0, source.data_start):
+            return (Failure("(file)", "the header differs from the source's"),)
+        names = {layer.name for layer in layers}
+        failures = []
+        for tensor in source.tensors:
+            if tensor.name in names:
+                problems = _layer_problems(old, new, tensor, pattern, filled)
+            else:
+                same = _same_bytes(old, new, tensor.start, tensor.stop)
+                problems = iter(() if same else ("it should be unchanged and is not",))
+            failures += [Failure(tensor.name, problem) for problem in problems]
+        return tuple(failures)
+
+
+def _same_bytes(old: BinaryIO, new: BinaryIO, start: int, stop: int) -> bool:
+    return all(read_bytes(old, *span) == read_bytes(new, *span) for span in spans(start, stop))
+
+
+def _layer_problems(
+    old: BinaryIO, new: BinaryIO, tensor: Tensor, pattern: Pattern, filled: bool
+) -> Iterator[str]:
+    before, after = read_bits(old, tensor), read_bits(new, tensor)
+    kept = after != 0
+    if not np.array_equal(after[kept], before[kept]):
+        yield "a kept weight is not the source's, bit for bit"
+    # A zero of the source may be kept or pruned: the file can't tell. It counts as pruned where
+    # there may be too many, and as kept where there may be too few.
+    possible = kept | (before == 0)
+    if pattern.name == "unstructured":
+        yield from _count_problems(kept, possible, pattern)
+        return
+    for axis in (0, 1):
+        if pattern.name in ("transposable", ("columns", "rows")[axis]):
+            yield from _group_problems(kept, possible, pattern, axis, filled)
+
+
+def _count_problems(
+    kept: NDArray[np.bool_], possible: NDArray[np.bool_], pattern: Pattern
+) -> Iterator[str]:
+    """Each matrix, over axes (0, 1), keeps round(n/m * size)."""
+    wanted = pattern.kept_of(kept.shape[0] * kept.shape[1])
+    low, high = kept.sum(axis=(0, 1)), possible.sum(axis=(0, 1))
+    if (low > wanted).any() or (high < wanted).any():
+        yield f"a matrix does not keep {wanted} weights ({low.max()} are not zero)"
+
+
+def _group_problems(
+    kept: NDArray[np.bool_],
+    possible: NDArray[np.bool_],
+    pattern: Pattern,
+    axis: int,
+    filled: bool,
+) -> Iterator[str]:
+    """No group along the axis holds more than n; those of full tiles can hold n."""
+    n, m, name = pattern.n, pattern.m, _AXIS_NAMES[axis]
+    counts = _counts(kept, m, axis)
+    over = np.argwhere(counts > n)
+    if len(over):
+        where = tuple(map(int, over[0]))
+        yield (
+            f"{len(over)} {name} groups keep more than {n} of {m};"
+            f" the first, at {where}, keeps {counts[where]}"
+        )
+    if not filled:
+        return
+    rows, columns = (size - size % m for size in kept.shape[:2])
+    under = np.argwhere(_counts(possible[:rows, :columns], m, axis) < n)
+    if len(under):
+        where = tuple(map(int, under[0]))
+        yield f"{len(under)} {name} groups keep fewer than {n} of {m}; the first is at {where}"
+
+
+def _counts(kept: NDArray[np.bool_], m: int, axis: int) -> NDArray[Any]:
+    """True entries in each group of m along the axis, the ragged last one included."""
+    starts = np.arange(0, kept.shape[axis], m)
+    counts: NDArray[Any] = np.add.reduceat(kept, starts, axis=axis, dtype=np.intp)
+    return counts

@@ -1,0 +1,179 @@
+"""The command line: ``nmflow prune``, ``nmflow methods``.
+
+Exit codes: 0 all is well; 1 a verification failed; 2 an error; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import nmflow
+from nmflow.checkpoint import RULE, VerificationError, prune_checkpoint
+from nmflow.checkpoint.console import make_console, print_methods, print_report, progress_bar
+from nmflow.checkpoint.files import check_target, replacing, write
+from nmflow.checkpoint.picture import check_picture, save_picture
+from nmflow.checkpoint.report import PruneReport
+from nmflow.errors import NmflowError
+from nmflow.pattern import PATTERNS
+
+VERIFICATION_FAILED = 1
+ERROR = 2
+INTERRUPTED = 130
+
+_PRUNE_HELP = "write a copy of a safetensors file with n:m sparse layers"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        By default those of the process.
+
+    Returns
+    -------
+    int
+        The exit code.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        exit_code: int = options.command(options)
+    except VerificationError as error:
+        for failure in error.report.failures:
+            _complain(f"verification failed: {failure}")
+        _complain("nothing was written")
+        return VERIFICATION_FAILED
+    except NmflowError as error:
+        _complain(f"error: {error}")
+        return ERROR
+    except OSError as error:
+        _complain(f"error: {error.strerror or error}")
+        return ERROR
+    except MemoryError:
+        _complain("error: not enough memory for a layer")
+        return ERROR
+    except KeyboardInterrupt:
+        _complain("interrupted")
+        return INTERRUPTED
+    return exit_code
+
+
+def _complain(message: str) -> None:
+    print("nmflow:", " ".join(message.split()), file=sys.stderr)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="nmflow", description="Provably optimal transposable n:m sparsity masks."
+    )
+    parser.add_argument("--version", action="version", version=f"nmflow {nmflow.__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_prune(
+        commands.add_parser(
+            "prune",
+            help=_PRUNE_HELP,
+            description=_PRUNE_HELP[0].upper() + _PRUNE_HELP[1:] + ".",
+            epilog=RULE + "\n\nExit codes: 0; 1 a verification failed; 2 an error.",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+    )
+    methods = commands.add_parser("methods", help="list the methods and what each guarantees")
+    methods.set_defaults(command=_methods)
+    return parser
+
+
+def _add_prune(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("source", metavar="IN.safetensors", type=Path)
+    add("target", metavar="OUT.safetensors", type=Path)
+    add("-n", type=int, required=True, help="how many to keep ...")
+    add("-m", type=int, required=True, help="... of every m")
+    add("--method", default="flow", help="see `nmflow methods`; default: %(default)s")
+    add("--pattern", choices=PATTERNS, default="transposable", help="default: %(default)s")
+    add("--score", choices=("abs", "square", "raw"), default="abs", help="default: %(default)s")
+    add("--include", metavar="GLOB", action="append", default=[], help="prune what matches")
+    add("--exclude", metavar="GLOB", action="append", default=[], help="leave what matches")
+    add("--workers", type=int, metavar="K", help="threads; default: one for each core")
+    add("--force", action="store_true", help="replace files that exist")
+    add("--figure", metavar="PATH", type=Path, help="save a picture: .png, .pdf or .svg")
+    add("--json", metavar="PATH", type=Path, help="save the report")
+    add("--no-compare", action="store_true", help="leave out the other patterns' kept scores")
+    add("--quiet", action="store_true", help="print errors only")
+    parser.set_defaults(command=_prune)
+
+
+def _prune(options: argparse.Namespace) -> int:
+    _check_outputs(options)
+    try:
+        report = _run(options)
+    except VerificationError as error:
+        if options.json is not None:
+            _write_json(options.json, error.report)
+        raise
+    if options.json is not None:
+        _write_json(options.json, report)
+    if options.figure is not None:
+        save_picture(report, options.figure)
+    return 0
+
+
+def _check_outputs(options: argparse.Namespace) -> None:
+    """Refuse what can't be written before the work begins."""
+    paths = {
+        "the input": options.source,
+        "the output": options.target,
+        "--figure": options.figure,
+        "--json": options.json,
+    }
+    for label in ("--figure", "--json"):
+        path = paths.pop(label)
+        if path is None:
+            continue
+        for other, taken in paths.items():
+            if taken is not None and path.resolve() == taken.resolve():
+                raise NmflowError(f"{label} and {other} are the same file: {path}")
+        check_target(path, overwrite=options.force)
+    if options.figure is not None:
+        check_picture(options.figure)
+
+
+def _run(options: argparse.Namespace) -> PruneReport:
+    run = partial(
+        prune_checkpoint,
+        *(options.source, options.target, options.n, options.m, options.method),
+        pattern=options.pattern,
+        score=options.score,
+        include=options.include,
+        exclude=options.exclude,
+        workers=options.workers,
+        compare=not options.no_compare,
+        overwrite=options.force,
+    )
+    if options.quiet:
+        return run()
+    console = make_console()
+    with progress_bar(make_console(sys.stderr)) as progress:
+        report = run(progress=progress)
+    print_report(console, report)
+    return report
+
+
+def _write_json(path: Path, report: PruneReport) -> None:
+    text = json.dumps({"nmflow": nmflow.__version__, **report.as_dict()}, indent=2)
+    with replacing(path) as file:
+        write(file, text.encode() + b"\n")
+
+
+def _methods(options: argparse.Namespace) -> int:
+    print_methods(make_console())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
