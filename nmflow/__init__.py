@@ -12,15 +12,32 @@ from nmflow.certify import certify
 from nmflow.errors import MissingExtraError, NmflowError
 from nmflow.pattern import Pattern
 from nmflow.solve import methods, solve
-from nmflow.solvers.registry import Flow, Method
+from nmflow.solvers.registry import (
+    Entropic,
+    Exhaustive,
+    Flow,
+    Greedy,
+    GreedyKeep,
+    LocalSearch,
+    Lp,
+    Method,
+    NetworkSimplex,
+)
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Certificate",
+    "Entropic",
+    "Exhaustive",
     "Flow",
+    "Greedy",
+    "GreedyKeep",
+    "LocalSearch",
+    "Lp",
     "Method",
     "MissingExtraError",
+    "NetworkSimplex",
     "NmflowError",
     "Pattern",
     "Violation",

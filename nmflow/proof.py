@@ -43,7 +43,7 @@ def prove(scores: NDArray[Any], mask: NDArray[np.bool_], n: int, full: bool) -> 
 
     Parameters
     ----------
-    scores : ndarray, shape (T, r, c), float64, int64 or uint64
+    scores : ndarray, shape (T, r, c), float32, float64, int64 or uint64
     mask : ndarray of bool, shape (T, r, c)
         Where to start; replaced by any feasible mask where a row or column holds more than n.
     n : int

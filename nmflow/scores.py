@@ -14,6 +14,8 @@ SCORES: tuple[str, ...] = get_args(ScoreName)
 
 # Above this not every integer is a float64.
 _EXACT_FLOAT = 1 << 53
+# Bytes of a float32.
+_NARROW = 4
 # The largest integer whose square fits 64 bits.
 _EXACT_SQUARE = (1 << 32) - 1
 
@@ -25,7 +27,7 @@ def check_score(score: str) -> None:
 
 
 def scores_of(values: NDArray[Any], score: str) -> NDArray[Any]:
-    """The scores of finite weights, as float64, or as 64-bit integers where those say more.
+    """The scores of finite weights: float32 or float64, or 64-bit integers where those say more.
 
     ``abs`` and ``raw`` are exact for every dtype. ``square`` is exact for 64-bit integers and for
     floats of up to 26 significant bits (float16, bfloat16, float32); of float64 weights it is the
@@ -37,17 +39,20 @@ def scores_of(values: NDArray[Any], score: str) -> NDArray[Any]:
         Where a square overflows: a finite weight must not become an infinite score.
     """
     if values.dtype.kind == "f":
-        return _float_scores(values.astype(np.float64), score)
+        # float32 holds every float16 and bfloat16, but not the square of a float32.
+        narrow = values.dtype.itemsize <= _NARROW and score != "square"
+        return _float_scores(values.astype(np.float32 if narrow else np.float64), score)
     return _integer_scores(values, score)
 
 
-def _float_scores(values: NDArray[np.float64], score: str) -> NDArray[np.float64]:
+def _float_scores(values: NDArray[Any], score: str) -> NDArray[Any]:
     if score == "raw":
         return values
     if score == "abs":
-        return np.abs(values)
+        magnitudes: NDArray[Any] = np.abs(values)
+        return magnitudes
     with np.errstate(over="ignore", under="ignore"):
-        squares = values * values
+        squares: NDArray[Any] = values * values
     if not np.isfinite(squares).all():
         worst = float(np.abs(values).max())
         raise NmflowError(

@@ -22,7 +22,7 @@ def exact_terms(values: NDArray[Any]) -> list[float]:
     if values.dtype.kind != "f":
         return _halves(values)
     terms: list[float] = []
-    rest = values.ravel()
+    rest = values.ravel().astype(np.float64)
     while True:
         largest = float(np.abs(rest).max(initial=0.0))
         if largest == 0.0:

@@ -14,9 +14,10 @@ PACKAGE = Path(nmflow.__file__).parent
 
 # A module may import from layers below its own, and from its own where no cycle arises.
 LAYERS = [
-    ["errors"],
+    ["errors", "simd"],
     ["pattern", "ties"],
     ["arrays", "scores", "sums", "tiling", "certificate"],
+    ["kernels"],
     ["proof", "stack", "solvers"],
     ["solve", "certify"],
     [""],

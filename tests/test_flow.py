@@ -145,6 +145,8 @@ def test_ties_beyond_the_tables_go_by_position(monkeypatch):
     mask = solve_tiles(np.zeros((1, 4, 4)), 2, True)[0]
     np.testing.assert_array_equal(mask, oracle.by_enumeration(np.zeros((4, 4)), 2, True))
     assert mask[0].tolist() == [True, True, False, False]
+    ragged = solve_tiles(np.zeros((1, 2, 3)), 1, False)[0]
+    assert ragged.tolist() == [[True, False, False], [False, True, False]]
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "binary", "constant", "40 decades", "one huge"])

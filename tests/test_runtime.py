@@ -92,8 +92,10 @@ def test_a_fork_after_a_call(rng):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_interrupt_stops_the_work(workers):
     code = f"""
+import signal
 import numpy as np, nmflow
 from nmflow.tiling import Window, windows
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell ignores it
 nmflow.solve(np.ones((8, 8)), 4, 8)
 weights = np.random.default_rng(0).standard_normal((8192, 8192)).astype(np.float32)
 done, paste = [], Window.paste
@@ -138,7 +140,7 @@ def test_no_cache_directory_is_no_error(unwritable, tmp_path):
 
 def test_the_cache_knows_when_a_source_changed():
     """numba itself looks at the kernel's own file only."""
-    from nmflow.solvers.flow_kernel import solve_batch
+    from nmflow.kernels.flow import solve_batch
 
     index = getattr(getattr(solve_batch, "_cache", None), "_cache_file", None)
     if index is None:

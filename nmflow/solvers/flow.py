@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmflow import ties
-from nmflow.solvers.dual_ascent import ROUNDS
-from nmflow.solvers.flow_kernel import solve_batch, solve_unbounded
+from nmflow.kernels.dual_ascent import ROUNDS
+from nmflow.kernels.flow import solve_batch, solve_unbounded
 
 Masks = NDArray[np.bool_]
 
@@ -96,7 +96,7 @@ def quantise(scores: NDArray[Any]) -> tuple[NDArray[np.int64], Masks]:
 
 
 def _quantise_floats(
-    scores: NDArray[np.float64], bits: int, margin: int
+    scores: NDArray[Any], bits: int, margin: int
 ) -> tuple[NDArray[np.int64], Masks]:
     _, exponent = np.frexp(np.abs(scores).max(axis=(1, 2), keepdims=True))
     with np.errstate(under="ignore"):
@@ -182,7 +182,7 @@ def exact_integers(tile: NDArray[Any]) -> NDArray[Any]:
     """Scores as Python integers, times one power of two; nothing is lost."""
     if tile.dtype.kind != "f":
         return tile.astype(object)
-    mantissa, exponent = np.frexp(tile)
+    mantissa, exponent = np.frexp(tile.astype(np.float64))
     exponent = np.where(mantissa == 0, exponent.max(), exponent)
     whole = np.ldexp(mantissa, 53).astype(np.int64).astype(object)
     shifted: NDArray[Any] = whole << (exponent - exponent.min()).astype(object)

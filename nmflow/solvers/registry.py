@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 
 from nmflow.errors import NmflowError
 
+# Beyond it exp(tau) overflows float32.
+MAX_TAU = 80.0
+
 
 class TileSolver(Protocol):
     """What a solver's module provides under the name ``solve_tiles``."""
@@ -28,7 +31,7 @@ class TileSolver(Protocol):
 
         Parameters
         ----------
-        scores : ndarray, shape (T, r, c), float64, int64 or uint64
+        scores : ndarray, shape (T, r, c), float32, float64, int64 or uint64
             C-contiguous, finite; owned by the solver, which may overwrite it.
         n : int
         full : bool
@@ -89,7 +92,171 @@ class Flow(Method):
     module: ClassVar[str] = "nmflow.solvers.flow"
 
 
-METHODS: dict[str, Method] = {method.name: method for method in (Flow(),)}
+@dataclass(frozen=True, slots=True)
+class NetworkSimplex(Method):
+    """Exact primal network simplex with strongly feasible trees and block pricing.
+
+    :func:`nmflow.solvers.network_simplex.solve_with_potentials` also returns the potentials.
+    """
+
+    name: ClassVar[str] = "network-simplex"
+    exact: ClassVar[bool] = True
+    guarantee: ClassVar[str] = "optimal; ends on any scores, by exact arithmetic"
+    complexity: ClassVar[str] = "O(m) to O(m^2) a pivot, pivots not bounded by a polynomial"
+    source: ClassVar[str] = (
+        "Cunningham, Math. Programming 11 (1976); Barr, Glover & Klingman, Math. Programming 13 "
+        "(1977); Ahuja, Magnanti & Orlin, Network Flows (1993), ch. 11"
+    )
+    module: ClassVar[str] = "nmflow.solvers.network_simplex"
+
+
+@dataclass(frozen=True, slots=True)
+class Lp(Method):
+    """The linear programming relaxation, through PuLP; for verification.
+
+    Parameters
+    ----------
+    solver : pulp.LpSolver, optional
+        Any solver object of PuLP's; by default CBC, which PuLP brings along.
+    time_limit : float, optional
+        Seconds that CBC may take for one model; exceeding them raises.
+    """
+
+    solver: Any = None
+    time_limit: float | None = None
+
+    name: ClassVar[str] = "lp"
+    exact: ClassVar[bool] = True
+    guarantee: ClassVar[str] = "optimal: the relaxation is integral, checked, never rounded"
+    complexity: ClassVar[str] = "that of the LP solver on m^2 variables a tile"
+    source: ClassVar[str] = (
+        "Hubara et al., NeurIPS 2021, sec. 3; refinement: Gleixner, Steffy & Wolter, "
+        "INFORMS J. Computing 28 (2016)"
+    )
+    extra: ClassVar[str | None] = "lp"
+    module: ClassVar[str] = "nmflow.solvers.lp"
+
+    def __post_init__(self) -> None:
+        if self.time_limit is not None and not self.time_limit > 0:
+            raise NmflowError(f"time_limit must be None or seconds > 0, got {self.time_limit!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Exhaustive(Method):
+    """All masks of a tile, where there are fewer than 10,000; follows the tie rule of ``flow``."""
+
+    name: ClassVar[str] = "exhaustive"
+    exact: ClassVar[bool] = True
+    guarantee: ClassVar[str] = "optimal; ties by the rule of flow; tiles with < 10,000 masks"
+    complexity: ClassVar[str] = "O(masks m^2): 90 masks at 2:4"
+    source: ClassVar[str] = "enumeration; Hubara et al., NeurIPS 2021, count masks in sec. 3"
+    module: ClassVar[str] = "nmflow.solvers.exhaustive"
+
+
+@dataclass(frozen=True, slots=True)
+class Greedy(Method):
+    """The paper's 2-approximation: prune light to heavy while a row or column owes an entry."""
+
+    name: ClassVar[str] = "greedy"
+    exact: ClassVar[bool] = False
+    guarantee: ClassVar[str] = "pruned score <= 2 x optimum for scores >= 0; over-prunes"
+    complexity: ClassVar[str] = "O(m^2 log^2 m)"
+    source: ClassVar[str] = "Hubara et al., NeurIPS 2021, sec. 3, the 2-approximation"
+    module: ClassVar[str] = "nmflow.solvers.greedy"
+
+
+@dataclass(frozen=True, slots=True)
+class GreedyKeep(Method):
+    """Keep heavy to light while row and column have room, as the paper's published code does."""
+
+    name: ClassVar[str] = "greedy-keep"
+    exact: ClassVar[bool] = False
+    guarantee: ClassVar[str] = "kept score >= 1/2 x optimum for scores >= 0; under-fills"
+    complexity: ClassVar[str] = "O(m^2 log^2 m)"
+    source: ClassVar[str] = "Hubara et al., NeurIPS 2021, published code"
+    module: ClassVar[str] = "nmflow.solvers.greedy_keep"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalSearch(Method):
+    """Greedy-keep, filled by insert-swaps, improved by exchanges.
+
+    Parameters
+    ----------
+    sweeps : int, optional
+        How often to go over all pairs of rows for improving exchanges, at most; None goes on to a
+        local optimum, 0 only fills.
+    """
+
+    sweeps: int | None = None
+
+    name: ClassVar[str] = "local-search"
+    exact: ClassVar[bool] = False
+    guarantee: ClassVar[str] = "full; no insert-swap or two-by-two exchange improves it"
+    complexity: ClassVar[str] = "O(m^3) a sweep"
+    source: ClassVar[str] = "insert-swap: Meng, Makni & Mazumder (TSENOR), NeurIPS 2025"
+    module: ClassVar[str] = "nmflow.solvers.local_search"
+
+    def __post_init__(self) -> None:
+        _check_count("sweeps", self.sweeps, 0, optional=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Entropic(Method):
+    """TSENOR: entropic optimal transport by Dykstra's projections, rounding, local search.
+
+    Parameters
+    ----------
+    tau : float
+        Inverse temperature, in (0, 80]: higher is nearer to the optimum and slower to settle.
+    iterations : int
+        Rounds of the three projections, >= 1; always so many, whatever the tiles.
+    sweeps : int, optional
+        Sweeps of improving exchanges after filling, at most; 0 only fills, as published; None goes
+        on to a local optimum, for a third of the loss or less.
+    """
+
+    tau: float = 80.0
+    iterations: int = 200
+    sweeps: int | None = 0
+
+    name: ClassVar[str] = "entropic"
+    exact: ClassVar[bool] = False
+    guarantee: ClassVar[str] = "full; no bound on the loss"
+    complexity: ClassVar[str] = "O(iterations m^2)"
+    source: ClassVar[str] = "Meng, Makni & Mazumder (TSENOR), NeurIPS 2025, arXiv 2505.23949"
+    module: ClassVar[str] = "nmflow.solvers.entropic"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.tau, bool) or not isinstance(self.tau, int | float):
+            raise NmflowError(f"tau must be a number in (0, {MAX_TAU:g}], got {self.tau!r}")
+        if not 0 < self.tau <= MAX_TAU:
+            raise NmflowError(f"tau must lie in (0, {MAX_TAU:g}], got {self.tau!r}")
+        _check_count("iterations", self.iterations, 1)
+        _check_count("sweeps", self.sweeps, 0, optional=True)
+
+
+def _check_count(label: str, value: object, least: int, *, optional: bool = False) -> None:
+    if optional and value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        none = "None or " if optional else ""
+        raise NmflowError(f"{label} must be {none}an integer >= {least}, got {value!r}")
+
+
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        Flow(),
+        NetworkSimplex(),
+        Lp(),
+        Exhaustive(),
+        Greedy(),
+        GreedyKeep(),
+        LocalSearch(),
+        Entropic(),
+    )
+}
 
 
 def find_method(method: str | Method) -> Method:

@@ -5,7 +5,7 @@ The primal keeps x = 1; the LP dual has a potential u_i per row and v_j per colu
 between a row's n-th and (n+1)-th largest ``q_ij - v_j`` makes the row keep n; doing so for rows
 and columns in turn is coordinate ascent on the dual.
 
-Plain Python over arrays; see :mod:`nmflow.solvers.flow_kernel` for how it runs.
+Plain Python over arrays; see :mod:`nmflow.kernels.flow` for how it runs.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Slacks q - u - v are >= 0 on kept and <= 0 on pruned entries throughout, so all 
 residual network are non-negative and Dijkstra's algorithm applies (Ahuja, Magnanti & Orlin,
 Network Flows, 1993, sec. 9.7). The last part checks a finished mask for strictness.
 
-Plain Python over arrays; see :mod:`nmflow.solvers.flow_kernel` for how it runs.
+Plain Python over arrays; see :mod:`nmflow.kernels.flow` for how it runs.
 """
 
 from __future__ import annotations

@@ -14,9 +14,9 @@ import numpy as np
 from numba.extending import register_jitable
 from numpy.typing import NDArray
 
-from nmflow.solvers.augmentation import augment, is_strict
-from nmflow.solvers.dual_ascent import ROUNDS, ascend, fill_ties, relax_columns
-from nmflow.solvers.jit import compile_kernel
+from nmflow.kernels.augmentation import augment, is_strict
+from nmflow.kernels.dual_ascent import ROUNDS, ascend, fill_ties, relax_columns
+from nmflow.kernels.jit import compile_kernel
 
 
 class Workspace(NamedTuple):
