@@ -68,6 +68,7 @@ format: $(VENV)/test
 
 benchmark: $(VENV)/bench
 	$(BIN)/python -m benchmarks.startup
+	$(BIN)/python -m benchmarks.methods
 
 clean:
 	rm -rf $(VENV) demo build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from nmflow import ties
 from nmflow.kernels.dual_ascent import ROUNDS
 from nmflow.kernels.flow import solve_batch, solve_unbounded
+from nmflow.solvers.integers import unique_integers
 
 Masks = NDArray[np.bool_]
 
@@ -52,7 +53,7 @@ def solve_tiles(scores: NDArray[Any], n: int, full: bool, _method: object = None
     mask[tied] = settled.mask
     hard = np.concatenate([np.flatnonzero(~solution.strict & ~lossless), tied[~settled.strict]])
     for t in hard:
-        mask[t] = solve_unbounded(with_all_tables(scores[t]), n, full)
+        mask[t] = solve_unbounded(unique_integers(scores[t : t + 1])[0], n, full)
     return mask
 
 
@@ -159,31 +160,3 @@ def face_scores(
     u, v = u[:, :, None], v[:, None, :]
     face: NDArray[np.int64] = np.sign(q - u - v) + (u > 0) + (v > 0)
     return face
-
-
-def with_all_tables(tile: NDArray[Any]) -> NDArray[Any]:
-    """One tile as Python integers whose maximum is unique and follows the tie rule.
-
-    From the most significant: the scores as integers, the tables in their order, and a power of
-    two per position in row-major order, under which any two masks differ.
-    """
-    rows, columns = tile.shape
-    value = exact_integers(tile)
-    table_bits = ties.TABLE_BITS + max(rows, columns).bit_length()
-    for index in range(ties.TABLES):
-        value = (value << table_bits) + ties.table(index, rows, columns).astype(object)
-    position = np.arange(tile.size, dtype=object).reshape(tile.shape)
-    # A partial tile's position is that in the m x m tile; the order is the same.
-    combined: NDArray[Any] = (value << tile.size) + (1 << (tile.size - 1 - position))
-    return combined
-
-
-def exact_integers(tile: NDArray[Any]) -> NDArray[Any]:
-    """Scores as Python integers, times one power of two; nothing is lost."""
-    if tile.dtype.kind != "f":
-        return tile.astype(object)
-    mantissa, exponent = np.frexp(tile.astype(np.float64))
-    exponent = np.where(mantissa == 0, exponent.max(), exponent)
-    whole = np.ldexp(mantissa, 53).astype(np.int64).astype(object)
-    shifted: NDArray[Any] = whole << (exponent - exponent.min()).astype(object)
-    return shifted

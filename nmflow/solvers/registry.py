@@ -77,8 +77,7 @@ class Method:
 class Flow(Method):
     """Exact min-cost flow: midpoint dual ascent, then shortest augmenting paths.
 
-    The default method, and the only one that follows the tie rule at every size: its mask is a
-    property of the tile (see :mod:`nmflow.ties`).
+    The default method. Its mask is a property of the tile (see :mod:`nmflow.ties`).
     """
 
     name: ClassVar[str] = "flow"
@@ -127,7 +126,7 @@ class Lp(Method):
 
     name: ClassVar[str] = "lp"
     exact: ClassVar[bool] = True
-    guarantee: ClassVar[str] = "optimal: the relaxation is integral, checked, never rounded"
+    guarantee: ClassVar[str] = "optimal: checked in integers, never rounded; ties as flow"
     complexity: ClassVar[str] = "that of the LP solver on m^2 variables a tile"
     source: ClassVar[str] = (
         "Hubara et al., NeurIPS 2021, sec. 3; refinement: Gleixner, Steffy & Wolter, "
@@ -139,6 +138,10 @@ class Lp(Method):
     def __post_init__(self) -> None:
         if self.time_limit is not None and not self.time_limit > 0:
             raise NmflowError(f"time_limit must be None or seconds > 0, got {self.time_limit!r}")
+        if self.solver is not None and self.time_limit is not None:
+            raise NmflowError(
+                "time_limit is for the default solver: set the limit on the solver object instead"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +150,7 @@ class Exhaustive(Method):
 
     name: ClassVar[str] = "exhaustive"
     exact: ClassVar[bool] = True
-    guarantee: ClassVar[str] = "optimal; ties by the rule of flow; tiles with < 10,000 masks"
+    guarantee: ClassVar[str] = "optimal; ties as flow; only tiles with < 10,000 masks"
     complexity: ClassVar[str] = "O(masks m^2): 90 masks at 2:4"
     source: ClassVar[str] = "enumeration; Hubara et al., NeurIPS 2021, count masks in sec. 3"
     module: ClassVar[str] = "nmflow.solvers.exhaustive"
