@@ -21,7 +21,7 @@ def minilm_matrices() -> list[NDArray[np.float32]]:
     with safe_open(path, framework="numpy") as file:
         names = [
             name
-            for name in file.keys()  # noqa: SIM118: the file is no dict
+            for name in file.keys()  # noqa: SIM118
             if name.startswith("encoder.") and name.endswith(".weight") and "LayerNorm" not in name
         ]
         return [file.get_tensor(name) for name in sorted(names)]

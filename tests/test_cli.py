@@ -204,7 +204,8 @@ def test_force_replaces_even_the_input(prune, model):
     assert model.read_bytes() == once
 
 
-def test_methods(capsys):
+def test_methods(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "240")
     assert cli.main(["methods"]) == 0
     out = capsys.readouterr().out
     for method in nmflow.methods():

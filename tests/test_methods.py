@@ -38,7 +38,8 @@ def compare(scores, ours, theirs):
     """The sign of our kept score less theirs, a tile each, in exact arithmetic."""
     signs = np.zeros(len(scores), int)
     for t in np.flatnonzero((ours != theirs).any(axis=(1, 2))):
-        gain = oracle.exact_sum(scores[t], ours[t]) - oracle.exact_sum(scores[t], theirs[t])
+        only_ours, only_theirs = ours[t] & ~theirs[t], theirs[t] & ~ours[t]
+        gain = oracle.exact_sum(scores[t], only_ours) - oracle.exact_sum(scores[t], only_theirs)
         signs[t] = (gain > 0) - (gain < 0)
     return signs
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import nmflow
-from nmflow.solvers import jit
+from nmflow.kernels import jit
 
 ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA_")}
 
