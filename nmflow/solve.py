@@ -86,7 +86,7 @@ def solve(
         subject to  sum_j x_ij = n for all i,  sum_i x_ij = n for all j,  0 <= x_ij <= 1,
 
     a min-cost flow on the complete bipartite graph of rows and columns (Hubara et al.,
-    "Accelerated Sparse Neural Training", NeurIPS 2021, section 3). :func:`nmflow.certify` proves
+    "Accelerated Sparse Neural Training", NeurIPS 2021). :func:`nmflow.certify` proves
     a mask optimal by the programme's dual.
 
     Examples

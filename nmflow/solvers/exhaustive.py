@@ -2,9 +2,8 @@
 
 The masks of a tile shape are listed once, in the order in which the tie rule prefers them (see
 :mod:`nmflow.ties`), so that the first mask of the largest value is the answer. Values are one
-matrix product, masks times scores (the 90 masks of 2:4 in Hubara et al., NeurIPS 2021, section
-3, by enumeration). Where its rounding leaves several masks in question, these are compared in
-integers.
+matrix product, masks times scores: 90 masks at 2:4. Where its rounding leaves several masks in
+question, these are compared in integers.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ def solve_tiles(
     ----------
     I. Hubara, B. Chmiel, M. Island, R. Banner, J. Naor, D. Soudry, "Accelerated Sparse Neural
     Training: A Provable and Efficient Method to Find N:M Transposable Masks", NeurIPS 2021,
-    arXiv 2102.08124, section 3: the 2-approximation.
+    arXiv 2102.08124: the 2-approximation algorithm.
     """
     kept = np.empty(scores.shape, np.bool_)
     solve_batch(scores.reshape(len(scores), -1), scores.shape[2], n, full, kept)

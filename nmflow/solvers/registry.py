@@ -85,7 +85,7 @@ class Flow(Method):
     guarantee: ClassVar[str] = "optimal; ties by a fixed rule, so the mask is unique"
     complexity: ClassVar[str] = "O(k m^2) for k units left by the dual ascent, k <= n m"
     source: ClassVar[str] = (
-        "min-cost flow model: Hubara et al., NeurIPS 2021, sec. 3; augmentation: "
+        "min-cost flow model: Hubara et al., NeurIPS 2021; augmentation: "
         "Ahuja, Magnanti & Orlin, Network Flows (1993), sec. 9.7"
     )
     module: ClassVar[str] = "nmflow.solvers.flow"
@@ -129,7 +129,7 @@ class Lp(Method):
     guarantee: ClassVar[str] = "optimal: checked in integers, never rounded; ties as flow"
     complexity: ClassVar[str] = "that of the LP solver on m^2 variables a tile"
     source: ClassVar[str] = (
-        "Hubara et al., NeurIPS 2021, sec. 3; refinement: Gleixner, Steffy & Wolter, "
+        "Hubara et al., NeurIPS 2021; refinement: Gleixner, Steffy & Wolter, "
         "INFORMS J. Computing 28 (2016)"
     )
     extra: ClassVar[str | None] = "lp"
@@ -152,7 +152,7 @@ class Exhaustive(Method):
     exact: ClassVar[bool] = True
     guarantee: ClassVar[str] = "optimal; ties as flow; only tiles with < 10,000 masks"
     complexity: ClassVar[str] = "O(masks m^2): 90 masks at 2:4"
-    source: ClassVar[str] = "enumeration; Hubara et al., NeurIPS 2021, count masks in sec. 3"
+    source: ClassVar[str] = "enumeration; mask counts: Hubara et al., NeurIPS 2021, mask diversity"
     module: ClassVar[str] = "nmflow.solvers.exhaustive"
 
 
@@ -164,7 +164,7 @@ class Greedy(Method):
     exact: ClassVar[bool] = False
     guarantee: ClassVar[str] = "pruned score <= 2 x optimum for scores >= 0; over-prunes"
     complexity: ClassVar[str] = "O(m^2 log^2 m)"
-    source: ClassVar[str] = "Hubara et al., NeurIPS 2021, sec. 3, the 2-approximation"
+    source: ClassVar[str] = "Hubara et al., NeurIPS 2021, the 2-approximation algorithm"
     module: ClassVar[str] = "nmflow.solvers.greedy"
 
 

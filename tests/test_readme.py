@@ -1,0 +1,45 @@
+"""The README says what is so: its tables are the committed results, its code runs."""
+
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import nmflow
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks import readme  # noqa: E402
+
+TEXT = (ROOT / "README.md").read_text()
+
+
+def test_tables_are_the_committed_results():
+    assert readme.filled(TEXT) == TEXT, "run python -m benchmarks.readme"
+
+
+def test_example_runs(capsys, rng):
+    (code,) = re.findall(r"```python\n(.*?)```", TEXT, flags=re.S)
+    exec(code, {"weights": rng.standard_normal((64, 64))})
+    assert "4:8 transposable mask: proved optimal" in capsys.readouterr().out
+
+
+def test_every_method_is_listed():
+    for method in nmflow.methods():
+        kind = "exact" if method.exact else "approximate"
+        assert re.search(rf"\| `{method.name}`( \(default\))? \| {kind} \|", TEXT), method.name
+
+
+@pytest.mark.parametrize("link", re.findall(r"\]\((?!http)([^)#]+)\)", TEXT))
+def test_links_lead_somewhere(link):
+    assert (ROOT / link).exists()
+
+
+def test_the_certificate_shown_is_one():
+    (shown,) = re.findall(r"```\n(4:8 .*?)```", TEXT, flags=re.S)
+    weights = np.random.default_rng(0).standard_normal((64, 128)).astype(np.float32)
+    certificate = nmflow.certify(weights, nmflow.solve(weights, 4, 8), 4, 8)
+    assert str(certificate) == shown.strip()
