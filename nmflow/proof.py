@@ -19,7 +19,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-# Sweeps between looks for a cycle: a look costs about as much as a sweep.
+# Sweeps between looks for a cycle.
 SWEEPS_PER_LOOK = 3
 
 

@@ -3,6 +3,7 @@
 Nothing here imports nmflow but the tie tables, whose values are pinned by a test of their own.
 """
 
+import math
 from fractions import Fraction
 from functools import cache
 from itertools import combinations, product
@@ -17,6 +18,18 @@ from nmflow.ties import TABLES, table
 def exact_sum(scores, mask):
     """The kept score as a fraction."""
     return sum((Fraction(value) for value in scores[mask].tolist()), Fraction(0))
+
+
+def sign_of_difference(plus, minus):
+    """The sign of one exact sum less another: fsum rounds once, so its sign is the true one."""
+    if plus.dtype.kind != "f":
+        difference = sum(plus.tolist()) - sum(minus.tolist())
+        return (difference > 0) - (difference < 0)
+    try:
+        difference = math.fsum([*plus.tolist(), *(-minus).tolist()])
+    except OverflowError:
+        difference = sum(map(Fraction, plus.tolist())) - sum(map(Fraction, minus.tolist()))
+    return (difference > 0) - (difference < 0)
 
 
 @cache

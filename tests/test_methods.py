@@ -39,8 +39,7 @@ def compare(scores, ours, theirs):
     signs = np.zeros(len(scores), int)
     for t in np.flatnonzero((ours != theirs).any(axis=(1, 2))):
         only_ours, only_theirs = ours[t] & ~theirs[t], theirs[t] & ~ours[t]
-        gain = oracle.exact_sum(scores[t], only_ours) - oracle.exact_sum(scores[t], only_theirs)
-        signs[t] = (gain > 0) - (gain < 0)
+        signs[t] = oracle.sign_of_difference(scores[t][only_ours], scores[t][only_theirs])
     return signs
 
 
@@ -79,23 +78,33 @@ def test_promises(kind, n, m):
             check_promises(scores[: FEW[name]], n, rows == m, [name])
 
 
+# Tiles of these leave 64 bits, and take flow's interpreted road: fewer of them, more of the others.
+WIDE = {"12 decades", "40 decades", "one huge", "2**60 apart", "sums of powers", "whole range"}
+
+
+def many(kind, m):
+    return 100 if kind in WIDE else 200 if m == 32 else 1150
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("n", "m"), PATTERNS)
 def test_promises_on_a_hundred_thousand_tiles(kind, n, m):
-    """18 kinds, 8 patterns, 700 tiles each."""
+    """18 kinds, 8 patterns; a tenth of the tiles signed, a tenth partial."""
     rng = seeded("many", kind, n, m)
     quick = [name for name in METHODS if name not in FEW]
     names = [*quick, "exhaustive"] if reaches("exhaustive", m) else quick
-    scores = make(kind, rng, 350, m, m)
+    count = many(kind, m)
+    scores = make(kind, rng, count * 8 // 10, m, m)
     at_most = check_promises(scores, n, True, names)
     check_bounds(scores, at_most, n)
-    check_promises(scores * rng.choice([-1.0, 1.0], scores.shape), n, True, names)
-    check_promises(make(kind, rng, 50, m, m // 2 + 1), n, False, quick)
+    signed = make(kind, rng, count // 10, m, m)
+    check_promises(signed * rng.choice([-1.0, 1.0], signed.shape), n, True, names)
+    check_promises(make(kind, rng, count // 10, m, m // 2 + 1), n, False, quick)
 
 
 def test_the_suite_is_as_large_as_it_says():
-    assert len(KINDS) * len(PATTERNS) * 700 >= 100_000
+    assert sum(many(kind, m) for kind in KINDS for _, m in PATTERNS) >= 100_000
 
 
 def check_bounds(scores, optimum, n):
@@ -104,8 +113,10 @@ def check_bounds(scores, optimum, n):
     optimum = run("flow", scores, n, False) if optimum is None else optimum
     greedy, keep = (run(name, scores, n, True) for name in ("greedy", "greedy-keep"))
     for tile, best, pruned, kept in zip(scores, optimum, ~greedy, keep, strict=True):
-        assert oracle.exact_sum(tile, pruned) <= 2 * oracle.exact_sum(tile, ~best)
-        assert 2 * oracle.exact_sum(tile, kept) >= oracle.exact_sum(tile, best)
+        twice = np.concatenate([tile[~best], tile[~best]])
+        assert oracle.sign_of_difference(tile[pruned], twice) <= 0
+        twice = np.concatenate([tile[kept], tile[kept]])
+        assert oracle.sign_of_difference(twice, tile[best]) >= 0
 
 
 @pytest.mark.parametrize("kind", KINDS)

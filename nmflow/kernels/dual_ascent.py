@@ -12,8 +12,7 @@ from __future__ import annotations
 
 from numba.extending import register_jitable
 
-# Rounds of dual ascent before augmenting. Measured on |N(0,1)| at 4:8, 8:16 and 16:32: fewer
-# leave more units to the augmentation, more cost as much as they save.
+# Rounds of dual ascent before augmenting: fewer leave more units to move along paths.
 ROUNDS = 4
 
 
