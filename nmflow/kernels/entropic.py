@@ -21,7 +21,7 @@ from nmflow.kernels.ordering import (
     tile_scale,
 )
 from nmflow.kernels.rounding import keep_group
-from nmflow.simd import VECTOR_BYTES, load, maximum, minimum, splat, store
+from nmflow.simd.vectors import VECTOR_BYTES, load, maximum, minimum, splat, store
 
 LANES = VECTOR_BYTES // 4
 _UNROLL = 4  # columns a step of the row sums, which would wait for one another otherwise

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nmflow.kernels.jit import compile_kernel
 from nmflow.kernels.ordering import KEYS_PER_VECTOR, LINE_BITS, LINE_MASK, make_scratch, order_group
 from nmflow.kernels.rounding import PACKED_LINES, unpack_masks
-from nmflow.simd import load, splat, store
+from nmflow.simd.vectors import load, splat, store
 
 
 @register_jitable

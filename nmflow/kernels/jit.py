@@ -11,18 +11,23 @@ from typing import Any
 import numba
 
 
-def compile_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+def compile_kernel(
+    function: Callable[..., Any] | None = None, *, nrt: bool = True
+) -> Callable[..., Any]:
     """Compile without the interpreter's lock, cached on disk where the disk allows it.
 
     Where numba finds no directory to write to (a read-only installation and home), the kernel is
-    compiled anew in each process instead of failing.
+    compiled anew in each process instead of failing. Without numba's runtime (``nrt=False``) a
+    kernel can't make arrays, and passes them to functions without counting references.
     """
+    if function is None:
+        return functools.partial(compile_kernel, nrt=nrt)
     try:
-        kernel: Any = numba.njit(cache=True, nogil=True)(function)
+        kernel: Any = numba.njit(cache=True, nogil=True, _nrt=nrt)(function)
     except RuntimeError as error:
         if "no locator available" not in str(error):
             raise
-        kernel = numba.njit(nogil=True)(function)
+        kernel = numba.njit(nogil=True, _nrt=nrt)(function)
     # numba calls cached code stale when the kernel's own file changes. A kernel is as old as the
     # newest of the files it is made of, so stamp it with all of them.
     index = getattr(getattr(kernel, "_cache", None), "_cache_file", None)
@@ -36,6 +41,6 @@ def _sources_digest() -> str:
     """A digest of all sources that kernels are made of."""
     digest = hashlib.sha256()
     package = Path(__file__).parents[1]
-    for path in sorted([package / "simd.py", *package.glob("*s/*.py")]):
+    for path in sorted([package / "networks.py", *package.glob("simd/*.py"), *package.glob("*s/*.py")]):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()

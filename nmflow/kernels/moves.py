@@ -29,7 +29,7 @@ from numba.extending import register_jitable
 from numpy.typing import NDArray
 
 from nmflow.kernels.ordering import tile_scale
-from nmflow.simd import VECTOR_BYTES, highest, load, maximum, splat
+from nmflow.simd.vectors import VECTOR_BYTES, highest, load, maximum, splat
 
 _WIDTH = VECTOR_BYTES // 8
 UNTIL_OPTIMUM = np.iinfo(np.int64).max  # sweeps

@@ -25,7 +25,7 @@ import numpy as np
 from numba.extending import register_jitable
 from numpy.typing import NDArray
 
-from nmflow.simd import VECTOR_BYTES, load, maximum, minimum, store
+from nmflow.simd.vectors import VECTOR_BYTES, load, maximum, minimum, store
 
 KEYS_PER_VECTOR = VECTOR_BYTES // 8
 LINE_BITS = 16  # of the column in a key; the row stands above it

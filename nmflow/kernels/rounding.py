@@ -15,7 +15,7 @@ from numba.extending import register_jitable
 from numpy.typing import NDArray
 
 from nmflow.kernels.ordering import KEYS_PER_VECTOR, LINE_BITS, LINE_MASK
-from nmflow.simd import load, splat, store
+from nmflow.simd.vectors import load, splat, store
 
 # A tile of at most 8 by 8 fits machine words: a bit an entry, and a 4-bit counter a line.
 PACKED_LINES = 8

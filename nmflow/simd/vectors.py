@@ -47,22 +47,23 @@ if config.DISABLE_JIT:
 else:
 
     class Vector(types.Type):
-        """As many elements of one numba scalar type as fill ``VECTOR_BYTES``."""
+        """Lanes of one numba scalar type, by default as many as fill ``VECTOR_BYTES``."""
 
-        def __init__(self, element: types.Number) -> None:
+        def __init__(self, element: types.Number, lanes: int = 0) -> None:
             self.element = element
-            super().__init__(name=f"Vector({element})")
+            self.lanes = lanes or VECTOR_BYTES * 8 // element.bitwidth
+            super().__init__(name=f"Vector({element}, {self.lanes})")
 
     @register_model(Vector)
     class _VectorModel(models.PrimitiveModel):
         def __init__(self, manager: Any, kind: Vector) -> None:
-            width = VECTOR_BYTES * 8 // kind.element.bitwidth
             element = manager.lookup(kind.element).get_value_type()
-            super().__init__(manager, kind, ir.VectorType(element, width))
+            super().__init__(manager, kind, ir.VectorType(element, kind.lanes))
 
-    def _address(context: Any, builder: Any, kind: Any, value: Any, start: Any, vector: Vector):
-        array = context.make_array(kind)(context, builder, value)
-        element = builder.gep(array.data, [start])
+    def address(context: Any, builder: Any, kind: Any, args: Any, vector: Vector) -> Any:
+        """A pointer to a vector at ``args[0][args[1]]``, for an array of that kind."""
+        array = context.make_array(kind)(context, builder, args[0])
+        element = builder.gep(array.data, [args[1]])
         return builder.bitcast(element, context.get_value_type(vector).as_pointer())
 
     @intrinsic
@@ -71,7 +72,7 @@ else:
         vector = Vector(array.dtype)
 
         def codegen(context, builder, signature, args):
-            pointer = _address(context, builder, array, args[0], args[1], vector)
+            pointer = address(context, builder, array, args, vector)
             return builder.load(pointer, align=array.dtype.bitwidth // 8)
 
         return vector(array, types.intp), codegen
@@ -81,7 +82,7 @@ else:
         """Write a vector to ``array[start:]``."""
 
         def codegen(context, builder, signature, args):
-            pointer = _address(context, builder, array, args[0], args[1], value)
+            pointer = address(context, builder, array, args, value)
             builder.store(args[2], pointer, align=array.dtype.bitwidth // 8)
             return context.get_dummy_value()
 

@@ -1,0 +1,218 @@
+"""Reading tiles into lanes: floats -> fixed point of 30 bits -> the 16 bits that a stage looks at.
+
+A *piece* is 16 columns of a row of tiles: four tiles of 4 x 4, or half a tile of 32 x 32. Each
+piece has its own power of two, so that its largest score fills the fixed point's bits.
+
+There are two ways to write scores in fixed point. *Floored*: what is left is dropped; a mask whose
+kept entries exceed u + v by a unit, and whose pruned ones do not exceed it, is optimal for the
+true scores. *Tabled*, for pieces where ties are likely, being full of zeros or of numbers of few
+digits: the leading digits, and below them the first tie table. An entry of more digits than that
+stands half a unit higher instead, and :func:`is_clear` makes sure that none of those came near
+u + v.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba.extending import register_jitable
+from numpy.typing import NDArray
+
+from nmflow.simd.lanes import (
+    NOT_FINITE,
+    any_bits,
+    bits_of,
+    choose,
+    differs,
+    exponent_of,
+    greater,
+    has_few_digits,
+    largest_lane,
+    like,
+    load_row,
+    magnitude,
+    pack_pairs,
+    power_of_two,
+    to_floats,
+    to_int32,
+    transpose_store,
+    zero_lanes,
+)
+from nmflow.simd.static import LANES, ROW
+from nmflow.simd.vectors import load, maximum, minimum, store
+
+FIXED_BITS = 30
+"""Bits of the fixed point: of scores without signs, or of signed ones with theirs."""
+FIRST_SHIFT = 15
+"""How many of them the first stage leaves out."""
+LOWEST_EXPONENT = -90
+"""Tiles of smaller numbers are not scaled further: the scale itself must be a finite float32."""
+
+
+class Pieces(NamedTuple):
+    """Where the pieces of a panel lie, and how their scores become fixed point."""
+
+    position: NDArray[np.int64]
+    ahead: NDArray[np.int64]
+    exponent: NDArray[np.int64]
+    scale: NDArray[Any]
+    coarse: NDArray[Any]
+    tabled: NDArray[np.bool_]
+    u: NDArray[np.int32]
+    v: NDArray[np.int32]
+
+
+@register_jitable
+def scan(weights, problem, pieces, slot, shape):
+    """Choose the scale of a piece, and whether it uses tables; say whether it is finite."""
+    start = pieces.position[slot]
+    most = bits_of(magnitude(load_row(weights, start)))
+    least, every = most, most
+    for half in range(shape.halves):
+        for i in range(shape.m):
+            bits = bits_of(magnitude(load_row(weights, start + i * problem.stride + half * ROW)))
+            most = maximum(most, bits)
+            least = minimum(least, bits)
+            every = every | bits
+    exponent = exponent_of(largest_lane(most))
+    if exponent == NOT_FINITE:
+        return False
+    # Where half the columns have a zero, the optimum is likely to choose among zeros.
+    tabled = has_few_digits(every) or zero_lanes(least) >= ROW // 2
+    exponent = max(exponent, LOWEST_EXPONENT)
+    unit_bits = problem.fixed_bits - exponent - (problem.table_shift if tabled else 0)
+    pieces.exponent[slot] = exponent
+    pieces.tabled[slot] = tabled
+    pieces.scale[slot] = power_of_two(unit_bits)
+    pieces.coarse[slot] = power_of_two(unit_bits - FIRST_SHIFT)
+    return True
+
+
+@register_jitable(forceinline=True)
+def scores(weights, place, signed):
+    """16 scores as floats."""
+    row = load_row(weights, place)
+    return magnitude(row) if signed is None else row
+
+
+@register_jitable(forceinline=True)
+def floor(score, signed):
+    """As int32. Scores without signs need no correction."""
+    whole = to_int32(score)
+    if signed is not None:
+        whole = whole + greater(to_floats(whole, score), score)
+    return whole
+
+
+@register_jitable(forceinline=True)
+def fixed_point(weights, place, slot, line, pieces, problem, signed):
+    """16 scores as 30-bit integers; ``line`` counts the rows (and halves) of the tables."""
+    score = scores(weights, place, signed)
+    score = score * like(score, pieces.scale[slot])
+    whole = floor(score, signed)
+    if pieces.tabled[slot]:
+        rest = like(whole, 1 << (problem.table_shift - 1))
+        low = choose(differs(to_floats(whole, score), score), rest, load(problem.tables, line * ROW))
+        whole = (whole << like(whole, problem.table_shift)) + low
+    return whole
+
+
+@register_jitable(forceinline=True)
+def leading_bits(weights, place, slot, line, pieces, problem, signed):
+    """What the first stage sees of :func:`fixed_point`: its bits from FIRST_SHIFT up."""
+    if pieces.tabled[slot]:
+        whole = fixed_point(weights, place, slot, line, pieces, problem, signed)
+        return whole >> like(whole, FIRST_SHIFT)
+    score = scores(weights, place, signed)
+    return floor(score * like(score, pieces.coarse[slot]), signed)
+
+
+@register_jitable(forceinline=True)
+def read_half(weights, problem, pieces, packed, i, half, shape, signed):
+    """A row of the panel's pieces, two by two."""
+    pairs = shape.pieces // 2
+    line = i * shape.halves + half
+    offset = i * problem.stride + half * ROW
+    for k in range(pairs):
+        place = pieces.position[k] + offset
+        first = leading_bits(weights, place, k, line, pieces, problem, signed)
+        place = pieces.position[k + pairs] + offset
+        second = leading_bits(weights, place, k + pairs, line, pieces, problem, signed)
+        both = pack_pairs(first, second)
+        store(packed, k * LANES, both - like(both, problem.center))
+
+
+@register_jitable
+def read_first(weights, problem, pieces, panel, shape, signed):
+    """Read a panel's leading 15 bits into lanes."""
+    pitch = (shape.m + 1) * LANES
+    for i in range(shape.m):
+        read_half(weights, problem, pieces, panel.packed, i, 0, shape, signed)
+        transpose_store(panel.packed, panel.lanes, i * pitch, shape, 0)
+        if shape.m > ROW:
+            read_half(weights, problem, pieces, panel.packed, i, 1, shape, signed)
+            transpose_store(panel.packed, panel.lanes, i * pitch + ROW * LANES, shape, 1)
+
+
+@register_jitable(forceinline=True)
+def reduced(weights, slot, i, half, pieces, problem, shape, signed):
+    """16 scores in fixed point less the potentials that the last stage found."""
+    line = i * shape.halves + half
+    place = pieces.position[slot] + i * problem.stride + half * ROW
+    score = fixed_point(weights, place, slot, line, pieces, problem, signed)
+    u = load(pieces.u, (slot * shape.m + i) * ROW)
+    v = load(pieces.v, (slot * shape.halves + half) * ROW)
+    return score - u - v
+
+
+@register_jitable(forceinline=True)
+def window(score, shift):
+    """16 bits of each score from bit ``shift`` up; larger scores saturate."""
+    most = like(score, (1 << (shift + 15)) - 1)
+    least = like(score, -(1 << (shift + 15)))
+    return maximum(minimum(score, most), least) >> like(score, shift)
+
+
+@register_jitable(forceinline=True)
+def zoom_half(weights, problem, pieces, packed, i, half, shift, shape, signed):
+    """As :func:`read_half` for what the potentials leave, at a finer unit."""
+    pairs = shape.pieces // 2
+    for k in range(pairs):
+        first = reduced(weights, k, i, half, pieces, problem, shape, signed)
+        second = reduced(weights, k + pairs, i, half, pieces, problem, shape, signed)
+        store(packed, k * LANES, pack_pairs(window(first, shift), window(second, shift)))
+
+
+@register_jitable
+def read_zoomed(weights, problem, pieces, panel, shift, shape, signed):
+    """Read a panel's scores less its potentials into lanes, in units of 2**shift."""
+    pitch = (shape.m + 1) * LANES
+    for i in range(shape.m):
+        zoom_half(weights, problem, pieces, panel.packed, i, 0, shift, shape, signed)
+        transpose_store(panel.packed, panel.lanes, i * pitch, shape, 0)
+        if shape.m > ROW:
+            zoom_half(weights, problem, pieces, panel.packed, i, 1, shift, shape, signed)
+            transpose_store(panel.packed, panel.lanes, i * pitch + ROW * LANES, shape, 1)
+
+
+@register_jitable
+def is_clear(weights, problem, pieces, slot, shift, shape, signed):
+    """Whether no inexact entry of a tabled piece lies within two units of its potentials.
+
+    Then scores decide by themselves wherever an inexact entry takes part, and the tables among
+    the rest: a cycle of exchanges moves the tables by less than one unit of the leading digits.
+    """
+    clear = True
+    for i in range(shape.m):
+        for half in range(shape.halves):
+            place = pieces.position[slot] + i * problem.stride + half * ROW
+            score = scores(weights, place, signed)
+            score = score * like(score, pieces.scale[slot])
+            whole = floor(score, signed)
+            inexact = differs(to_floats(whole, score), score)
+            slack = reduced(weights, slot, i, half, pieces, problem, shape, signed) - like(whole, (1 << shift) - 1)
+            near = like(whole, 2 << problem.table_shift)
+            close = greater(near, slack) & greater(slack, like(whole, 0) - near) & inexact
+            clear = clear and any_bits(close) == 0
+    return clear

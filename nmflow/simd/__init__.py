@@ -1,0 +1,1 @@
+"""Vectors for numba kernels: the only package that knows LLVM."""
