@@ -15,35 +15,32 @@ from __future__ import annotations
 from numba.extending import register_jitable
 
 from nmflow.kernels.dual_ascent import flip
+from nmflow.kernels.workspace import CLOSED, DISTANCE, VIA, counts, potentials
 
 SOURCE = -1
 
 
 @register_jitable
-def missing(j, n, full, work):
-    """Whether column j must hold more: on a partial tile only a column with a price must."""
-    return work.column_count[j] < n and (full or work.v[j] > 0)
+def balance(n, full, v, column_count):
+    """Units that columns hold too many, and units that they miss.
 
-
-@register_jitable
-def balance(n, full, work):
-    """Units that columns hold too many, and units that they miss."""
+    On a partial tile only a column with a price must hold n.
+    """
     over, under = 0, 0
-    for j in range(work.v.size):
-        excess = work.column_count[j] - n
+    for j in range(v.size):
+        excess = column_count[j] - n
         if excess > 0:
             over += excess
-        elif missing(j, n, full, work):
+        elif full or v[j] > 0:
             under -= excess
     return over, under
 
 
 @register_jitable
-def nearest(nodes, work):
+def nearest(distance, closed, nodes):
     """The nearest node whose distance is not final."""
-    distance, closed = work.distance, work.closed
     best = distance[0] + closed[0]
-    for k in range(nodes):
+    for k in range(1, nodes):
         reached = distance[k] + closed[k]
         best = reached if reached < best else best
     for k in range(nodes):
@@ -53,133 +50,135 @@ def nearest(nodes, work):
 
 
 @register_jitable
-def relax(base, node, costs, potential, sign, distance, via):
-    """Shorten the way to the nodes on one side by way of a node on the other."""
-    for k in range(costs.size):
-        reached = base + costs[k] + (potential[k] if sign else -potential[k])
-        old = distance[k]
-        distance[k] = reached if reached < old else old
-        via[k] = node if reached < old else via[k]
+def from_column(j, base, drop, u, distance, via):
+    """Shorten the ways to rows by dropping kept entries of column j."""
+    for i in range(u.size):
+        reached = base + drop[j, i] - u[i]
+        old = distance[i]
+        distance[i] = reached if reached < old else old
+        via[i] = j if reached < old else via[i]
 
 
 @register_jitable
-def shorten(reached, node, k, work):
-    """The same for a single node."""
-    if reached < work.distance[k]:
-        work.distance[k], work.via[k] = reached, node
+def from_row(i, node, base, add, v, distance, via):
+    """Shorten the ways to columns by adding pruned entries of row i."""
+    for j in range(v.size):
+        reached = base + add[i, j] + v[j]
+        old = distance[j]
+        distance[j] = reached if reached < old else old
+        via[j] = node if reached < old else via[j]
 
 
 @register_jitable
-def relax_slack(n, reached, work):
-    """The same by way of the slack: rows with room, and all columns at their price."""
-    columns, rows = work.v.size, work.u.size
-    for i in range(rows):
-        if work.row_count[i] < n:
-            shorten(reached, columns + rows, columns + i, work)
+def from_slack(n, reached, slack, v, row_count, distance, via):
+    """Shorten the ways to rows with room, for nothing, and to all columns, at their price."""
+    columns = v.size
+    for i in range(row_count.size):
+        if row_count[i] < n and reached < distance[columns + i]:
+            distance[columns + i], via[columns + i] = reached, slack
     for j in range(columns):
-        shorten(reached + work.v[j], columns + rows, j, work)
+        if reached + v[j] < distance[j]:
+            distance[j], via[j] = reached + v[j], slack
 
 
 @register_jitable
 def shortest_path(n, full, over, under, infinity, work):
     """Dijkstra from all nodes with units too many; the node it ends at."""
-    columns, rows = work.v.size, work.u.size
+    add, drop = work.by_row[1], work.by_column[1]
+    distance, via, closed = work.nodes[DISTANCE], work.nodes[VIA], work.nodes[CLOSED]
+    u, v = potentials(work)
+    row_count, column_count = counts(work)
+    columns, rows = v.size, u.size
     slack = columns + rows
-    distance = work.distance
+    column_distance, row_distance = distance[:columns], distance[columns:slack]
+    column_via, row_via = via[:columns], via[columns:slack]
+    nodes = slack if full else slack + 1
     distance[:] = infinity
-    work.closed[:] = 0
+    closed[:] = 0
     for j in range(columns):
-        if work.column_count[j] > n:
-            distance[j], work.via[j] = 0, SOURCE
+        if column_count[j] > n:
+            distance[j], via[j] = 0, SOURCE
     if not full and over < under:
-        distance[slack], work.via[slack] = 0, SOURCE
+        distance[slack], via[slack] = 0, SOURCE
     while True:
-        k = nearest(slack if full else slack + 1, work)
+        k = nearest(distance, closed, nodes)
         reached = distance[k]
-        work.closed[k] = infinity
+        closed[k] = infinity
         if k < columns:
-            if missing(k, n, full, work):
+            room = column_count[k] < n
+            if room and (full or v[k] > 0):
                 return k
-            relax(
-                reached - work.v[k], k, work.drop[k], work.u, False, work.row_distance, work.row_via
-            )
-            if not full and work.column_count[k] < n:
-                shorten(reached, k, slack, work)
+            from_column(k, reached - v[k], drop, u, row_distance, row_via)
+            exit_length = reached if room else infinity
         elif k < slack:
             i = k - columns
-            relax(
-                reached + work.u[i],
-                k,
-                work.add[i],
-                work.v,
-                True,
-                work.column_distance,
-                work.column_via,
-            )
-            if not full:
-                shorten(reached + work.u[i], k, slack, work)
+            from_row(i, k, reached + u[i], add, v, column_distance, column_via)
+            exit_length = reached + u[i]
         else:
             if over > under:
                 return k
-            relax_slack(n, reached, work)
+            from_slack(n, reached, slack, v, row_count, distance, via)
+            continue
+        if not full and exit_length < distance[slack]:
+            distance[slack], via[slack] = exit_length, k
 
 
 @register_jitable
 def move_unit(end, infinity, x, work):
     """Send a unit along the path that ends at that node, back to its source."""
-    columns, rows = work.v.size, work.u.size
+    q, add, drop, via = work.by_row[0], work.by_row[1], work.by_column[1], work.nodes[VIA]
+    row_count, column_count = counts(work)
+    rows, columns = q.shape
     slack = columns + rows
     node = end
     if node < columns:
-        work.column_count[node] += 1
-    while work.via[node] != SOURCE:
-        before = work.via[node]
+        column_count[node] += 1
+    while via[node] != SOURCE:
+        before = via[node]
         if node == slack:
             # A row gave the unit up, or a column with room took it.
             if before < columns:
-                work.column_count[before] += 1
+                column_count[before] += 1
             else:
-                work.row_count[before - columns] -= 1
+                row_count[before - columns] -= 1
         elif before == slack:
             if node < columns:
-                work.column_count[node] -= 1
+                column_count[node] -= 1
             else:
-                work.row_count[node - columns] += 1
+                row_count[node - columns] += 1
         elif node < columns:
-            flip(before - columns, node, infinity, x, work)
+            flip(before - columns, node, infinity, q, x, add, drop)
         else:
-            flip(node - columns, before, infinity, x, work)
+            flip(node - columns, before, infinity, q, x, add, drop)
         node = before
     if node < columns:
-        work.column_count[node] -= 1
+        column_count[node] -= 1
 
 
 @register_jitable
-def move_potentials(length, full, work):
+def move_potentials(length, full, u, v, distance):
     """Make the arcs of the shortest paths as short as 0, and no arc shorter."""
-    columns, rows = work.v.size, work.u.size
-    distance = work.distance
+    columns = v.size
     # The slack's own potential stays 0: the others move against it.
-    shift = length - distance[columns + rows]
+    shift = length - distance[columns + u.size]
     if full or shift < 0:
         shift = 0
     for j in range(columns):
-        if distance[j] < length:
-            work.v[j] += length - distance[j]
-        work.v[j] -= shift
-    for i in range(rows):
-        if distance[columns + i] < length:
-            work.u[i] -= length - distance[columns + i]
-        work.u[i] += shift
+        v[j] += max(length - distance[j], 0) - shift
+    for i in range(u.size):
+        u[i] -= max(length - distance[columns + i], 0) - shift
 
 
 @register_jitable
 def augment(n, full, infinity, x, work):
     """Move every unit to its place along shortest paths; ends with optimal x, u, v."""
+    u, v = potentials(work)
+    _, column_count = counts(work)
+    distance = work.nodes[DISTANCE]
     while True:
-        over, under = balance(n, full, work)
+        over, under = balance(n, full, v, column_count)
         if over == 0 and under == 0:
             return
         end = shortest_path(n, full, over, under, infinity, work)
-        move_potentials(work.distance[end], full, work)
+        move_potentials(distance[end], full, u, v, distance)
         move_unit(end, infinity, x, work)

@@ -14,6 +14,7 @@ from __future__ import annotations
 from numba.extending import register_jitable
 
 from nmflow.kernels.selection_network import order
+from nmflow.kernels.workspace import counts, potentials
 
 # Rounds of dual ascent before augmenting, at most.
 ROUNDS = 10
@@ -62,79 +63,94 @@ def step(q, fixed, moving, n, full, first, network, wires):
 
 
 @register_jitable
-def misplaced(q, n, full, u, v, work):
+def misplaced(n, full, q, u, v, row_count, column_count):
     """Units that the positive slacks have too many or too few in rows and columns."""
     rows, columns = q.shape
-    work.column_count[:] = 0
+    column_count[:] = 0
     wrong = 0
     for i in range(rows):
         held = 0
         for j in range(columns):
             keep = q[i, j] - v[j] > u[i]
             held += keep
-            work.column_count[j] += keep
-        work.row_count[i] = held
+            column_count[j] += keep
+        row_count[i] = held
         if full or u[i] > 0:
             wrong += abs(held - n)
     for j in range(columns):
         if full or v[j] > 0:
-            wrong += abs(work.column_count[j] - n)
-        elif work.column_count[j] > n:
-            wrong += work.column_count[j] - n
+            wrong += abs(column_count[j] - n)
+        elif column_count[j] > n:
+            wrong += column_count[j] - n
     return wrong
 
 
 @register_jitable
 def ascend(n, full, work):
     """Midpoint dual ascent from the potentials v at hand; how many units it left misplaced."""
+    q, qt, add, drop = work.by_row[0], work.by_column[0], work.by_row[1], work.by_column[1]
+    column_network, row_network = work.networks[0], work.networks[1]
+    u, v = potentials(work)
+    row_count, column_count = counts(work)
     wrong = -1
     for sweep in range(ROUNDS + 1):
         if sweep:
-            step(work.q, work.u, work.v, n, full, False, work.column_network, work.add)
-        step(work.qt, work.v, work.u, n, full, sweep == 0, work.row_network, work.drop)
-        wrong = misplaced(work.q, n, full, work.u, work.v, work)
+            step(q, u, v, n, full, False, column_network, add)
+        step(qt, v, u, n, full, sweep == 0, row_network, drop)
+        wrong = misplaced(n, full, q, u, v, row_count, column_count)
         if wrong <= BEARABLE:
             break
     return wrong
 
 
 @register_jitable
-def keep_positive(infinity, x, work):
-    """Keep the positive slacks, and note what each entry's change would cost."""
-    q, qt, u, v, add, drop = work.q, work.qt, work.u, work.v, work.add, work.drop
+def keep_positive(q, u, v, x):
+    """Keep the positive slacks."""
+    for i in range(u.size):
+        for j in range(v.size):
+            x[i, j] = q[i, j] - v[j] > u[i]
+
+
+@register_jitable
+def price_changes(infinity, work):
+    """Note what it costs to add each pruned entry and to drop each kept one, but for potentials.
+
+    What is kept are the positive slacks. What cannot be done costs too much.
+    """
+    q, qt, add, drop = work.by_row[0], work.by_column[0], work.by_row[1], work.by_column[1]
+    u, v = potentials(work)
     rows, columns = q.shape
     for i in range(rows):
         for j in range(columns):
-            keep = q[i, j] - v[j] > u[i]
-            x[i, j] = keep
-            add[i, j] = (2 * infinity if keep else 0) - q[i, j]
+            add[i, j] = (2 * infinity if q[i, j] - v[j] > u[i] else 0) - q[i, j]
     for j in range(columns):
         for i in range(rows):
-            drop[j, i] = qt[j, i] + (0 if qt[j, i] - u[i] > v[j] else 2 * infinity)
+            drop[j, i] = (0 if qt[j, i] - u[i] > v[j] else 2 * infinity) + qt[j, i]
+
+
+@register_jitable
+def flip(i, j, infinity, q, x, add, drop):
+    """Keep a pruned entry, or prune a kept one."""
+    value = q[i, j]
+    x[i, j] = not x[i, j]
+    add[i, j] = 2 * infinity - value if x[i, j] else -value
+    drop[j, i] = value if x[i, j] else value + 2 * infinity
 
 
 @register_jitable
 def fill_ties(n, full, infinity, x, work):
     """Give rows that hold too few their entries of slack 0, emptiest column first."""
-    q, u, v = work.q, work.u, work.v
-    rows, columns = q.shape
-    for i in range(rows):
-        while work.row_count[i] < n and (full or u[i] > 0):
+    q, add, drop = work.by_row[0], work.by_row[1], work.by_column[1]
+    u, v = potentials(work)
+    row_count, column_count = counts(work)
+    for i in range(u.size):
+        while row_count[i] < n and (full or u[i] > 0):
             best = -1
-            for j in range(columns):
+            for j in range(v.size):
                 if x[i, j] or q[i, j] - u[i] - v[j] != 0:
                     continue
-                if best < 0 or work.column_count[j] < work.column_count[best]:
+                if best < 0 or column_count[j] < column_count[best]:
                     best = j
-            flip(i, best, infinity, x, work)
-            work.row_count[i] += 1
-            work.column_count[best] += 1
-
-
-@register_jitable
-def flip(i, j, infinity, x, work):
-    """Keep a pruned entry, or prune a kept one."""
-    q = work.q[i, j]
-    x[i, j] = not x[i, j]
-    work.add[i, j] = 2 * infinity - q if x[i, j] else -q
-    work.drop[j, i] = q if x[i, j] else q + 2 * infinity
+            flip(i, best, infinity, q, x, add, drop)
+            row_count[i] += 1
+            column_count[best] += 1

@@ -14,23 +14,25 @@ from numba.extending import register_jitable
 from numpy.typing import NDArray
 
 from nmflow.kernels.augmentation import augment
-from nmflow.kernels.dual_ascent import ascend, fill_ties, keep_positive, misplaced
+from nmflow.kernels.dual_ascent import ascend, fill_ties, keep_positive, misplaced, price_changes
 from nmflow.kernels.strictness import is_strict
-from nmflow.kernels.workspace import workspace
+from nmflow.kernels.workspace import counts, potentials, workspace
 
 
 @register_jitable
 def solve_units(n, full, infinity, x, work):
-    """Optimal mask x and potentials of ``work.q``, from potentials v; whether x is strict.
+    """Optimal mask x and potentials of ``work.by_row[0]``, from potentials v; whether x is strict.
 
     ``infinity`` exceeds any path's length, and four times it is still a number.
     """
     wrong = ascend(n, full, work)
-    keep_positive(infinity, x, work)
+    u, v = potentials(work)
+    keep_positive(work.by_row[0], u, v, x)
     if wrong == 0 and full:
         # Any other mask gives up slacks >= 1 for slacks <= 0.
         return True
     if wrong:
+        price_changes(infinity, work)
         fill_ties(n, full, infinity, x, work)
         augment(n, full, infinity, x, work)
     return is_strict(n, full, x, work)
@@ -41,15 +43,17 @@ def solve_unbounded(q: NDArray[Any], n: int, full: bool) -> NDArray[np.bool_]:
     rows, columns = q.shape
     x = np.zeros((rows, columns), np.bool_)
     work = workspace(rows, columns, n, q)
-    work.q[:], work.qt[:] = q, q.T
-    work.u[:] = work.v[:] = 0
+    work.by_row[0], work.by_column[0] = q, q.T
+    u, v = potentials(work)
+    v[:] = 0
     infinity = 16 * (rows + columns) * (1 + int(abs(q).max()))
     for sweep in range(3):
         if sweep:
-            work.v[:] = thresholds(q.T - work.u, n, full)
-        work.u[:] = thresholds(q - work.v, n, full)
-    misplaced(work.q, n, full, work.u, work.v, work)
-    keep_positive(infinity, x, work)
+            v[:] = thresholds(q.T - u, n, full)
+        u[:] = thresholds(q - v, n, full)
+    misplaced(n, full, q, u, v, *counts(work))
+    keep_positive(q, u, v, x)
+    price_changes(infinity, work)
     fill_ties(n, full, infinity, x, work)
     augment(n, full, infinity, x, work)
     return x

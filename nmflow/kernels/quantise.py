@@ -12,56 +12,23 @@ import math
 import numpy as np
 from numba.extending import register_jitable
 
-from nmflow.ties import TABLE_BITS, TABLES
+from nmflow.kernels.bits import bit_length, margin_bits, table_width
+from nmflow.kernels.workspace import potentials
+from nmflow.ties import TABLES, entry
 
-
-@register_jitable
-def bit_length(value):
-    """Bits of a positive integer."""
-    bits = 0
-    while value >> bits:
-        bits += 1
-    return bits
-
-
-@register_jitable
-def score_bits(rows, columns):
-    """Bits, less the sign, that scores may have so that nothing in the kernel leaves 64 bits.
-
-    In units of the largest score: the start's potentials are at most 4, and each step of the
-    ascent adds at most 1, so at most 32 after 10 rounds. A path's length telescopes to at most
-    2 m for its scores and 2 * 32 for the potentials of its ends, one of which no augmentation
-    moved; so potentials stay below 4 m + 64 and slacks below 8 m + 129. Twice more is
-    'infinity' (2**61), twice that a forbidden arc.
-    """
-    return 60 - bit_length(8 * max(rows, columns) + 129)
-
-
-@register_jitable
-def margin_bits(rows, columns):
-    """Low bits left zero below tables: sums differ by more units than m + 1 or not at all."""
-    return bit_length(max(rows, columns) + 1)
-
-
-@register_jitable
-def table_width(rows, columns):
-    """Bits that the sum of one table over any part of a tile's cycle fits."""
-    return TABLE_BITS + bit_length(max(rows, columns))
+# Compiled from its source, so that there is one.
+register_jitable(entry)
 
 
 @register_jitable
 def tie_tables(rows, columns):
     """All tables of :mod:`nmflow.ties`, shape (TABLES, rows, columns)."""
-    z = np.empty((TABLES, rows, columns), np.uint64)
+    tables = np.empty((TABLES, rows, columns), np.int64)
     for k in range(TABLES):
         for i in range(rows):
             for j in range(columns):
-                z[k, i, j] = (k << 32) + (i << 16) + j
-    z = z + np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    z = z ^ (z >> np.uint64(31))
-    return (z % np.uint64(255)).astype(np.int64) + 1
+                tables[k, i, j] = entry(k, i, j)
+    return tables
 
 
 @register_jitable
@@ -116,7 +83,8 @@ def pose_slacks(limit, digits, full, work):
     costs as much as the limit, whatever else it does. So where the digits to come bring less,
     the optimal masks are those of the whole scores, and potentials of one side serve the other.
     """
-    q, u, v = work.q, work.u, work.v
+    q = work.by_row[0]
+    u, v = potentials(work)
     for i in range(u.size):
         for j in range(v.size):
             slack = clip(q[i, j] - u[i] - v[j], limit)
@@ -135,7 +103,8 @@ def zoom(scores, exponent, bits, full, work):
     so slacks beyond that stay what they are. Returns the exponent of the new unit and whether no
     digits are left.
     """
-    rows, columns = work.q.shape
+    q = work.by_row[0]
+    rows, columns = q.shape
     limit = max(rows, columns) + 1
     digits = bits - bit_length(3 * limit)
     exponent += digits
@@ -144,37 +113,37 @@ def zoom(scores, exponent, bits, full, work):
     for i in range(rows):
         for j in range(columns):
             digit, more = next_digits(scores[i, j], exponent, digits)
-            work.q[i, j] += digit
+            q[i, j] += digit
             exact = exact and not more
     return exponent, exact
 
 
 @register_jitable
-def add_tables(tables, first, count, work):
+def add_tables(tables, first, count, q):
     """Put the tables first ... first + count - 1 into the low bits of q, which are zero."""
-    rows, columns = work.q.shape
+    rows, columns = q.shape
     width, margin = table_width(rows, columns), margin_bits(rows, columns)
     for k in range(count):
         shift = margin + width * (count - 1 - k)
         for i in range(rows):
             for j in range(columns):
-                work.q[i, j] += tables[first + k, i, j] << shift
+                q[i, j] += tables[first + k, i, j] << shift
 
 
 @register_jitable
-def fold_ties(tables, work):
+def fold_ties(tables, q):
     """Put as many tables into low bits that no score uses as there is room for; how many."""
-    rows, columns = work.q.shape
+    rows, columns = q.shape
     used = np.int64(0)
     for i in range(rows):
         for j in range(columns):
-            used |= work.q[i, j]
+            used |= q[i, j]
     free = 0
     while free < 62 and not (used >> free) & 1:
         free += 1
     count = (free - margin_bits(rows, columns)) // table_width(rows, columns)
     count = max(0, min(TABLES, count))
-    add_tables(tables, 0, count, work)
+    add_tables(tables, 0, count, q)
     return count
 
 
@@ -185,10 +154,11 @@ def pose_ties(tables, first, bits, full, work):
     A mask is optimal if and only if it obeys complementary slackness, so slacks count by their
     sign. Leaving that face costs more than all the tables of a whole change can bring.
     """
-    rows, columns = work.q.shape
+    q = work.by_row[0]
+    rows, columns = q.shape
     width, margin = table_width(rows, columns), margin_bits(rows, columns)
     count = min(TABLES - first, (bits - 2 - margin) // width)
     if count > 0:
         pose_slacks(1, count * width + margin, full, work)
-        add_tables(tables, first, count, work)
+        add_tables(tables, first, count, q)
     return count

@@ -20,17 +20,17 @@ import numpy as np
 from numba.extending import register_jitable
 from numpy.typing import NDArray
 
+from nmflow.kernels.bits import score_bits
 from nmflow.kernels.flow import solve_units
 from nmflow.kernels.jit import compile_kernel
 from nmflow.kernels.quantise import (
     fold_ties,
     leading_digits,
     pose_ties,
-    score_bits,
     tie_tables,
     zoom,
 )
-from nmflow.kernels.workspace import Workspace, workspace
+from nmflow.kernels.workspace import Workspace, potentials, workspace
 from nmflow.ties import TABLES
 
 INFINITY = 1 << 61
@@ -81,18 +81,18 @@ def transpose(q, qt):
 
 @register_jitable
 def settle_units(exact, first, n, full, x, room):
-    """Solve the integers ``room.work.q`` and break their ties, if ``exact``; whether proved.
+    """Solve the integers ``room.work.by_row[0]`` and break their ties, if ``exact``; whether proved.
 
     ``first`` tables are in their low bits already.
     """
     work, tables = room.work, room.tables
     while True:
-        transpose(work.q, work.qt)
+        transpose(work.by_row[0], work.by_column[0])
         if solve_units(n, full, INFINITY, x, work):
             return True
         if not exact or first >= TABLES:
             return False
-        count = pose_ties(tables, first, score_bits(work.u.size, work.v.size), full, work)
+        count = pose_ties(tables, first, score_bits(x.shape[0], x.shape[1]), full, work)
         if count < 1:
             return False
         first += count
@@ -124,10 +124,11 @@ def settle_tile(scores, n, full, start, x, room):
         False if the tile ties beyond the tables.
     """
     work = room.work
-    bits = score_bits(work.u.size, work.v.size)
-    exponent, exact = leading_digits(scores, bits, work.q)
-    set_start(start, exponent, bits, full, work.v)
-    first = fold_ties(room.tables, work) if exact else 0
+    bits = score_bits(scores.shape[0], scores.shape[1])
+    _, v = potentials(work)
+    exponent, exact = leading_digits(scores, bits, work.by_row[0])
+    set_start(start, exponent, bits, full, v)
+    first = fold_ties(room.tables, work.by_row[0]) if exact else 0
     while not settle_units(exact, first, n, full, x, room):
         if exact:
             return False
@@ -148,9 +149,12 @@ def settle_batch(scores, n, full, start, mask, settled):
 def settle_integers(q, exact, n, full, mask, settled):
     """The same for integers of at most ``score_bits``; ``exact`` says which are the scores."""
     room = settling(q.shape[1], q.shape[2], n)
+    _, v = potentials(room.work)
     for t in range(q.shape[0]):
-        room.work.q[:] = q[t]
-        room.work.v[:] = 0
+        for i in range(q.shape[1]):
+            for j in range(q.shape[2]):
+                room.work.by_row[0, i, j] = q[t, i, j]
+        v[:] = 0
         settled[t] = settle_units(exact[t], 0, n, full, mask[t], room)
 
 

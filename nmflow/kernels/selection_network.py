@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numba.extending import register_jitable
 
+from nmflow.kernels.bits import bit_length
+
 
 @register_jitable
 def sorting_network(length, pairs):
@@ -25,31 +27,38 @@ def sorting_network(length, pairs):
 
 
 @register_jitable
-def selection_network(length, n):
-    """Pairs of wires to put in descending order, one after the other, shape (count, 2).
+def selection_networks(rows, columns, n):
+    """Pairs of wires to put in descending order, one after the other, shape (2, count, 2).
 
-    Afterwards the wires n - 1 and n hold the n-th and the (n+1)-th largest; the comparators that
-    serve other wires alone are left out. None where n >= length.
+    Afterwards the wires n - 1 and n hold the n-th and the (n+1)-th largest: of ``rows`` wires by
+    the first network, of ``columns`` by the second. The comparators that serve other wires alone
+    are replaced by some that do nothing, and those in front of both networks are left out.
     """
-    steps = 1
-    while (1 << steps) < length:
-        steps += 1
-    pairs = np.empty((length * steps * (steps + 1) // 4 + length, 2), np.int64)
-    if n >= length:
-        return pairs[:0].copy()
-    count = sorting_network(length, pairs)
-    needed = np.zeros(length, np.bool_)
-    needed[n - 1] = True
-    needed[n] = True
-    first = count
-    for index in range(count - 1, -1, -1):
-        a, b = pairs[index, 0], pairs[index, 1]
-        if needed[a] or needed[b]:
-            needed[a] = True
-            needed[b] = True
-            first -= 1
-            pairs[first, 0], pairs[first, 1] = a, b
-    return pairs[first:count].copy()
+    longest = max(rows, columns, 2)
+    steps = bit_length(longest - 1)
+    size = longest * steps * (steps + 1) // 4 + longest
+    networks = np.zeros((2, size, 2), np.int64)
+    needed = np.empty(longest, np.bool_)
+    first = size
+    for which in range(2):
+        length = columns if which else rows
+        if n >= length:
+            continue
+        count = sorting_network(length, networks[which])
+        needed[:] = False
+        needed[n - 1] = True
+        needed[n] = True
+        end = size
+        for index in range(count - 1, -1, -1):
+            a, b = networks[which, index, 0], networks[which, index, 1]
+            networks[which, index, 0], networks[which, index, 1] = 0, 0
+            if needed[a] or needed[b]:
+                needed[a] = True
+                needed[b] = True
+                end -= 1
+                networks[which, end, 0], networks[which, end, 1] = a, b
+        first = min(first, end)
+    return networks[:, first:]
 
 
 @register_jitable

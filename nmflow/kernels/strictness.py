@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from numba.extending import register_jitable
 
+from nmflow.kernels.workspace import DISTANCE, counts, potentials
+
 
 @register_jitable
 def is_strict(n, full, x, work):
@@ -21,16 +23,20 @@ def is_strict(n, full, x, work):
     A simple cycle has at most min(r, c) additions, so labels below -min(r, c) betray a negative
     cycle, and an arc as long as the labels are deep never shortens a way.
     """
-    rows, columns = work.q.shape
+    q = work.by_row[0]
+    rows, columns = q.shape
+    arcs = work.by_row[1].reshape(rows * columns)
+    u, v = potentials(work)
+    row_count, column_count = counts(work)
+    column_label = work.nodes[DISTANCE, :columns]
+    row_label = work.nodes[DISTANCE, columns : columns + rows]
     depth = min(rows, columns) + 1
-    count = near_arcs(depth, full, x, work)
+    count = near_arcs(depth, full, x, q, u, v, arcs)
     if count < 0:
         return False
-    row_label, column_label = work.row_distance, work.column_distance
     row_label[:] = 0
     column_label[:] = 0
-    slack_label = 0 * work.q[0, 0]
-    arcs, q, u, v = work.arcs, work.q, work.u, work.v
+    slack_label = 0 * q[0, 0]
     while True:
         changed = False
         for k in range(count):
@@ -47,17 +53,16 @@ def is_strict(n, full, x, work):
                     return False
         if not full:
             before = slack_label
-            slack_label = into_slack(n, slack_label, work)
+            slack_label = into_slack(n, slack_label, u, row_label, column_label, column_count)
             changed |= slack_label < before
-            changed |= out_of_slack(n, slack_label, work)
+            changed |= out_of_slack(n, slack_label, v, row_label, column_label, row_count)
         if not changed:
             return True
 
 
 @register_jitable
-def near_arcs(depth, full, x, work):
+def near_arcs(depth, full, x, q, u, v, arcs):
     """List the entries whose slack is at most ``depth`` in size; -1 if dropping one is free."""
-    arcs, q, u, v = work.arcs, work.q, work.u, work.v
     rows, columns = q.shape
     count = 0
     for i in range(rows):
@@ -76,26 +81,26 @@ def near_arcs(depth, full, x, work):
 
 
 @register_jitable
-def into_slack(n, slack_label, work):
+def into_slack(n, slack_label, u, row_label, column_label, column_count):
     """Label of the slack: rows give units up to it, columns with room take them."""
-    for i in range(work.u.size):
-        slack_label = min(slack_label, work.row_distance[i] + work.u[i])
-    for j in range(work.v.size):
-        if work.column_count[j] < n:
-            slack_label = min(slack_label, work.column_distance[j])
+    for i in range(u.size):
+        slack_label = min(slack_label, row_label[i] + u[i])
+    for j in range(column_count.size):
+        if column_count[j] < n:
+            slack_label = min(slack_label, column_label[j])
     return slack_label
 
 
 @register_jitable
-def out_of_slack(n, slack_label, work):
+def out_of_slack(n, slack_label, v, row_label, column_label, row_count):
     """Labels of rows with room and of columns; whether any changed."""
     changed = False
-    for i in range(work.u.size):
-        if work.row_count[i] < n and slack_label < work.row_distance[i]:
-            work.row_distance[i] = slack_label
+    for i in range(row_count.size):
+        if row_count[i] < n and slack_label < row_label[i]:
+            row_label[i] = slack_label
             changed = True
-    for j in range(work.v.size):
-        if slack_label + work.v[j] < work.column_distance[j]:
-            work.column_distance[j] = slack_label + work.v[j]
+    for j in range(v.size):
+        if slack_label + v[j] < column_label[j]:
+            column_label[j] = slack_label + v[j]
             changed = True
     return changed

@@ -8,59 +8,49 @@ import numpy as np
 from numba.extending import register_jitable
 from numpy.typing import NDArray
 
-from nmflow.kernels.selection_network import selection_network
+from nmflow.kernels.selection_network import selection_networks
+
+# Rows of Workspace.nodes.
+POTENTIAL, COUNT, DISTANCE, VIA, CLOSED = range(5)
 
 
 class Workspace(NamedTuple):
     """The problem, its potentials, and scratch, for tiles of one shape.
 
-    The nodes of the residual network are numbered: the columns, then the rows, then one node for
-    capacity left unused on a partial tile.
+    Few arrays, because compiled functions take them apart and put them together at each call.
     """
 
-    q: NDArray[Any]  # scores in units, (r, c)
-    qt: NDArray[Any]  # their transpose, (c, r)
-    u: NDArray[Any]
-    v: NDArray[Any]
-    add: NDArray[Any]  # what adding a pruned entry costs but for potentials, (r, c)
-    drop: NDArray[Any]  # what dropping a kept one costs, (c, r)
-    distance: NDArray[Any]
-    column_distance: NDArray[Any]  # views of the above
-    row_distance: NDArray[Any]
-    via: NDArray[np.int64]
-    column_via: NDArray[np.int64]
-    row_via: NDArray[np.int64]
-    closed: NDArray[Any]
-    row_count: NDArray[np.int64]
-    column_count: NDArray[np.int64]
-    arcs: NDArray[np.int64]
-    row_network: NDArray[np.int64]  # selects in a row, among columns
-    column_network: NDArray[np.int64]
+    # Scores in units; what adding a pruned entry costs, but for potentials. (2, r, c)
+    by_row: NDArray[Any]
+    # The scores again; what dropping a kept entry costs, but for potentials. (2, c, r)
+    by_column: NDArray[Any]
+    # Properties of the columns, then of the rows, then of the capacity that a partial tile leaves
+    # unused. (5, c + r + 1)
+    nodes: NDArray[Any]
+    # Comparators that select among rows, for a column, and among columns, for a row. (2, *, 2)
+    networks: NDArray[np.int64]
 
 
 @register_jitable
 def workspace(rows, columns, n, like):
     """Scratch for tiles of that shape, its numbers of the dtype of ``like``."""
-    nodes = columns + rows + 1
-    distance = np.empty(nodes, like.dtype)
-    via = np.empty(nodes, np.int64)
     return Workspace(
-        np.empty((rows, columns), like.dtype),
-        np.empty((columns, rows), like.dtype),
-        np.empty(rows, like.dtype),
-        np.empty(columns, like.dtype),
-        np.empty((rows, columns), like.dtype),
-        np.empty((columns, rows), like.dtype),
-        distance,
-        distance[:columns],
-        distance[columns : columns + rows],
-        via,
-        via[:columns],
-        via[columns : columns + rows],
-        np.empty(nodes, like.dtype),
-        np.empty(rows, np.int64),
-        np.empty(columns, np.int64),
-        np.empty(rows * columns, np.int64),
-        selection_network(columns, n),
-        selection_network(rows, n),
+        np.empty((2, rows, columns), like.dtype),
+        np.empty((2, columns, rows), like.dtype),
+        np.empty((5, columns + rows + 1), like.dtype),
+        selection_networks(rows, columns, n),
     )
+
+
+@register_jitable
+def potentials(work):
+    """Views: the potentials of rows and of columns."""
+    columns, rows = work.by_column.shape[1:]
+    return work.nodes[POTENTIAL, columns : columns + rows], work.nodes[POTENTIAL, :columns]
+
+
+@register_jitable
+def counts(work):
+    """Views: how many entries rows and columns hold."""
+    columns, rows = work.by_column.shape[1:]
+    return work.nodes[COUNT, columns : columns + rows], work.nodes[COUNT, :columns]
