@@ -14,6 +14,8 @@ zeros is filled rather than left empty, and at most 255, so one fits eight bits.
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,16 +23,19 @@ TABLES = 4
 TABLE_BITS = 8
 
 
+@functools.cache
 def table(index: int, rows: int, columns: int) -> NDArray[np.int64]:
     """Table number ``index`` for a tile of ``rows`` x ``columns``: integers in 1 ... 255."""
-    i = np.arange(rows, dtype=np.uint64)[:, None]
-    j = np.arange(columns, dtype=np.uint64)[None, :]
-    key = (np.uint64(index) << np.uint64(32)) + (i << np.uint64(16)) + j
-    return (_splitmix64(key) % np.uint64(255)).astype(np.int64) + 1
+    made = np.array([[entry(index, i, j) for j in range(columns)] for i in range(rows)], np.int64)
+    made.flags.writeable = False  # every caller gets the same array
+    return made
 
 
-def _splitmix64(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    z = z + np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
+def entry(index: int, i: int, j: int) -> int:
+    """Entry i, j of a table; kernels compile this very function."""
+    # An unsigned number where compiled, Python's where not: it never overflows.
+    z = int(np.uint64((index << 32) + (i << 16) + j))
+    z = (z + 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+    return int((z ^ (z >> 31)) % np.uint64(255)) + 1

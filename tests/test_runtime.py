@@ -140,9 +140,9 @@ def test_no_cache_directory_is_no_error(unwritable, tmp_path):
 
 def test_the_cache_knows_when_a_source_changed():
     """numba itself looks at the kernel's own file only."""
-    from nmflow.kernels.flow import solve_batch
+    from nmflow.kernels.scalar import settle_batch
 
-    index = getattr(getattr(solve_batch, "_cache", None), "_cache_file", None)
+    index = getattr(getattr(settle_batch, "_cache", None), "_cache_file", None)
     if index is None:
         pytest.skip("kernels are not cached here")
     assert jit._sources_digest() in index._source_stamp

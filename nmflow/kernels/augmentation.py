@@ -1,8 +1,11 @@
-"""Successive shortest paths of ``flow``: from columns that hold too many to where units can go.
+"""Successive shortest paths of ``flow``: from where units are too many to where they are missing.
 
 Slacks q - u - v are >= 0 on kept and <= 0 on pruned entries throughout, so all arc lengths of the
 residual network are non-negative and Dijkstra's algorithm applies (Ahuja, Magnanti & Orlin,
-Network Flows, 1993, sec. 9.7). The last part checks a finished mask for strictness.
+Network Flows, 1993, sec. 9.7). Paths alternate: at a column drop a kept entry, at a row add a
+pruned one. On a partial tile one more node, the slack, stands for capacity left unused: a row
+gives a unit up to it for its price u_i, and takes one for nothing where it holds fewer than n;
+a column likewise, the other way round.
 
 Plain Python over arrays; see :mod:`nmflow.kernels.flow` for how it runs.
 """
@@ -11,145 +14,171 @@ from __future__ import annotations
 
 from numba.extending import register_jitable
 
+from nmflow.kernels.dual_ascent import flip
+from nmflow.kernels.workspace import CLOSED, DISTANCE, VIA, counts, potentials
+
 SOURCE = -1
-UNREACHED = -2
 
 
 @register_jitable
-def next_node(infinity, work):
-    """The nearest node not yet done, as (distance, row or -1, column or -1)."""
-    best, row, column = infinity, -1, -1
-    for j in range(work.column_done.size):
-        if not work.column_done[j] and work.column_distance[j] < best:
-            best, row, column = work.column_distance[j], -1, j
-    for i in range(work.row_done.size):
-        if not work.row_done[i] and work.row_distance[i] < best:
-            best, row, column = work.row_distance[i], i, -1
-    return best, row, column
+def balance(n, full, v, column_count):
+    """Units that columns hold too many, and units that they miss.
 
-
-@register_jitable
-def shortest_path(q, n, u, v, x, full, infinity, work):
-    """Dijkstra from all over-full columns to where a unit can go; (distance, row, column).
-
-    Alternating paths: from a column drop a kept entry, at a row add a pruned one. A path ends at
-    a column that holds fewer than n, or, on a partial tile, at a row that gives the unit up for
-    the price u_i of its constraint; the end is the row or column returned, the other being -1.
+    On a partial tile only a column with a price must hold n.
     """
-    rows, columns = q.shape
-    work.row_distance[:] = infinity
-    work.row_via[:] = UNREACHED
-    work.row_done[:] = False
-    work.column_done[:] = False
-    for j in range(columns):
-        over = work.column_count[j] > n
-        work.column_distance[j] = 0 * q[0, 0] if over else infinity
-        work.column_via[j] = SOURCE if over else UNREACHED
-    exit_distance, exit_row = infinity, -1
-    while True:
-        distance, i, j = next_node(infinity, work)
-        if exit_distance <= distance:
-            return exit_distance, exit_row, -1
-        if i < 0:
-            if work.column_count[j] < n:
-                return distance, -1, j
-            work.column_done[j] = True
-            for i in range(rows):
-                if x[i, j]:
-                    reached = distance + q[i, j] - u[i] - v[j]
-                    if reached < work.row_distance[i]:
-                        work.row_distance[i], work.row_via[i] = reached, j
-        else:
-            work.row_done[i] = True
-            if not full and distance + u[i] < exit_distance:
-                exit_distance, exit_row = distance + u[i], i
-            for j in range(columns):
-                if not x[i, j]:
-                    reached = distance + u[i] + v[j] - q[i, j]
-                    if reached < work.column_distance[j]:
-                        work.column_distance[j], work.column_via[j] = reached, i
-
-
-@register_jitable
-def move_unit(x, row, column, work):
-    """Flip the entries of the path that ends at that row or column, back to its source."""
-    if column >= 0:
-        work.column_count[column] += 1
-    else:
-        work.row_count[row] -= 1
-        column = work.row_via[row]
-        x[row, column] = False
-    while work.column_via[column] != SOURCE:
-        row = work.column_via[column]
-        x[row, column] = True
-        column = work.row_via[row]
-        x[row, column] = False
-    work.column_count[column] -= 1
-
-
-@register_jitable
-def augment(q, n, u, v, x, full, infinity, work):
-    """Move every unit too many along shortest paths; ends with optimal x, u, v."""
-    rows, columns = q.shape
-    while work.column_count.max() > n:
-        distance, row, column = shortest_path(q, n, u, v, x, full, infinity, work)
-        for i in range(rows):
-            if work.row_done[i]:
-                u[i] -= distance - work.row_distance[i]
-        for j in range(columns):
-            if work.column_done[j]:
-                v[j] += distance - work.column_distance[j]
-        move_unit(x, row, column, work)
-
-
-@register_jitable
-def is_strict(q, n, u, v, x, full, work):
-    """Whether every change of the mask costs more units than it adds entries.
-
-    Bellman-Ford over the residual network with every addition (and, on a partial tile, every
-    unit given up) one unit dearer: no negative cycle means strict. Then the mask is the only
-    optimal one even if each added score were larger by any amount below one unit.
-    """
-    rows, columns = q.shape
-    row_label, column_label = work.row_distance, work.column_distance
-    row_label[:] = 0
-    column_label[:] = 0
-    slack_label = 0 * q[0, 0]
-    for _ in range(rows + columns + 2):
-        changed = False
-        for i in range(rows):
-            for j in range(columns):
-                slack = q[i, j] - u[i] - v[j]
-                if x[i, j]:
-                    if column_label[j] + slack < row_label[i]:
-                        row_label[i] = column_label[j] + slack
-                        changed = True
-                elif row_label[i] - slack - 1 < column_label[j]:
-                    column_label[j] = row_label[i] - slack - 1
-                    changed = True
-        if not full:
-            before = slack_label
-            slack_label = relax_slack(n, u, v, slack_label, work)
-            changed = changed or slack_label < before
-            for i in range(rows):
-                if work.row_count[i] < n and slack_label < row_label[i]:
-                    row_label[i] = slack_label
-                    changed = True
-            for j in range(columns):
-                if slack_label + v[j] < column_label[j]:
-                    column_label[j] = slack_label + v[j]
-                    changed = True
-        if not changed:
-            return True
-    return False
-
-
-@register_jitable
-def relax_slack(n, u, v, slack_label, work):
-    """Label of the node that stands for capacity left unused: rows and columns reach it."""
-    for i in range(u.size):
-        slack_label = min(slack_label, work.row_distance[i] + u[i] - 1)
+    over, under = 0, 0
     for j in range(v.size):
-        if work.column_count[j] < n:
-            slack_label = min(slack_label, work.column_distance[j])
-    return slack_label
+        excess = column_count[j] - n
+        if excess > 0:
+            over += excess
+        elif full or v[j] > 0:
+            under -= excess
+    return over, under
+
+
+@register_jitable
+def nearest(distance, closed, nodes):
+    """The nearest node whose distance is not final."""
+    best = distance[0] + closed[0]
+    for k in range(1, nodes):
+        reached = distance[k] + closed[k]
+        best = reached if reached < best else best
+    for k in range(nodes):
+        if distance[k] + closed[k] == best:
+            return k
+    return -1
+
+
+@register_jitable
+def from_column(j, base, drop, u, distance, via):
+    """Shorten the ways to rows by dropping kept entries of column j."""
+    for i in range(u.size):
+        reached = base + drop[j, i] - u[i]
+        old = distance[i]
+        distance[i] = reached if reached < old else old
+        via[i] = j if reached < old else via[i]
+
+
+@register_jitable
+def from_row(i, node, base, add, v, distance, via):
+    """Shorten the ways to columns by adding pruned entries of row i."""
+    for j in range(v.size):
+        reached = base + add[i, j] + v[j]
+        old = distance[j]
+        distance[j] = reached if reached < old else old
+        via[j] = node if reached < old else via[j]
+
+
+@register_jitable
+def from_slack(n, reached, slack, v, row_count, distance, via):
+    """Shorten the ways to rows with room, for nothing, and to all columns, at their price."""
+    columns = v.size
+    for i in range(row_count.size):
+        if row_count[i] < n and reached < distance[columns + i]:
+            distance[columns + i], via[columns + i] = reached, slack
+    for j in range(columns):
+        if reached + v[j] < distance[j]:
+            distance[j], via[j] = reached + v[j], slack
+
+
+@register_jitable
+def shortest_path(n, full, over, under, infinity, work):
+    """Dijkstra from all nodes with units too many; the node it ends at."""
+    add, drop = work.by_row[1], work.by_column[1]
+    distance, via, closed = work.nodes[DISTANCE], work.nodes[VIA], work.nodes[CLOSED]
+    u, v = potentials(work)
+    row_count, column_count = counts(work)
+    columns, rows = v.size, u.size
+    slack = columns + rows
+    column_distance, row_distance = distance[:columns], distance[columns:slack]
+    column_via, row_via = via[:columns], via[columns:slack]
+    nodes = slack if full else slack + 1
+    distance[:] = infinity
+    closed[:] = 0
+    for j in range(columns):
+        if column_count[j] > n:
+            distance[j], via[j] = 0, SOURCE
+    if not full and over < under:
+        distance[slack], via[slack] = 0, SOURCE
+    while True:
+        k = nearest(distance, closed, nodes)
+        reached = distance[k]
+        closed[k] = infinity
+        if k < columns:
+            room = column_count[k] < n
+            if room and (full or v[k] > 0):
+                return k
+            from_column(k, reached - v[k], drop, u, row_distance, row_via)
+            exit_length = reached if room else infinity
+        elif k < slack:
+            i = k - columns
+            from_row(i, k, reached + u[i], add, v, column_distance, column_via)
+            exit_length = reached + u[i]
+        else:
+            if over > under:
+                return k
+            from_slack(n, reached, slack, v, row_count, distance, via)
+            continue
+        if not full and exit_length < distance[slack]:
+            distance[slack], via[slack] = exit_length, k
+
+
+@register_jitable
+def move_unit(end, infinity, x, work):
+    """Send a unit along the path that ends at that node, back to its source."""
+    q, add, drop, via = work.by_row[0], work.by_row[1], work.by_column[1], work.nodes[VIA]
+    row_count, column_count = counts(work)
+    rows, columns = q.shape
+    slack = columns + rows
+    node = end
+    if node < columns:
+        column_count[node] += 1
+    while via[node] != SOURCE:
+        before = via[node]
+        if node == slack:
+            # A row gave the unit up, or a column with room took it.
+            if before < columns:
+                column_count[before] += 1
+            else:
+                row_count[before - columns] -= 1
+        elif before == slack:
+            if node < columns:
+                column_count[node] -= 1
+            else:
+                row_count[node - columns] += 1
+        elif node < columns:
+            flip(before - columns, node, infinity, q, x, add, drop)
+        else:
+            flip(node - columns, before, infinity, q, x, add, drop)
+        node = before
+    if node < columns:
+        column_count[node] -= 1
+
+
+@register_jitable
+def move_potentials(length, full, u, v, distance):
+    """Make the arcs of the shortest paths as short as 0, and no arc shorter."""
+    columns = v.size
+    # The slack's own potential stays 0: the others move against it.
+    shift = length - distance[columns + u.size]
+    if full or shift < 0:
+        shift = 0
+    for j in range(columns):
+        v[j] += max(length - distance[j], 0) - shift
+    for i in range(u.size):
+        u[i] -= max(length - distance[columns + i], 0) - shift
+
+
+@register_jitable
+def augment(n, full, infinity, x, work):
+    """Move every unit to its place along shortest paths; ends with optimal x, u, v."""
+    u, v = potentials(work)
+    _, column_count = counts(work)
+    distance = work.nodes[DISTANCE]
+    while True:
+        over, under = balance(n, full, v, column_count)
+        if over == 0 and under == 0:
+            return
+        end = shortest_path(n, full, over, under, infinity, work)
+        move_potentials(distance[end], full, u, v, distance)
+        move_unit(end, infinity, x, work)

@@ -3,7 +3,8 @@
 The primal keeps x = 1; the LP dual has a potential u_i per row and v_j per column, and the slack
 ``q_ij - u_i - v_j`` of an entry is >= 0 where it is kept and <= 0 where it is pruned. A potential
 between a row's n-th and (n+1)-th largest ``q_ij - v_j`` makes the row keep n; doing so for rows
-and columns in turn is coordinate ascent on the dual.
+and columns in turn is coordinate ascent on the dual. On a partial tile potentials are prices:
+>= 0, and > 0 only where the row or column is full.
 
 Plain Python over arrays; see :mod:`nmflow.kernels.flow` for how it runs.
 """
@@ -12,37 +13,13 @@ from __future__ import annotations
 
 from numba.extending import register_jitable
 
-# Rounds of dual ascent before augmenting: fewer leave more units to move along paths.
-ROUNDS = 4
+from nmflow.kernels.selection_network import order
+from nmflow.kernels.workspace import counts, potentials
 
-
-@register_jitable
-def select(values, n, length):
-    """The n-th and the (n+1)-th largest of ``values[:length]``, 1 <= n < length; reorders."""
-    low, high = 0, length - 1
-    while low < high:
-        pivot = values[(low + high) >> 1]
-        i, j = low, high
-        while i <= j:
-            while values[i] > pivot:
-                i += 1
-            while values[j] < pivot:
-                j -= 1
-            if i <= j:
-                values[i], values[j] = values[j], values[i]
-                i += 1
-                j -= 1
-        if n - 1 <= j:
-            high = j
-        elif n - 1 >= i:
-            low = i
-        else:
-            break
-    following = values[n]
-    for k in range(n + 1, length):
-        if values[k] > following:
-            following = values[k]
-    return values[n - 1], following
+# Rounds of dual ascent before augmenting, at most.
+ROUNDS = 10
+# Units too many per round that a column step costs no more than moving them.
+BEARABLE = 2
 
 
 @register_jitable
@@ -62,104 +39,118 @@ def relaxed_midpoint(upper, lower, old):
 
 
 @register_jitable
-def row_step(q, n, u, v, work):
-    """Set each row's potential so that the row keeps its n largest slacks."""
-    rows, columns = q.shape
-    for i in range(rows):
-        for j in range(columns):
-            work.values[j] = q[i, j] - v[j]
-        upper, lower = select(work.values, n, columns)
-        u[i] = relaxed_midpoint(upper, lower, u[i])
+def step(q, fixed, moving, n, full, first, network, wires):
+    """Set each lane's potential so that it keeps its n largest slacks.
 
-
-@register_jitable
-def column_step(q, n, u, v, work):
-    """The same for columns."""
-    rows, columns = q.shape
-    for j in range(columns):
-        for i in range(rows):
-            work.values[i] = q[i, j] - u[i]
-        upper, lower = select(work.values, n, rows)
-        v[j] = relaxed_midpoint(upper, lower, v[j])
-
-
-@register_jitable
-def threshold(q, n, u, v, x, work):
-    """Keep the positive slacks; say whether every row and column then holds n.
-
-    If so, the mask is the only optimal one: any other gives up slacks >= 1 for slacks <= 0.
+    A lane is a column of ``q``: lanes and the given potentials change places with rows and
+    columns of the tile.
     """
+    length, lanes = q.shape
+    if n >= length:
+        moving[:] = 0
+        return
+    for k in range(length):
+        for lane in range(lanes):
+            wires[k, lane] = q[k, lane] - fixed[k]
+    order(wires, network)
+    for lane in range(lanes):
+        upper, lower = wires[n - 1, lane], wires[n, lane]
+        old = (upper + lower) >> 1 if first else moving[lane]
+        potential = relaxed_midpoint(upper, lower, old)
+        if not full and potential < 0:
+            potential = 0
+        moving[lane] = potential
+
+
+@register_jitable
+def misplaced(n, full, q, u, v, row_count, column_count):
+    """Units that the positive slacks have too many or too few in rows and columns."""
     rows, columns = q.shape
-    work.column_count[:] = 0
-    balanced = True
+    column_count[:] = 0
+    wrong = 0
     for i in range(rows):
         held = 0
         for j in range(columns):
-            keep = q[i, j] - u[i] - v[j] > 0
-            x[i, j] = keep
-            if keep:
-                held += 1
-                work.column_count[j] += 1
-        work.row_count[i] = held
-        balanced = balanced and held == n
+            keep = q[i, j] - v[j] > u[i]
+            held += keep
+            column_count[j] += keep
+        row_count[i] = held
+        if full or u[i] > 0:
+            wrong += abs(held - n)
     for j in range(columns):
-        balanced = balanced and work.column_count[j] == n
-    return balanced
+        if full or v[j] > 0:
+            wrong += abs(column_count[j] - n)
+        elif column_count[j] > n:
+            wrong += column_count[j] - n
+    return wrong
 
 
 @register_jitable
-def ascend(q, n, u, v, x, work):
-    """Midpoint dual ascent on a full tile; say whether it ended in a proved mask."""
-    u[:] = 0
-    v[:] = 0
+def ascend(n, full, work):
+    """Midpoint dual ascent from the potentials v at hand; how many units it left misplaced."""
+    q, qt, add, drop = work.by_row[0], work.by_column[0], work.by_row[1], work.by_column[1]
+    column_network, row_network = work.networks[0], work.networks[1]
+    u, v = potentials(work)
+    row_count, column_count = counts(work)
+    wrong = -1
     for sweep in range(ROUNDS + 1):
         if sweep:
-            column_step(q, n, u, v, work)
-        row_step(q, n, u, v, work)
-        if threshold(q, n, u, v, x, work):
-            return True
-    return False
+            step(q, u, v, n, full, False, column_network, add)
+        step(qt, v, u, n, full, sweep == 0, row_network, drop)
+        wrong = misplaced(n, full, q, u, v, row_count, column_count)
+        if wrong <= BEARABLE:
+            break
+    return wrong
 
 
 @register_jitable
-def fill_ties(q, n, u, v, x, work):
-    """Give rows that hold fewer than n their entries of slack 0, emptiest column first."""
+def keep_positive(q, u, v, x):
+    """Keep the positive slacks."""
+    for i in range(u.size):
+        for j in range(v.size):
+            x[i, j] = q[i, j] - v[j] > u[i]
+
+
+@register_jitable
+def price_changes(infinity, work):
+    """Note what it costs to add each pruned entry and to drop each kept one, but for potentials.
+
+    What is kept are the positive slacks. What cannot be done costs too much.
+    """
+    q, qt, add, drop = work.by_row[0], work.by_column[0], work.by_row[1], work.by_column[1]
+    u, v = potentials(work)
     rows, columns = q.shape
     for i in range(rows):
-        while work.row_count[i] < n:
+        for j in range(columns):
+            add[i, j] = (2 * infinity if q[i, j] - v[j] > u[i] else 0) - q[i, j]
+    for j in range(columns):
+        for i in range(rows):
+            drop[j, i] = (0 if qt[j, i] - u[i] > v[j] else 2 * infinity) + qt[j, i]
+
+
+@register_jitable
+def flip(i, j, infinity, q, x, add, drop):
+    """Keep a pruned entry, or prune a kept one."""
+    value = q[i, j]
+    x[i, j] = not x[i, j]
+    add[i, j] = 2 * infinity - value if x[i, j] else -value
+    drop[j, i] = value if x[i, j] else value + 2 * infinity
+
+
+@register_jitable
+def fill_ties(n, full, infinity, x, work):
+    """Give rows that hold too few their entries of slack 0, emptiest column first."""
+    q, add, drop = work.by_row[0], work.by_row[1], work.by_column[1]
+    u, v = potentials(work)
+    row_count, column_count = counts(work)
+    for i in range(u.size):
+        while row_count[i] < n and (full or u[i] > 0):
             best = -1
-            for j in range(columns):
+            for j in range(v.size):
                 if x[i, j] or q[i, j] - u[i] - v[j] != 0:
                     continue
-                if best < 0 or work.column_count[j] < work.column_count[best]:
+                if best < 0 or column_count[j] < column_count[best]:
                     best = j
-            x[i, best] = True
-            work.row_count[i] += 1
-            work.column_count[best] += 1
-
-
-@register_jitable
-def relax_columns(q, n, u, v, x, work):
-    """Optimum of a partial tile without its column constraints: v = 0, u_i >= 0.
-
-    u_i > 0 only where row i holds n, as complementary slackness demands.
-    """
-    rows, columns = q.shape
-    v[:] = 0
-    work.column_count[:] = 0
-    for i in range(rows):
-        u[i] = 0 * q[i, 0]
-        if columns > n:
-            work.values[:columns] = q[i]
-            upper, lower = select(work.values, n, columns)
-            u[i] = max(0 * upper, relaxed_midpoint(upper, lower, upper))
-        held = 0
-        for j in range(columns):
-            x[i, j] = q[i, j] > u[i]
-            held += x[i, j]
-        for j in range(columns):
-            if u[i] > 0 and held < n and q[i, j] == u[i]:
-                x[i, j] = True
-                held += 1
-            work.column_count[j] += x[i, j]
-        work.row_count[i] = held
+            flip(i, best, infinity, q, x, add, drop)
+            row_count[i] += 1
+            column_count[best] += 1

@@ -1,81 +1,68 @@
 """The algorithm of ``flow`` on one tile of integer scores, for two arithmetics.
 
-The functions of this file and of the two it calls are plain Python over arrays.
-:func:`solve_batch` compiles them with numba for 64-bit integers; interpreted on arrays of Python
-integers (``dtype=object``) the same source is exact at any magnitude, which is what the few tiles
-need whose scores 64 bits cannot hold.
+The functions of this file and of those it calls are plain Python over arrays. The kernels of
+:mod:`nmflow.kernels.scalar` compile them with numba for 64-bit integers; interpreted on arrays of
+Python integers (``dtype=object``) the same source is exact at any magnitude.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numba.extending import register_jitable
 from numpy.typing import NDArray
 
-from nmflow.kernels.augmentation import augment, is_strict
-from nmflow.kernels.dual_ascent import ROUNDS, ascend, fill_ties, relax_columns
-from nmflow.kernels.jit import compile_kernel
-
-
-class Workspace(NamedTuple):
-    """Scratch arrays of one tile shape, allocated once for a batch."""
-
-    values: NDArray[Any]
-    row_distance: NDArray[Any]
-    column_distance: NDArray[Any]
-    row_via: NDArray[np.int64]
-    column_via: NDArray[np.int64]
-    row_done: NDArray[np.bool_]
-    column_done: NDArray[np.bool_]
-    row_count: NDArray[np.int64]
-    column_count: NDArray[np.int64]
+from nmflow.kernels.augmentation import augment
+from nmflow.kernels.dual_ascent import ascend, fill_ties, keep_positive, misplaced, price_changes
+from nmflow.kernels.strictness import is_strict
+from nmflow.kernels.workspace import counts, potentials, workspace
 
 
 @register_jitable
-def workspace(rows: int, columns: int, like: NDArray[Any]) -> Workspace:
-    """Scratch for tiles of that shape, its numbers of the dtype of ``like``."""
-    return Workspace(
-        np.empty(max(rows, columns), like.dtype),
-        np.empty(rows, like.dtype),
-        np.empty(columns, like.dtype),
-        np.empty(rows, np.int64),
-        np.empty(columns, np.int64),
-        np.empty(rows, np.bool_),
-        np.empty(columns, np.bool_),
-        np.empty(rows, np.int64),
-        np.empty(columns, np.int64),
-    )
+def solve_units(n, full, infinity, x, work):
+    """Optimal mask x and potentials of ``work.by_row[0]``, from potentials v; whether x is strict.
 
-
-@register_jitable
-def solve_tile(q, n, full, infinity, x, u, v, work):
-    """Optimal mask and potentials of one tile, n < m if full; whether the mask is strict."""
-    if full:
-        if ascend(q, n, u, v, x, work):
-            return True
-        fill_ties(q, n, u, v, x, work)
-    else:
-        relax_columns(q, n, u, v, x, work)
-    augment(q, n, u, v, x, full, infinity, work)
-    return is_strict(q, n, u, v, x, full, work)
-
-
-@compile_kernel
-def solve_batch(q, n, full, x, u, v, strict):
-    """:func:`solve_tile` for each tile of an int64 batch, into x, u, v and strict."""
-    work = workspace(q.shape[1], q.shape[2], q)
-    infinity = np.int64(2**63 - 1)
-    for t in range(q.shape[0]):
-        strict[t] = solve_tile(q[t], n, full, infinity, x[t], u[t], v[t], work)
+    ``infinity`` exceeds any path's length, and four times it is still a number.
+    """
+    wrong = ascend(n, full, work)
+    u, v = potentials(work)
+    keep_positive(work.by_row[0], u, v, x)
+    if wrong == 0 and full:
+        # Any other mask gives up slacks >= 1 for slacks <= 0.
+        return True
+    if wrong:
+        price_changes(infinity, work)
+        fill_ties(n, full, infinity, x, work)
+        augment(n, full, infinity, x, work)
+    return is_strict(n, full, x, work)
 
 
 def solve_unbounded(q: NDArray[Any], n: int, full: bool) -> NDArray[np.bool_]:
     """Optimal mask of one tile of Python integers of any size (``dtype=object``)."""
     rows, columns = q.shape
     x = np.zeros((rows, columns), np.bool_)
-    u, v = np.zeros(rows, object), np.zeros(columns, object)
-    infinity = 8 * (rows + columns + ROUNDS) * (1 + int(abs(q).max()))
-    solve_tile(q, n, full, infinity, x, u, v, workspace(rows, columns, q))
+    work = workspace(rows, columns, n, q)
+    work.by_row[0], work.by_column[0] = q, q.T
+    u, v = potentials(work)
+    v[:] = 0
+    infinity = 16 * (rows + columns) * (1 + int(abs(q).max()))
+    for sweep in range(3):
+        if sweep:
+            v[:] = thresholds(q.T - u, n, full)
+        u[:] = thresholds(q - v, n, full)
+    misplaced(n, full, q, u, v, *counts(work))
+    keep_positive(q, u, v, x)
+    price_changes(infinity, work)
+    fill_ties(n, full, infinity, x, work)
+    augment(n, full, infinity, x, work)
     return x
+
+
+def thresholds(slacks: NDArray[Any], n: int, full: bool) -> NDArray[Any]:
+    """Midpoints of each line's n-th and (n+1)-th largest: a step of the dual ascent in numpy."""
+    if n >= slacks.shape[1]:
+        return np.zeros(len(slacks), object)
+    ordered = np.sort(slacks, axis=1)
+    middle = (ordered[:, -n] + ordered[:, -n - 1]) >> 1
+    return middle if full else np.maximum(middle, 0)
