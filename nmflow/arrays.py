@@ -48,6 +48,13 @@ class HostArray(NamedTuple):
             return (part.astype(np.uint32) << np.uint32(16)).view(np.float32)
         return part
 
+    def is_finite(self, part: NDArray[Any]) -> bool:
+        """Whether a part of ``values`` holds neither NaN nor infinity."""
+        if self.bfloat16:
+            infinite = np.uint16(0x7F80)
+            return bool(((part & infinite) != infinite).all())
+        return part.dtype.kind != "f" or bool(np.isfinite(part).all())
+
 
 def to_host(array: Any, what: str = "weights") -> HostArray:
     """View any array-like in host memory.

@@ -16,7 +16,7 @@ from nmflow.scores import ScoreName
 from nmflow.solvers import registry
 from nmflow.solvers.registry import Method
 from nmflow.stack import MatrixStack
-from nmflow.tiling import windows
+from nmflow.tiling import Window, windows
 
 
 def methods() -> tuple[Method, ...]:
@@ -120,13 +120,12 @@ def solve(
 def _solve_tiles(
     stack: MatrixStack, mask: NDArray[np.bool_], method: Method, pattern: Pattern, threads: int
 ) -> None:
-    solve_tiles = method.tile_solver()
+    solve_window = method.window_solver()
 
-    def work(window: Any) -> None:
-        tiles = window.cut(stack.scores(window.box))
-        window.paste(mask, solve_tiles(tiles, pattern.n, window.full, method))
+    def work(window: Window) -> None:
+        solve_window(stack, window, mask, pattern.n, method)
 
-    _run(work, windows(stack.shape, pattern.m), threads)
+    _run(work, windows(stack.shape, pattern.m, method.window_entries), threads)
 
 
 def _run(work: Any, items: Iterable[Any], threads: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,12 +28,15 @@ class MatrixStack:
     axes : tuple of int
         The two matrix axes, non-negative.
     score : str
+    what : str
+        How messages name the weights.
     """
 
     host: HostArray
     matrices: NDArray[Any]
     axes: tuple[int, int]
     score: str
+    what: str
 
     @classmethod
     def of(cls, weights: Any, pattern: Pattern, axes: Any, score: str) -> MatrixStack:
@@ -42,7 +45,7 @@ class MatrixStack:
         Raises
         ------
         NmflowError
-            For a dtype, shape, axes, score or value that can't be masked.
+            For a dtype, shape, axes or score that can't be masked.
         """
         check_score(score)
         host = to_host(weights)
@@ -50,9 +53,7 @@ class MatrixStack:
         if host.values.ndim < 2:
             raise NmflowError(f"{what}: need at least 2 dimensions; reshape to (out, in)")
         pair = normalise_axes(axes, host.values.ndim, what)
-        matrices = as_matrices(host.values, pair)
-        check_finite(host, what)
-        return cls(host, matrices, pair, score)
+        return cls(host, as_matrices(host.values, pair), pair, score, what)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -61,8 +62,32 @@ class MatrixStack:
         return b, r, c
 
     def scores(self, box: tuple[slice, ...]) -> NDArray[Any]:
-        """The scores of a box of the stack, with the remaining axes whole."""
-        return scores_of(self.host.decode(self.matrices[box]), self.score)
+        """The scores of a box of the stack, with the remaining axes whole.
+
+        Raises
+        ------
+        NmflowError
+            Where some weight is NaN or infinite, with the first such in the whole stack.
+        """
+        part = self.matrices[box]
+        if not self.host.is_finite(part):
+            self.raise_not_finite()
+        return self.scores_of(part)
+
+    def scores_of(self, part: NDArray[Any]) -> NDArray[Any]:
+        """The scores of some of the finite values."""
+        return scores_of(self.host.decode(part), self.score)
+
+    def raise_not_finite(self) -> NoReturn:
+        """Raise for the first NaN or infinity, with its index in the array as the user has it."""
+        values = self.host.values
+        numbers = self.host.decode(np.ascontiguousarray(values))
+        index = np.unravel_index(int(np.argmin(np.isfinite(numbers))), numbers.shape)
+        place = tuple(int(i) for i in index)
+        raise NmflowError(
+            f"{self.what}: {numbers[place]} at index {place}, but all values must be finite;"
+            " look for where it came from, or leave this array out"
+        )
 
     def restore(self, mask: NDArray[np.bool_]) -> Any:
         """A mask of shape (B, R, C) in the shape, framework and device of the weights."""
@@ -92,21 +117,3 @@ def as_matrices(values: NDArray[Any], axes: tuple[int, int]) -> NDArray[Any]:
     moved = np.moveaxis(values, axes, (-2, -1))
     batch = math.prod(moved.shape[:-2])
     return moved.reshape(batch, *moved.shape[-2:])
-
-
-def check_finite(host: HostArray, what: str) -> None:
-    """Raise at the first NaN or infinity, with its index in the array as the user has it."""
-    values = host.values
-    if host.bfloat16:
-        infinite = np.uint16(0x7F80)
-        if not values.size or ((values & infinite) != infinite).all():
-            return
-    elif values.dtype.kind != "f" or np.isfinite(values).all():
-        return
-    numbers = host.decode(np.ascontiguousarray(values))
-    index = np.unravel_index(int(np.argmin(np.isfinite(numbers))), numbers.shape)
-    place = tuple(int(i) for i in index)
-    raise NmflowError(
-        f"{what}: {numbers[place]} at index {place}, but all values must be finite;"
-        " look for where it came from, or leave this array out"
-    )

@@ -15,9 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Entries a window holds at most (or one tile, where that is more): enough to spread Python's share
-# of the work over many tiles, few enough to stay in a cache.
-WINDOW_ENTRIES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +43,11 @@ class Window:
         return b, r // self.tile[0], c // self.tile[1]
 
     @property
+    def columns(self) -> int:
+        """Columns of the box."""
+        return self.box[2].stop - self.box[2].start
+
+    @property
     def count(self) -> int:
         """Number of tiles."""
         b, i, j = self.grid
@@ -64,7 +66,7 @@ class Window:
         stack[self.box] = blocks.reshape(b, i * r, j * c)
 
 
-def windows(shape: tuple[int, int, int], m: int, entries: int = WINDOW_ENTRIES) -> Iterator[Window]:
+def windows(shape: tuple[int, int, int], m: int, entries: int = 1 << 16) -> Iterator[Window]:
     """Cover a stack of matrices of the given shape with windows, each tile exactly once."""
     matrices, rows, columns = shape
     if 0 in shape:

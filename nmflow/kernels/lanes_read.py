@@ -101,7 +101,7 @@ def floor(score, signed):
     """As int32. Scores without signs need no correction."""
     whole = to_int32(score)
     if signed is not None:
-        whole = whole + greater(to_floats(whole, score), score)
+        whole = whole + to_int32(greater(to_floats(whole, score), score))
     return whole
 
 
@@ -210,7 +210,7 @@ def is_clear(weights, problem, pieces, slot, shift, shape, signed):
             score = scores(weights, place, signed)
             score = score * like(score, pieces.scale[slot])
             whole = floor(score, signed)
-            inexact = differs(to_floats(whole, score), score)
+            inexact = to_int32(differs(to_floats(whole, score), score))
             slack = reduced(weights, slot, i, half, pieces, problem, shape, signed) - like(whole, (1 << shift) - 1)
             near = like(whole, 2 << problem.table_shift)
             close = greater(near, slack) & greater(slack, like(whole, 0) - near) & inexact

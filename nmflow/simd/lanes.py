@@ -197,7 +197,7 @@ def zero_lanes(typingctx, vector):
 
 @intrinsic
 def load_row(typingctx, array, start):
-    """16 entries of a matrix as numbers: float16 and bfloat16 (bits in uint16) as float32."""
+    """16 entries of a matrix, float16 (in int16) and bfloat16 (in uint16) as float32."""
     narrow = array.dtype.bitwidth <= 32
     vector = Vector(types.float32 if narrow else types.float64, ROW)
 

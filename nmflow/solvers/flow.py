@@ -1,8 +1,13 @@
 """``flow``: exact masks by min-cost flow, ties broken by the fixed tables.
 
-The compiled kernel settles every tile but one whose optimal masks tie in all the tables, or one of
-64-bit integers beyond what it holds; :mod:`nmflow.kernels.scalar` tells how. Those few are solved
-in unbounded integers, with all tables and the position below the scores' last bit.
+Three roads, each exact, each for what the one before could not prove:
+
+1. Full tiles of up to 32 x 32 go through the lane engine (:mod:`nmflow.kernels.lanes`), which
+   settles nearly all of them.
+2. The scalar kernel (:mod:`nmflow.kernels.scalar`), which starts from the engine's potentials,
+   settles every tile but one whose optimal masks tie in all the tables.
+3. Those few are solved in unbounded integers, with all tables and the position below the scores'
+   last bit.
 """
 
 from __future__ import annotations
@@ -14,27 +19,95 @@ from numpy.typing import NDArray
 
 from nmflow.kernels.flow import solve_unbounded
 from nmflow.kernels.scalar import floored, settle_batch, settle_integers
+from nmflow.simd.static import TileShape, tile_shape
+from nmflow.solvers import lanes
 from nmflow.solvers.integers import unique_integers
+from nmflow.stack import MatrixStack
+from nmflow.tiling import Window
 
 # Entries that are converted to float64 at a time.
 _WINDOW = 1 << 20
 
 
-def solve_tiles(
-    scores: NDArray[Any], n: int, full: bool, _method: object = None, /
+def solve_window(
+    stack: MatrixStack, window: Window, mask: NDArray[np.bool_], n: int, _method: object, /
+) -> None:
+    """Masks of a window's tiles; see :class:`nmflow.solvers.registry.WindowSolver`."""
+    m = window.tile[1]
+    if not (window.full and lanes.solves(n, m)):
+        window.paste(mask, solve_tiles(window.cut(stack.scores(window.box)), n, window.full))
+        return
+    shape = tile_shape(n, m)
+    signed = stack.score == "raw"
+    if stack.score == "square" or not lanes.reads_in_place(stack.matrices, window.columns, m):
+        tiles = window.cut(stack.scores(window.box))
+        window.paste(mask, _solve_full(tiles, n, shape, signed=signed))
+        return
+    left = lanes.solve_box(stack.matrices, mask, window.box, shape, signed)
+    if left is None:
+        stack.raise_not_finite()
+    _finish(stack.matrices, mask, left, shape, n, stack.scores_of)
+
+
+def _solve_full(
+    tiles: NDArray[Any], n: int, shape: TileShape, *, signed: bool
 ) -> NDArray[np.bool_]:
-    """Optimal masks of a batch of equal tiles; see :class:`nmflow.solvers.registry.TileSolver`."""
+    """Full tiles that don't lie in a matrix as the engine reads it."""
+    if tiles.dtype.kind != "f":
+        return solve_tiles(tiles, n, True)
+    values = lanes.strip(tiles, shape)
+    mask = np.empty(values.shape, np.bool_)
+    count, m, _ = tiles.shape
+    columns = -(-count // shape.tiles) * shape.tiles * m
+    box = slice(0, 1), slice(0, m), slice(0, columns)
+    left = lanes.solve_box(values, mask, box, shape, signed)
+    assert left is not None
+    _finish(values, mask, left, shape, n, lambda part: part)
+    return mask[0, :, : count * m].reshape(m, count, m).transpose(1, 0, 2)
+
+
+def _finish(
+    values: NDArray[Any],
+    mask: NDArray[np.bool_],
+    left: lanes.Left,
+    shape: TileShape,
+    n: int,
+    as_scores: Any,
+) -> None:
+    """Solve what the engine left open."""
+    if not left.position.size:
+        return
+    where = lanes.entries(left, values.shape[2], shape)
+    scores = as_scores(values.reshape(-1)[where])
+    start = left.start.reshape(len(scores), shape.m)
+    mask.reshape(-1)[where] = solve_tiles(scores, n, True, start=start)
+
+
+def solve_tiles(
+    scores: NDArray[Any],
+    n: int,
+    full: bool,
+    _method: object = None,
+    /,
+    *,
+    start: NDArray[np.float64] | None = None,
+) -> NDArray[np.bool_]:
+    """Optimal masks of a batch of equal tiles; see :class:`nmflow.solvers.registry.TileSolver`.
+
+    ``start`` holds column potentials (T, c) to start from; the masks do not depend on them.
+    """
     if n >= max(scores.shape[1:]):
         # The groups constrain nothing.
         return np.ones(scores.shape, np.bool_) if full else scores >= 0
     mask, settled = np.empty(scores.shape, np.bool_), np.empty(len(scores), np.bool_)
     if scores.dtype.kind == "f":
         window = max(1, _WINDOW // scores[0].size)
-        start = np.zeros((window, scores.shape[2]))
+        zeros = np.zeros((window, scores.shape[2]))
         for first in range(0, len(scores), window):
             part = slice(first, first + window)
             values = scores[part].astype(np.float64, copy=False)
-            settle_batch(values, n, full, start, mask[part], settled[part])
+            begin = zeros if start is None else start[part]
+            settle_batch(values, n, full, begin, mask[part], settled[part])
     else:
         settle_integers(*floored(scores), n, full, mask, settled)
     for t in np.flatnonzero(~settled):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import importlib
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,27 @@ class TileSolver(Protocol):
         ...
 
 
+class WindowSolver(Protocol):
+    """What a solver's module may provide under the name ``solve_window``, to read in place."""
+
+    def __call__(
+        self, stack: Any, window: Any, mask: NDArray[np.bool_], n: int, method: Any, /
+    ) -> None:
+        """Write the masks of a window's tiles.
+
+        Parameters
+        ----------
+        stack : nmflow.stack.MatrixStack
+        window : nmflow.tiling.Window
+        mask : ndarray of bool, shape (B, R, C), C-contiguous
+            The whole stack's; only the window's box is written.
+        n : int
+        method : Method
+            The options.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Method:
     """One way to find masks, with its options as fields.
@@ -66,11 +87,30 @@ class Method:
     source: ClassVar[str]
     extra: ClassVar[str | None] = None
     module: ClassVar[str]
+    window_entries: ClassVar[int] = 1 << 16
+
+    # Windows of so many entries are handed to the solver at a time: enough to spread Python's
+    # share of the work, few enough to stay in a cache where the tiles are copied.
 
     def tile_solver(self) -> TileSolver:
         """The function that solves tiles; imports its module."""
         solver: TileSolver = importlib.import_module(self.module).solve_tiles
         return solver
+
+    def window_solver(self) -> WindowSolver:
+        """The function that solves windows: the module's own, or by way of a batch of tiles."""
+        own = getattr(importlib.import_module(self.module), "solve_window", None)
+        if own is not None:
+            return cast(WindowSolver, own)
+        solve_tiles = self.tile_solver()
+
+        def solve_window(
+            stack: Any, window: Any, mask: NDArray[np.bool_], n: int, method: Any, /
+        ) -> None:
+            tiles = window.cut(stack.scores(window.box))
+            window.paste(mask, solve_tiles(tiles, n, window.full, method))
+
+        return solve_window
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +129,7 @@ class Flow(Method):
         "Ahuja, Magnanti & Orlin, Network Flows (1993), sec. 9.7"
     )
     module: ClassVar[str] = "nmflow.solvers.flow"
+    window_entries: ClassVar[int] = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)

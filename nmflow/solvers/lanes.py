@@ -1,0 +1,160 @@
+"""Tiles solved side by side in vectors: where they lie in memory, and what is left of them.
+
+The engine of :mod:`nmflow.kernels.lanes` reads matrices in place where their rows are contiguous
+floats and pieces of 16 columns hold whole tiles. Tiles of other layouts, sizes and dtypes are laid
+side by side in a strip first.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import config
+from numpy.typing import NDArray
+
+from nmflow import ties
+from nmflow.kernels.lanes import STAGES, Panel, Problem, new_panel, new_pieces, solve_lanes
+from nmflow.kernels.lanes_read import FIRST_SHIFT, FIXED_BITS, Pieces
+from nmflow.simd.static import ROW, TileShape
+
+LARGEST = 2 * ROW
+"""The largest m whose tiles the engine solves."""
+
+# The table stands this many bits above the unit, so that potentials fit between equal sums.
+_MARGIN = 3
+# Low bits that each stage leaves out, and its rounds of ascent by m.
+_SHIFTS = np.array([FIRST_SHIFT, 8, 2])
+_ROUNDS = {4: (5, 7, 8), 8: (7, 8, 8), 16: (8, 9, 10), LARGEST: (10, 12, 12)}
+
+
+Box = tuple[slice, slice, slice]
+
+
+class Left(NamedTuple):
+    """Pieces that the engine leaves open: where they begin, and their column potentials."""
+
+    position: NDArray[np.int64]
+    start: NDArray[np.float64]
+
+
+class _Room(NamedTuple):
+    """Working memory of one call at a time, for one n:m."""
+
+    problem: Problem
+    pieces: Pieces
+    panel: Panel
+    waiting: NDArray[np.int64]
+    left: Left
+
+
+_free_rooms: dict[Any, list[_Room]] = {}
+
+
+def solves(n: int, m: int) -> bool:
+    """Whether the engine is there, and is made for tiles of that size."""
+    return not config.DISABLE_JIT and 1 <= n < m <= LARGEST
+
+
+def reads_in_place(values: NDArray[Any], columns: int, m: int) -> bool:
+    """Whether full tiles that cover so many columns can be read where they are."""
+    whole = ROW % m == 0 or m % ROW == 0
+    floats = values.dtype.kind == "f" or values.dtype == np.uint16
+    return bool(whole and floats and columns >= max(m, ROW) and values.flags.c_contiguous)
+
+
+def solve_box(
+    values: NDArray[Any], mask: NDArray[np.bool_], box: Box, shape: TileShape, signed: bool
+) -> Left | None:
+    """Write the masks of the full tiles that make up a box of a stack of matrices.
+
+    Parameters
+    ----------
+    values, mask : ndarray, shape (B, R, C), C-contiguous
+        Floats, or the bit patterns of bfloat16 as uint16. The mask is written.
+    box : tuple of slice
+        Matrices, rows and columns.
+    shape : TileShape
+    signed : bool
+        Whether the values are the scores; or else their magnitudes are.
+
+    Returns
+    -------
+    Left or None
+        The pieces still to be solved, whose masks mean nothing yet; None if some value is not
+        finite.
+    """
+    _, height, stride = values.shape
+    matrices, rows, columns = (part.stop - part.start for part in box)
+    first = (box[0].start * height + box[1].start) * stride + box[2].start
+    flat = values.reshape(-1)[first:]
+    if flat.dtype == np.float16:
+        flat = flat.view(np.int16)
+    width = shape.m * shape.tiles
+    total = matrices * (rows // shape.m) * -(-columns // width)
+    kind = np.float32 if values.dtype.itemsize <= np.dtype(np.float32).itemsize else np.float64
+    key = shape, kind, signed
+    free = _free_rooms.setdefault(key, [])
+    room = free.pop() if free else _new_room(*key)
+    if len(room.left.position) < total:
+        room = room._replace(left=Left(np.empty(total, np.int64), np.empty((total, width))))
+    room.waiting[:] = 0
+    count = solve_lanes(
+        flat,
+        mask.reshape(-1)[first:].view(np.uint8),
+        (height * stride, rows, columns),
+        total,
+        room.problem._replace(stride=stride),
+        room.pieces,
+        room.panel,
+        room.waiting,
+        shape,
+        True if signed else None,
+        room.left.position,
+        room.left.start,
+    )
+    left = None
+    if count >= 0:
+        left = Left(room.left.position[:count] + first, room.left.start[:count].copy())
+    free.append(room)
+    return left
+
+
+def entries(left: Left, stride: int, shape: TileShape) -> NDArray[np.int64]:
+    """Where in the flat array the entries of the pieces' tiles lie, (T, m, m)."""
+    m = shape.m
+    corner = left.position[:, None] + m * np.arange(shape.tiles)
+    inside = stride * np.arange(m)[:, None] + np.arange(m)
+    index: NDArray[np.int64] = corner.reshape(-1, 1, 1) + inside
+    return index
+
+
+def strip(tiles: NDArray[Any], shape: TileShape) -> NDArray[Any]:
+    """Tiles (T, m, m) side by side as one matrix (1, m, C), behind them zeros to read past them."""
+    count, m, _ = tiles.shape
+    whole = -(-count // shape.tiles) * shape.tiles * m
+    beyond = shape.halves * ROW - m if shape.tiles == 1 else 0
+    side_by_side = np.zeros((1, m, whole + beyond), tiles.dtype)
+    side_by_side[0, :, : count * m] = tiles.transpose(1, 0, 2).reshape(m, count * m)
+    return side_by_side
+
+
+def _new_room(shape: TileShape, kind: Any, signed: bool) -> _Room:
+    m = shape.m
+    table_shift = ties.TABLE_BITS + (m - 1).bit_length() + _MARGIN
+    tables = np.zeros((m, shape.halves * ROW), np.int32)
+    for first in range(0, tables.shape[1] - m + 1, m):
+        tables[:, first : first + m] = ties.table(0, m, m) << _MARGIN
+    # Magnitudes are moved down by about their median, to use the sign bit too.
+    problem = Problem(
+        stride=0,
+        tables=tables.ravel(),
+        table_shift=table_shift,
+        fixed_bits=FIXED_BITS - signed,
+        center=0 if signed else 1 << (FIXED_BITS - FIRST_SHIFT - 2),
+        shifts=_SHIFTS,
+        rounds=np.array(next(rounds for size, rounds in _ROUNDS.items() if m <= size)),
+    )
+    left = Left(np.empty(0, np.int64), np.empty((0, m * shape.tiles)))
+    waiting = np.zeros(STAGES, np.int64)
+    return _Room(problem, new_pieces(shape, kind), new_panel(shape), waiting, left)
