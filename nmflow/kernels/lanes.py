@@ -15,7 +15,7 @@ from numba.extending import register_jitable
 from numpy.typing import NDArray
 
 from nmflow.kernels.jit import compile_kernel
-from nmflow.kernels.lanes_ascent import LIMIT, ascend, threshold, within_limits
+from nmflow.kernels.lanes_ascent import FOUR, LIMIT, ascend, threshold, within_limits
 from nmflow.kernels.lanes_read import (
     FIRST_SHIFT,
     Pieces,
@@ -24,11 +24,13 @@ from nmflow.kernels.lanes_read import (
     read_zoomed,
     scan,
 )
-from nmflow.simd.lanes import prefetch, store_bits
+from nmflow.simd.lanes import prefetch, store_bits, store_mask
 from nmflow.simd.static import LANES, ROW, TileShape
 from nmflow.simd.vectors import load, store
 
 STAGES = 3
+# Pieces lie side by side without gaps if tiles of m columns fill them, m dividing this.
+WHOLE_PIECES = 2 * ROW
 
 
 class Panel(NamedTuple):
@@ -39,8 +41,7 @@ class Panel(NamedTuple):
     u: NDArray[np.int16]
     v: NDArray[np.int16]
     bits: NDArray[np.int16]
-    patterns: NDArray[np.int16]
-    held: NDArray[np.int16]
+    words: NDArray[np.int16]
     settled: NDArray[np.int16]
 
 
@@ -75,8 +76,7 @@ def new_panel(shape: TileShape) -> Panel:
         u=_aligned(m * LANES, np.int16),
         v=_aligned(m * LANES, np.int16),
         bits=bits,
-        patterns=_aligned(m * shape.halves * LANES, np.int16),
-        held=_aligned(m * LANES, np.int16),
+        words=_aligned(m * shape.halves * LANES, np.int16),
         settled=_aligned(LANES, np.int16),
     )
 
@@ -114,17 +114,25 @@ def copy_piece(pieces, source, target, shape):
 
 @register_jitable
 def write_masks(mask, stride, pieces, used, panel, shape):
-    """The bits of each piece as bytes in their place."""
-    for slot in range(used):
+    """The bits of each piece as bytes in their place, 64 at once where pieces stand together."""
+    words = panel.words
+    together = 4 // shape.halves
+    slot = 0
+    while slot < used:
         place = pieces.position[slot]
+        last = slot + together - 1
+        joined = last < used and WHOLE_PIECES % shape.m == 0
+        if joined and pieces.position[last] == place + (together - 1) * ROW * shape.halves:
+            for i in range(shape.m):
+                store_mask(mask, place + i * stride, words, (i * LANES + slot) * shape.halves)
+            slot += together
+            continue
         for i in range(shape.m):
-            word = np.int16(0)
-            for t in range(slot * shape.tiles, (slot + 1) * shape.tiles):
-                word |= panel.patterns[i * shape.halves * LANES + t]
-            store_bits(mask, place + i * stride, word, shape, 0)
+            word = (i * LANES + slot) * shape.halves
+            store_bits(mask, place + i * stride, words[word], shape, 0)
             if shape.m > ROW:
-                word = panel.patterns[(i * shape.halves + 1) * LANES + slot]
-                store_bits(mask, place + i * stride + ROW, word, shape, 1)
+                store_bits(mask, place + i * stride + ROW, words[word + 1], shape, 1)
+        slot += 1
 
 
 @register_jitable
@@ -181,15 +189,15 @@ def solve_panel(weights, mask, problem, pieces, panel, rounds, saturated, shape)
     """Ascend from zero potentials, and see what is settled; meanwhile fetch the next panel."""
     panel.u[:] = 0
     panel.v[:] = 0
+    # Tiles of 4 x 4 leave memory no time to catch up with; all others fetch a little every round.
+    at_once = rounds if shape.m == len(FOUR) else 1
     slot = 0
-    for k in range(1, rounds + 1):
+    for k in range(at_once, rounds + 1, at_once):
         while slot < shape.pieces * k // rounds:
             fetch(weights, mask, problem, pieces.ahead[slot], slot % 4 == 0, shape)
             slot += 1
-        ascend(panel.lanes, panel.u, panel.v, shape)
-    settled = threshold(
-        panel.lanes, panel.u, panel.v, panel.bits, panel.patterns, panel.held, shape
-    )
+        ascend(panel.lanes, panel.u, panel.v, shape, at_once)
+    settled = threshold(panel.lanes, panel.u, panel.v, panel.bits, panel.words, shape)
     store(panel.settled, 0, settled)
     if saturated:
         within_limits(panel.settled, panel.u, panel.v, shape)

@@ -7,13 +7,23 @@ as long as the potentials stay within half the range: see :func:`threshold`.
 
 from __future__ import annotations
 
-from numba.extending import register_jitable
+from numba.extending import overload, register_jitable
 
-from nmflow.simd.lanes import add_saturating, greater, like, ones_count, ranked
-from nmflow.simd.lanes import equal, subtract_saturating
-from nmflow.simd.static import LANES
+from nmflow.simd.lanes import (
+    add_saturating,
+    equal,
+    greater,
+    like,
+    ones_count,
+    ranked,
+    ranked_four,
+    store_words,
+    subtract_saturating,
+)
+from nmflow.simd.static import LANES, ROW
 from nmflow.simd.vectors import load, maximum, minimum, store
 
+FOUR = (0, 1, 2, 3)
 HIGHEST = (1 << 15) - 1
 LIMIT = 1 << 14
 """With potentials from -LIMIT to LIMIT - 1 the largest score is kept and the smallest pruned."""
@@ -38,47 +48,83 @@ def step(lanes, along, across, prices, potentials, shape):
         store(potentials, i * LANES, relaxed_midpoint(upper, lower, old))
 
 
+def ascend(lanes, u, v, shape, rounds):
+    """Move u and v in turn, so many times; v is moved last."""
+
+
+@overload(ascend)
+def _choose_ascent(lanes, u, v, shape, rounds):
+    return ascend_four if shape.m == len(FOUR) else ascend_any
+
+
 @register_jitable
-def ascend(lanes, u, v, shape):
-    """One round: rows, then columns."""
+def ascend_any(lanes, u, v, shape, rounds):
+    """:func:`ascend` with the potentials in memory."""
     pitch = (shape.m + 1) * LANES
-    step(lanes, LANES, pitch, v, u, shape)
-    step(lanes, pitch, LANES, u, v, shape)
+    for _ in range(rounds):
+        step(lanes, LANES, pitch, v, u, shape)
+        step(lanes, pitch, LANES, u, v, shape)
+
+
+@register_jitable(forceinline=True)
+def four(lanes, along, across, prices, old, shape):
+    """The potentials of four rows or columns, without a detour through memory."""
+    a, b = ranked_four(lanes, 0, along, prices, shape)
+    c, d = ranked_four(lanes, across, along, prices, shape)
+    e, f = ranked_four(lanes, 2 * across, along, prices, shape)
+    g, h = ranked_four(lanes, 3 * across, along, prices, shape)
+    return (
+        relaxed_midpoint(a, b, old[0]),
+        relaxed_midpoint(c, d, old[1]),
+        relaxed_midpoint(e, f, old[2]),
+        relaxed_midpoint(g, h, old[3]),
+    )
 
 
 @register_jitable
-def threshold(lanes, u, v, bits, patterns, held, shape):
-    """Keep what exceeds u + v: each row's bits into ``patterns``; which lanes are settled.
+def ascend_four(lanes, u, v, shape, rounds):
+    """:func:`ascend` for tiles of 4 x 4, whose potentials fit in registers."""
+    pitch = (shape.m + 1) * LANES
+    rows = load(u, 0), load(u, LANES), load(u, 2 * LANES), load(u, 3 * LANES)
+    columns = load(v, 0), load(v, LANES), load(v, 2 * LANES), load(v, 3 * LANES)
+    for _ in range(rounds):
+        rows = four(lanes, LANES, pitch, columns, rows, shape)
+        columns = four(lanes, pitch, LANES, rows, columns, shape)
+    for i in FOUR:
+        store(u, i * LANES, rows[i])
+        store(v, i * LANES, columns[i])
+
+
+@register_jitable
+def threshold(lanes, u, v, bits, words, shape):
+    """Keep what exceeds u + v: a bit each into ``words``; which lanes are settled.
 
     Returns a vector of -1 where every row and column holds n. There the mask is the only optimal
     one, since kept entries are at least one unit above u + v and pruned ones at most at u + v; and
     that is also true of scores of which these are the floors. Saturation of score - v changes no
     comparison with u, unless u is the largest number there is. Where the scores themselves are
     saturated, see :func:`within_limits`.
+
+    Columns need not be counted: their potentials were set last, so that none holds more than n,
+    and n m entries are kept.
     """
     m = shape.m
     pitch = (m + 1) * LANES
     none = load(u, 0) ^ load(u, 0)
     wanted, highest = like(none, shape.n), like(none, HIGHEST)
     settled = like(none, -1)
-    for j in range(m):
-        store(held, j * LANES, none)
     for i in range(m):
         u_i = load(u, i * LANES)
-        settled = settled & greater(highest, u_i)
-        count = none
-        for half in range(shape.halves):
-            pattern = none
-            for j in range(16 * half, min(m, 16 * half + 16)):
-                score = load(lanes, i * pitch + j * LANES)
-                keep = greater(subtract_saturating(score, load(v, j * LANES)), u_i)
-                pattern = pattern | (keep & load(bits, j * LANES))
-                store(held, j * LANES, load(held, j * LANES) - keep)
-            store(patterns, (i * shape.halves + half) * LANES, pattern)
-            count = count + ones_count(pattern)
-        settled = settled & equal(count, wanted)
-    for j in range(m):
-        settled = settled & equal(load(held, j * LANES), wanted)
+        settled = settled & greater(highest, u_i) & greater(highest, load(v, i * LANES))
+        first, second = none, none
+        for j in range(min(m, ROW)):
+            slack = subtract_saturating(load(lanes, i * pitch + j * LANES), load(v, j * LANES))
+            first = first | (greater(slack, u_i) & load(bits, j * LANES))
+        for j in range(ROW, m):
+            slack = subtract_saturating(load(lanes, i * pitch + j * LANES), load(v, j * LANES))
+            second = second | (greater(slack, u_i) & load(bits, j * LANES))
+        settled = settled & equal(ones_count(first) + ones_count(second), wanted)
+        store_words(words, i * shape.halves * LANES, first, second, shape)
     return settled
 
 

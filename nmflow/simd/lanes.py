@@ -329,39 +329,106 @@ def _zip_mask(part: int) -> ir.Constant:
     return ir.Constant(ir.VectorType(_I32, 32), [k for i in lanes for k in (i, 32 + i)])
 
 
+def _ranked(context: Any, builder: Any, vector: Any, scores: Any, prices: Any, shape: Any) -> Any:
+    """Pointers to scores, and prices -> the two vectors."""
+    kind = context.get_value_type(vector)
+    values = [
+        _call(builder, f"llvm.ssub.sat.{_suffix(kind)}", kind, [builder.load(s, align=64), price])
+        for s, price in zip(scores, prices, strict=True)
+    ]
+    network = selection(shape.m, shape.n)
+    for larger, first, second in network.steps:
+        name = "llvm.smax" if larger else "llvm.smin"
+        pair = [values[first], values[second]]
+        values.append(_call(builder, f"{name}.{_suffix(kind)}", kind, pair))
+    answer = types.UniTuple(vector, 2)
+    return context.make_tuple(builder, answer, [values[k] for k in network.outputs])
+
+
+def _places(context: Any, builder: Any, lanes: Any, args: Any, vector: Any, count: int) -> Any:
+    """Pointers to vectors at args[1], args[1] + args[2], ... of the array args[0]."""
+    for k in range(count):
+        place = builder.add(args[1], builder.mul(args[2], args[2].type(k)))
+        yield address(context, builder, lanes, [args[0], place], vector)
+
+
 @intrinsic
 def ranked(typingctx, lanes, start, step, prices, shape):
     """The n-th and the (n+1)-th largest of m differences, lane by lane.
 
-    The differences are ``lanes[start + k * step] - prices[k]`` for k < m, saturated.
+    The differences are ``lanes[start + k * step] - prices[k]`` for k < m, saturated, with k-th
+    prices in an array.
     """
     vector = Vector(lanes.dtype)
-    answer = types.UniTuple(vector, 2)
 
     def codegen(context, builder, signature, args):
-        values = []
-        kind = context.get_value_type(vector)
-        for k in range(shape.m):
-            place = builder.add(args[1], builder.mul(args[2], args[2].type(k)))
-            score = builder.load(address(context, builder, lanes, [args[0], place], vector), align=64)
-            place = ir.Constant(context.get_value_type(types.intp), k * vector.lanes)
-            price = builder.load(address(context, builder, prices, [args[3], place], vector), align=64)
-            values.append(_call(builder, f"llvm.ssub.sat.{_suffix(kind)}", kind, [score, price]))
-        network = selection(shape.m, shape.n)
-        for step in network.steps:
-            name = "llvm.smax" if step.larger else "llvm.smin"
-            pair = [values[step.first], values[step.second]]
-            values.append(_call(builder, f"{name}.{_suffix(kind)}", kind, pair))
-        return context.make_tuple(builder, answer, [values[k] for k in network.outputs])
+        scores = _places(context, builder, lanes, args, vector, shape.m)
+        zero, one = (args[2].type(k) for k in (0, vector.lanes))
+        memory = _places(context, builder, prices, [args[3], zero, one], vector, shape.m)
+        loaded = [builder.load(p, align=64) for p in memory]
+        return _ranked(context, builder, vector, list(scores), loaded, shape)
 
-    return answer(lanes, types.intp, types.intp, prices, shape), codegen
+    return types.UniTuple(vector, 2)(lanes, types.intp, types.intp, prices, shape), codegen
+
+
+@intrinsic
+def ranked_four(typingctx, lanes, start, step, prices, shape):
+    """:func:`ranked` for m = 4, with the prices in a tuple."""
+    vector = Vector(lanes.dtype)
+
+    def codegen(context, builder, signature, args):
+        scores = _places(context, builder, lanes, args, vector, shape.m)
+        given = [builder.extract_value(args[3], k) for k in range(shape.m)]
+        return _ranked(context, builder, vector, list(scores), given, shape)
+
+    return types.UniTuple(vector, 2)(lanes, types.intp, types.intp, prices, shape), codegen
+
+
+@intrinsic
+def store_words(typingctx, words, start, first, second, shape):
+    """Write 16 bits a piece: those of its tiles together, or of its two halves in turn."""
+    geometry = tile_shape(shape.n, shape.m)
+
+    def codegen(context, builder, signature, args):
+        pointer = address(context, builder, words, args, first)
+        if geometry.halves == 2:
+            for part in (0, 1):
+                both = builder.shuffle_vector(args[2], args[3], _zip_mask(part))
+                builder.store(both, _step(builder, pointer, part, first), align=64)
+            return context.get_dummy_value()
+        width = 16 * geometry.tiles
+        value = builder.bitcast(args[2], ir.VectorType(ir.IntType(width), geometry.pieces))
+        while width > 16:
+            width //= 2
+            value = builder.or_(value, builder.lshr(value, _constant(value.type, width)))
+        if geometry.tiles > 1:
+            value = builder.trunc(value, ir.VectorType(_I16, geometry.pieces))
+        builder.store(value, builder.bitcast(pointer, value.type.as_pointer()), align=2)
+        return context.get_dummy_value()
+
+    return types.void(words, types.intp, first, second, shape), codegen
+
+
+@intrinsic
+def store_mask(typingctx, mask, start, words, word):
+    """Write the 64 bits at ``words[word]`` as 64 bytes."""
+
+    def codegen(context, builder, signature, args):
+        source = address(context, builder, words, args[2:], Vector(types.int16, 4))
+        source = builder.bitcast(source, _I64.as_pointer())
+        pattern = builder.bitcast(builder.load(source, align=2), ir.VectorType(_I1, 64))
+        octets = builder.zext(pattern, ir.VectorType(_I8, 64))
+        builder.store(octets, address(context, builder, mask, args, Vector(types.uint8)), align=1)
+        return context.get_dummy_value()
+
+    return types.void(mask, types.intp, words, types.intp), codegen
 
 
 @intrinsic(prefer_literal=True)
 def store_bits(typingctx, mask, start, bits, shape, half):
-    """Write the lowest bits to as many bytes as the tile, or half of it, has columns."""
-    columns = shape.m - ROW * half.literal_value
-    if ROW % shape.m == 0 or columns > ROW:
+    """Write the bits of a word as bytes, as many as the tile, or half of it, has columns."""
+    columns = min(ROW, shape.m - ROW * half.literal_value)
+    if ROW % shape.m == 0:
         columns = ROW
 
     def codegen(context, builder, signature, args):
@@ -379,18 +446,6 @@ def store_bits(typingctx, mask, start, bits, shape, half):
         return context.get_dummy_value()
 
     return types.void(mask, types.intp, types.int16, shape, half), codegen
-
-
-@intrinsic
-def spread_bits(typingctx, bits):
-    """16 bits as an int32 vector of -1 and 0."""
-    answer = Vector(types.int32, ROW)
-
-    def codegen(context, builder, signature, args):
-        pattern = builder.bitcast(args[0], ir.VectorType(_I1, ROW))
-        return builder.sext(pattern, context.get_value_type(answer))
-
-    return answer(types.int16), codegen
 
 
 @intrinsic(prefer_literal=True)
