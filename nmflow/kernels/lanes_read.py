@@ -59,11 +59,14 @@ class Pieces(NamedTuple):
     scale: NDArray[Any]
     coarse: NDArray[Any]
     tabled: NDArray[np.bool_]
+    stage: NDArray[np.int64]
+    shift: NDArray[np.int64]
+    fetched: NDArray[np.int64]
     u: NDArray[np.int32]
     v: NDArray[np.int32]
 
 
-@register_jitable
+@register_jitable(forceinline=True)
 def scan(weights, problem, pieces, slot, shape):
     """Choose the scale of a piece, and whether it uses tables; say whether it is finite."""
     start = pieces.position[slot]
@@ -156,14 +159,41 @@ def read_first(weights, problem, pieces, panel, shape, signed):
 
 
 @register_jitable(forceinline=True)
+def row_prices(shape):
+    """How many numbers u holds for a piece: one a row, or 16 where tiles stand side by side."""
+    return shape.m * ROW if shape.tiles > 1 else shape.halves * ROW
+
+
+@register_jitable(forceinline=True)
+def set_row(pieces, slot, i, tile, value, shape):
+    """Set the potential of a row of one of the piece's tiles."""
+    first = slot * row_prices(shape)
+    if shape.tiles == 1:
+        pieces.u[first + i] = value
+    else:
+        for lane in range(tile * shape.m, (tile + 1) * shape.m):
+            pieces.u[first + i * ROW + lane] = value
+
+
+@register_jitable(forceinline=True)
+def add_to_row(pieces, slot, i, tile, change, shape):
+    """Add to the potential of a row of one of the piece's tiles."""
+    first = slot * row_prices(shape)
+    place = first + i if shape.tiles == 1 else first + i * ROW + tile * shape.m
+    set_row(pieces, slot, i, tile, pieces.u[place] + change, shape)
+
+
+@register_jitable(forceinline=True)
 def reduced(weights, slot, i, half, pieces, problem, shape, signed):
-    """16 scores in fixed point less the potentials that the last stage found."""
+    """16 scores in fixed point less the potentials that the piece stands on."""
     line = i * shape.halves + half
     place = pieces.position[slot] + i * problem.stride + half * ROW
     score = fixed_point(weights, place, slot, line, pieces, problem, signed)
-    u = load(pieces.u, (slot * shape.m + i) * ROW)
     v = load(pieces.v, (slot * shape.halves + half) * ROW)
-    return score - u - v
+    first = slot * row_prices(shape)
+    if shape.tiles == 1:
+        return score - like(score, pieces.u[first + i]) - v
+    return score - load(pieces.u, first + i * ROW) - v
 
 
 @register_jitable(forceinline=True)
@@ -175,29 +205,31 @@ def window(score, shift):
 
 
 @register_jitable(forceinline=True)
-def zoom_half(weights, problem, pieces, packed, i, half, shift, shape, signed):
+def zoom_half(weights, problem, pieces, packed, i, half, shape, signed):
     """As :func:`read_half` for what the potentials leave, at a finer unit."""
     pairs = shape.pieces // 2
     for k in range(pairs):
         first = reduced(weights, k, i, half, pieces, problem, shape, signed)
         second = reduced(weights, k + pairs, i, half, pieces, problem, shape, signed)
-        store(packed, k * LANES, pack_pairs(window(first, shift), window(second, shift)))
+        store(packed, k * LANES, pack_pairs(
+                window(first, pieces.shift[k]), window(second, pieces.shift[k + pairs])
+            ))
 
 
 @register_jitable
-def read_zoomed(weights, problem, pieces, panel, shift, shape, signed):
-    """Read a panel's scores less its potentials into lanes, in units of 2**shift."""
+def read_zoomed(weights, problem, pieces, panel, shape, signed):
+    """Read a panel's scores less its potentials into lanes, each piece in its unit of 2**shift."""
     pitch = (shape.m + 1) * LANES
     for i in range(shape.m):
-        zoom_half(weights, problem, pieces, panel.packed, i, 0, shift, shape, signed)
+        zoom_half(weights, problem, pieces, panel.packed, i, 0, shape, signed)
         transpose_store(panel.packed, panel.lanes, i * pitch, shape, 0)
         if shape.m > ROW:
-            zoom_half(weights, problem, pieces, panel.packed, i, 1, shift, shape, signed)
+            zoom_half(weights, problem, pieces, panel.packed, i, 1, shape, signed)
             transpose_store(panel.packed, panel.lanes, i * pitch + ROW * LANES, shape, 1)
 
 
 @register_jitable
-def is_clear(weights, problem, pieces, slot, shift, shape, signed):
+def is_clear(weights, problem, pieces, slot, shape, signed):
     """Whether no inexact entry of a tabled piece lies within two units of its potentials.
 
     Then scores decide by themselves wherever an inexact entry takes part, and the tables among
@@ -211,7 +243,7 @@ def is_clear(weights, problem, pieces, slot, shift, shape, signed):
             score = score * like(score, pieces.scale[slot])
             whole = floor(score, signed)
             inexact = to_int32(differs(to_floats(whole, score), score))
-            slack = reduced(weights, slot, i, half, pieces, problem, shape, signed) - like(whole, (1 << shift) - 1)
+            slack = reduced(weights, slot, i, half, pieces, problem, shape, signed) - like(whole, (1 << pieces.shift[slot]) - 1)
             near = like(whole, 2 << problem.table_shift)
             close = greater(near, slack) & greater(slack, like(whole, 0) - near) & inexact
             clear = clear and any_bits(close) == 0

@@ -449,8 +449,12 @@ def store_bits(typingctx, mask, start, bits, shape, half):
 
 
 @intrinsic(prefer_literal=True)
-def prefetch(typingctx, array, start, writing):
-    """Ask for the cache line of ``array[start]``, into the second level; 1 to write it, 0 if not."""
+def prefetch(typingctx, array, start, writing, shape):
+    """Ask for the cache line of ``array[start]``; 1 to write it, 0 if not.
+
+    A panel of small tiles fits the first cache level beside the one at work, others the second.
+    """
+    level = 3 if shape.m <= 8 else 2
 
     def codegen(context, builder, signature, args):
         byte = Vector(types.uint8, 1)
@@ -459,7 +463,7 @@ def prefetch(typingctx, array, start, writing):
         )
         kind = ir.FunctionType(ir.VoidType(), [pointer.type, _I32, _I32, _I32])
         function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        builder.call(function, [pointer, _I32(writing.literal_value), _I32(2), _I32(1)])
+        builder.call(function, [pointer, _I32(writing.literal_value), _I32(level), _I32(1)])
         return context.get_dummy_value()
 
-    return types.void(array, types.intp, writing), codegen
+    return types.void(array, types.intp, writing, shape), codegen

@@ -14,7 +14,7 @@ from numba import config
 from numpy.typing import NDArray
 
 from nmflow import ties
-from nmflow.kernels.lanes import STAGES, Panel, Problem, new_panel, new_pieces, solve_lanes
+from nmflow.kernels.lanes import Panel, Problem, new_panel, new_pieces, solve_lanes
 from nmflow.kernels.lanes_read import FIRST_SHIFT, FIXED_BITS, Pieces
 from nmflow.simd.static import ROW, TileShape
 
@@ -23,9 +23,10 @@ LARGEST = 2 * ROW
 
 # The table stands this many bits above the unit, so that potentials fit between equal sums.
 _MARGIN = 3
-# Low bits that each stage leaves out, and its rounds of ascent by m.
-_SHIFTS = np.array([FIRST_SHIFT, 8, 2])
-_ROUNDS = {4: (5, 7, 8), 8: (7, 8, 8), 16: (8, 9, 10), LARGEST: (10, 12, 12)}
+# Low bits that each stage leaves out.
+_SHIFTS = np.array([FIRST_SHIFT, 10, 5, 1])
+# Rounds of ascent of the first stage, and of later ones, by m.
+_ROUNDS = {4: (6, 10), 8: (7, 9), 16: (8, 10), LARGEST: (10, 14)}
 
 
 Box = tuple[slice, slice, slice]
@@ -44,7 +45,6 @@ class _Room(NamedTuple):
     problem: Problem
     pieces: Pieces
     panel: Panel
-    waiting: NDArray[np.int64]
     left: Left
 
 
@@ -98,7 +98,6 @@ def solve_box(
     room = free.pop() if free else _new_room(*key)
     if len(room.left.position) < total:
         room = room._replace(left=Left(np.empty(total, np.int64), np.empty((total, width))))
-    room.waiting[:] = 0
     count = solve_lanes(
         flat,
         mask.reshape(-1)[first:].view(np.uint8),
@@ -107,7 +106,6 @@ def solve_box(
         room.problem._replace(stride=stride),
         room.pieces,
         room.panel,
-        room.waiting,
         shape,
         True if signed else None,
         room.left.position,
@@ -156,5 +154,4 @@ def _new_room(shape: TileShape, kind: Any, signed: bool) -> _Room:
         rounds=np.array(next(rounds for size, rounds in _ROUNDS.items() if m <= size)),
     )
     left = Left(np.empty(0, np.int64), np.empty((0, m * shape.tiles)))
-    waiting = np.zeros(STAGES, np.int64)
-    return _Room(problem, new_pieces(shape, kind), new_panel(shape), waiting, left)
+    return _Room(problem, new_pieces(shape, kind), new_panel(shape), left)
