@@ -42,6 +42,7 @@ def largest_exponent(words):
         for j in range(words.shape[1]):
             magnitude = words[i, j] & (2**63 - 1)
             largest = magnitude if magnitude > largest else largest
+    largest = int(largest)
     field = largest >> 52
     return field - 1022 if field else bit_length(largest) - 1074
 
@@ -61,7 +62,7 @@ def leading_digits(scores, bits, q):
             value = score * near * far
             whole = np.int64(math.floor(value))
             # A negative score that scaling made -0.0 still floors to -1.
-            whole -= (value == 0) & (score < 0)
+            whole -= 1 if value == 0 and score < 0 else 0
             lost += (whole != value) | ((value == 0) & (score != 0))
             q[i, j] = whole
     return exponent, lost == 0

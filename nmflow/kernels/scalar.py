@@ -81,9 +81,10 @@ def transpose(q, qt):
 
 @register_jitable
 def settle_units(exact, first, n, full, x, room):
-    """Solve the integers ``room.work.by_row[0]`` and break their ties, if ``exact``; whether proved.
+    """Solve the integers in ``room.work.by_row[0]`` and tell whether the mask is proved.
 
-    ``first`` tables are in their low bits already.
+    If they are the scores, ``exact``, then ties are broken: all but the ``first`` tables, which
+    their low bits hold already.
     """
     work, tables = room.work, room.tables
     while True:
