@@ -113,6 +113,16 @@ def test_a_batch_is_converted_window_by_window(monkeypatch, rng):
     np.testing.assert_array_equal(flow.solve_tiles(scores.copy(), 2, True), whole)
 
 
+@pytest.mark.parametrize(("n", "m"), [(2, 4), (3, 7)])
+def test_tables_never_outweigh_a_score(n, m, rng):
+    """Tables go into bits that the scores leave free, be they many or just too few."""
+    for exponent in range(54):
+        scores = rng.choice([0, 1, 2.0**exponent], (4, m, m))
+        scores[:, 0, 0] = 2.0**exponent
+        expected = [solve_unbounded(q, n, True) for q in unique_integers(scores)]
+        np.testing.assert_array_equal(settle(scores, n, True)[0], expected)
+
+
 @pytest.mark.parametrize("dtype", [np.int64, np.uint64])
 def test_integers_of_64_bits(dtype, rng):
     limits = np.iinfo(dtype)
