@@ -130,6 +130,8 @@ def test_integers_of_64_bits(dtype, rng):
         rng.integers(limits.min, limits.max, (6, 6, 6), dtype, endpoint=True),
         rng.choice(np.array([limits.min, limits.max, limits.max - 1, 1], dtype), (6, 6, 6)),
         rng.integers(0, 3, (6, 6, 6)).astype(dtype) << dtype(61),
+        # Apart by one bit only, which the leading digits may or may not hold.
+        *(rng.choice(np.array([2**62, 2**62 + 2**low], dtype), (2, 6, 6)) for low in range(24)),
     ]
     for scores in batches:
         for rows, n in ((6, 3), (5, 2), (2, 3)):
