@@ -91,7 +91,7 @@ def _without_dead_steps(network: Network) -> Network:
         if network.size + k in needed:
             needed.update(network.steps[k][1:])
     renamed = {i: i for i in range(network.size)}
-    steps = []
+    steps: list[Step] = []
     for k, (larger, first, second) in enumerate(network.steps):
         if network.size + k in needed:
             renamed[network.size + k] = network.size + len(steps)

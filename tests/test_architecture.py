@@ -14,7 +14,8 @@ PACKAGE = Path(nmflow.__file__).parent
 
 # A module may import from layers below its own, and from its own where no cycle arises.
 LAYERS = [
-    ["errors", "simd"],
+    ["errors", "networks"],
+    ["simd"],
     ["pattern", "ties"],
     ["arrays", "scores", "sums", "tiling", "certificate"],
     ["kernels"],

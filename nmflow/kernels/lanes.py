@@ -8,28 +8,24 @@ leaves open goes to the scalar road, which starts from those potentials.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numba.extending import register_jitable
 from numpy.typing import NDArray
 
 from nmflow.kernels.jit import compile_kernel
-from nmflow.kernels.lanes_ascent import FOUR, LIMIT, ascend, threshold, within_limits
-from nmflow.kernels.lanes_read import (
-    FIRST_SHIFT,
-    Pieces,
-    add_to_row,
-    is_clear,
-    read_first,
-    read_zoomed,
-    row_prices,
-    scan,
-    set_row,
+from nmflow.kernels.lanes_ascent import FOUR, ascend, threshold, within_limits
+from nmflow.kernels.lanes_pieces import (
+    aligned,
+    copy_piece,
+    move_base,
+    start_base,
 )
-from nmflow.simd.lanes import prefetch, store_bits, store_mask
+from nmflow.kernels.lanes_read import FIRST_SHIFT, is_clear, read_first, read_zoomed, scan
+from nmflow.simd.layout import prefetch, store_bits, store_mask
 from nmflow.simd.static import LANES, ROW, TileShape
-from nmflow.simd.vectors import load, store
+from nmflow.simd.vectors import store
 
 # Pieces lie side by side without gaps if tiles of m columns fill them, m dividing this.
 WHOLE_PIECES = 2 * ROW
@@ -59,64 +55,21 @@ class Problem(NamedTuple):
     rounds: NDArray[np.int64]
 
 
-def _aligned(count: int, kind: Any) -> NDArray[Any]:
-    """Zeros that begin where a cache line does."""
-    memory = np.zeros(count * np.dtype(kind).itemsize + 64, np.uint8)
-    start = -memory.ctypes.data % 64
-    return memory[start : start + count * np.dtype(kind).itemsize].view(kind)
-
-
 def new_panel(shape: TileShape) -> Panel:
     """Working memory, and the bit that stands for each column in each lane."""
     m = shape.m
-    bits = _aligned(m * LANES, np.int16)
+    bits = aligned(m * LANES, np.int16)
     column, lane = np.arange(m)[:, None], np.arange(LANES)
     bits[:] = (1 << (column % ROW + lane % shape.tiles * m)).astype(np.int16).ravel()
     return Panel(
-        lanes=_aligned((m + 1) * m * LANES, np.int16),
-        packed=_aligned(LANES * ROW, np.int16),
-        u=_aligned(m * LANES, np.int16),
-        v=_aligned(m * LANES, np.int16),
+        lanes=aligned((m + 1) * m * LANES, np.int16),
+        packed=aligned(LANES * ROW, np.int16),
+        u=aligned(m * LANES, np.int16),
+        v=aligned(m * LANES, np.int16),
         bits=bits,
-        words=_aligned(m * shape.halves * LANES, np.int16),
-        settled=_aligned(LANES, np.int16),
+        words=aligned(m * shape.halves * LANES, np.int16),
+        settled=aligned(LANES, np.int16),
     )
-
-
-def new_pieces(shape: TileShape, kind: Any) -> Pieces:
-    """Room for a panel's pieces and, behind them, for a queue of two panels."""
-    count = 3 * shape.pieces
-    return Pieces(
-        position=np.zeros(count, np.int64),
-        ahead=np.zeros(shape.pieces, np.int64),
-        exponent=np.zeros(count, np.int64),
-        scale=np.zeros(count, kind),
-        coarse=np.zeros(count, kind),
-        tabled=np.zeros(count, np.bool_),
-        stage=np.zeros(count, np.int64),
-        shift=np.zeros(count, np.int64),
-        fetched=np.zeros(1, np.int64),
-        u=_aligned(count * (shape.m if shape.tiles > 1 else shape.halves) * ROW, np.int32),
-        v=_aligned(count * shape.halves * ROW, np.int32),
-    )
-
-
-@register_jitable(forceinline=True)
-def copy_piece(pieces, source, target, shape):
-    """Move one piece to another slot."""
-    pieces.position[target] = pieces.position[source]
-    pieces.exponent[target] = pieces.exponent[source]
-    pieces.scale[target] = pieces.scale[source]
-    pieces.coarse[target] = pieces.coarse[source]
-    pieces.tabled[target] = pieces.tabled[source]
-    pieces.stage[target] = pieces.stage[source]
-    pieces.shift[target] = pieces.shift[source]
-    size = row_prices(shape)
-    for k in range(0, size, ROW):
-        store(pieces.u, target * size + k, load(pieces.u, source * size + k))
-    size = shape.halves * ROW
-    for k in range(0, size, ROW):
-        store(pieces.v, target * size + k, load(pieces.v, source * size + k))
 
 
 @register_jitable(forceinline=True)
@@ -140,45 +93,6 @@ def write_masks(mask, stride, pieces, used, panel, shape):
             if shape.m > ROW:
                 store_bits(mask, place + i * stride + ROW, words[word + 1], shape, 1)
         slot += 1
-
-
-@register_jitable(forceinline=True)
-def limited(value):
-    """A potential within the range in which nothing overflows."""
-    return np.int32(max(min(value, LIMIT - 1), -LIMIT))
-
-
-@register_jitable(forceinline=True)
-def move_base(pieces, slot, panel, shape):
-    """Add the potentials that a stage found to those that the piece stands on.
-
-    Only differences count: v is centred, which keeps both within what 32 bits can add.
-    """
-    m = shape.m
-    shift = pieces.shift[slot]
-    for tile in range(shape.tiles):
-        t = slot * shape.tiles + tile
-        total = 0
-        for j in range(m):
-            total += panel.v[j * LANES + t]
-        mean = total // m
-        for i in range(m):
-            change = limited(panel.u[i * LANES + t] + mean) << shift
-            add_to_row(pieces, slot, i, tile, change, shape)
-        for j in range(m):
-            change = limited(panel.v[j * LANES + t] - mean) << shift
-            pieces.v[slot * shape.halves * ROW + tile * m + j] += change
-
-
-@register_jitable(forceinline=True)
-def start_base(pieces, slot, center, shape):
-    """Stand a piece on the zero of the first stage."""
-    for tile in range(shape.tiles):
-        for i in range(shape.m):
-            set_row(pieces, slot, i, tile, center, shape)
-    for k in range(0, shape.halves * ROW, ROW):
-        first = load(pieces.v, slot * shape.halves * ROW + k)
-        store(pieces.v, slot * shape.halves * ROW + k, first - first)
 
 
 @register_jitable(forceinline=True)

@@ -9,17 +9,9 @@ from __future__ import annotations
 
 from numba.extending import overload, register_jitable
 
-from nmflow.simd.lanes import (
-    add_saturating,
-    equal,
-    greater,
-    like,
-    ones_count,
-    ranked,
-    ranked_four,
-    store_words,
-    subtract_saturating,
-)
+from nmflow.simd.lanes import add_saturating, equal, greater, like, ones_count, subtract_saturating
+from nmflow.simd.layout import store_words
+from nmflow.simd.ranks import ranked, ranked_four
 from nmflow.simd.static import LANES, ROW
 from nmflow.simd.vectors import load, maximum, minimum, store
 

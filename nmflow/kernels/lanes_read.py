@@ -13,32 +13,23 @@ u + v.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
-import numpy as np
 from numba.extending import register_jitable
-from numpy.typing import NDArray
 
-from nmflow.simd.lanes import (
+from nmflow.kernels.lanes_pieces import row_prices
+from nmflow.simd.floats import (
     NOT_FINITE,
-    any_bits,
     bits_of,
-    choose,
-    differs,
     exponent_of,
-    greater,
     has_few_digits,
-    largest_lane,
-    like,
     load_row,
     magnitude,
-    pack_pairs,
     power_of_two,
     to_floats,
     to_int32,
-    transpose_store,
     zero_lanes,
 )
+from nmflow.simd.lanes import any_bits, choose, differs, greater, largest_lane, like
+from nmflow.simd.layout import pack_pairs, transpose_store
 from nmflow.simd.static import LANES, ROW
 from nmflow.simd.vectors import load, maximum, minimum, store
 
@@ -48,22 +39,6 @@ FIRST_SHIFT = 15
 """How many of them the first stage leaves out."""
 LOWEST_EXPONENT = -90
 """Tiles of smaller numbers are not scaled further: the scale itself must be a finite float32."""
-
-
-class Pieces(NamedTuple):
-    """Where the pieces of a panel lie, and how their scores become fixed point."""
-
-    position: NDArray[np.int64]
-    ahead: NDArray[np.int64]
-    exponent: NDArray[np.int64]
-    scale: NDArray[Any]
-    coarse: NDArray[Any]
-    tabled: NDArray[np.bool_]
-    stage: NDArray[np.int64]
-    shift: NDArray[np.int64]
-    fetched: NDArray[np.int64]
-    u: NDArray[np.int32]
-    v: NDArray[np.int32]
 
 
 @register_jitable(forceinline=True)
@@ -116,7 +91,9 @@ def fixed_point(weights, place, slot, line, pieces, problem, signed):
     whole = floor(score, signed)
     if pieces.tabled[slot]:
         rest = like(whole, 1 << (problem.table_shift - 1))
-        low = choose(differs(to_floats(whole, score), score), rest, load(problem.tables, line * ROW))
+        low = choose(
+            differs(to_floats(whole, score), score), rest, load(problem.tables, line * ROW)
+        )
         whole = (whole << like(whole, problem.table_shift)) + low
     return whole
 
@@ -159,31 +136,6 @@ def read_first(weights, problem, pieces, panel, shape, signed):
 
 
 @register_jitable(forceinline=True)
-def row_prices(shape):
-    """How many numbers u holds for a piece: one a row, or 16 where tiles stand side by side."""
-    return shape.m * ROW if shape.tiles > 1 else shape.halves * ROW
-
-
-@register_jitable(forceinline=True)
-def set_row(pieces, slot, i, tile, value, shape):
-    """Set the potential of a row of one of the piece's tiles."""
-    first = slot * row_prices(shape)
-    if shape.tiles == 1:
-        pieces.u[first + i] = value
-    else:
-        for lane in range(tile * shape.m, (tile + 1) * shape.m):
-            pieces.u[first + i * ROW + lane] = value
-
-
-@register_jitable(forceinline=True)
-def add_to_row(pieces, slot, i, tile, change, shape):
-    """Add to the potential of a row of one of the piece's tiles."""
-    first = slot * row_prices(shape)
-    place = first + i if shape.tiles == 1 else first + i * ROW + tile * shape.m
-    set_row(pieces, slot, i, tile, pieces.u[place] + change, shape)
-
-
-@register_jitable(forceinline=True)
 def reduced(weights, slot, i, half, pieces, problem, shape, signed):
     """16 scores in fixed point less the potentials that the piece stands on."""
     line = i * shape.halves + half
@@ -211,9 +163,11 @@ def zoom_half(weights, problem, pieces, packed, i, half, shape, signed):
     for k in range(pairs):
         first = reduced(weights, k, i, half, pieces, problem, shape, signed)
         second = reduced(weights, k + pairs, i, half, pieces, problem, shape, signed)
-        store(packed, k * LANES, pack_pairs(
-                window(first, pieces.shift[k]), window(second, pieces.shift[k + pairs])
-            ))
+        store(
+            packed,
+            k * LANES,
+            pack_pairs(window(first, pieces.shift[k]), window(second, pieces.shift[k + pairs])),
+        )
 
 
 @register_jitable
@@ -243,7 +197,9 @@ def is_clear(weights, problem, pieces, slot, shape, signed):
             score = score * like(score, pieces.scale[slot])
             whole = floor(score, signed)
             inexact = to_int32(differs(to_floats(whole, score), score))
-            slack = reduced(weights, slot, i, half, pieces, problem, shape, signed) - like(whole, (1 << pieces.shift[slot]) - 1)
+            slack = reduced(weights, slot, i, half, pieces, problem, shape, signed) - like(
+                whole, (1 << pieces.shift[slot]) - 1
+            )
             near = like(whole, 2 << problem.table_shift)
             close = greater(near, slack) & greater(slack, like(whole, 0) - near) & inexact
             clear = clear and any_bits(close) == 0

@@ -14,8 +14,9 @@ from numba import config
 from numpy.typing import NDArray
 
 from nmflow import ties
-from nmflow.kernels.lanes import Panel, Problem, new_panel, new_pieces, solve_lanes
-from nmflow.kernels.lanes_read import FIRST_SHIFT, FIXED_BITS, Pieces
+from nmflow.kernels.lanes import Panel, Problem, new_panel, solve_lanes
+from nmflow.kernels.lanes_pieces import Pieces, new_pieces
+from nmflow.kernels.lanes_read import FIRST_SHIFT, FIXED_BITS
 from nmflow.simd.static import ROW, TileShape
 
 LARGEST = 2 * ROW
