@@ -16,7 +16,7 @@ PACKAGE = Path(nmflow.__file__).parent
 LAYERS = [
     ["errors", "simd"],
     ["pattern", "ties"],
-    ["arrays", "scores", "sums", "tiling", "certificate"],
+    ["diversity", "arrays", "scores", "sums", "tiling", "certificate"],
     ["kernels"],
     ["proof", "stack", "solvers"],
     ["solve", "certify"],
