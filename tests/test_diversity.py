@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import nmflow
 from nmflow import log10_mask_diversity, mask_diversity
 from nmflow.diversity import count, estimates, states, tile
-from nmflow.diversity.quadrature import Quadrature
+from nmflow.diversity.quadrature import BLOCK_ENTRIES, Quadrature, _Sum
 from nmflow.diversity.residues import Residues, combine, find_primes, is_prime, root_of_unity
 
 PATTERNS = ("transposable", "rows", "columns", "unstructured", "sequential")
@@ -273,6 +273,15 @@ def test_terms_are_those_of_the_sum(n, m, monkeypatch):
     assert visited == chosen.terms // said * primes
 
 
+def test_exact_reaches_as_far_as_said():
+    within = [(n, m) for m in range(4, 26) for n in range(2, m // 2 + 1)]
+    within += [(n, m) for m in range(26, 33) for n in range(2, 10)]
+    for n, m in within:
+        assert Quadrature.exactly(m, n).terms <= tile.TERMS_LIMIT, (n, m)
+    for n, m in [(13, 26), (16, 32), (10, 32)]:
+        assert Quadrature.exactly(m, n).terms > tile.TERMS_LIMIT
+
+
 @pytest.mark.parametrize(("entries", "block"), [(1, 1), (1, 1 << 17), (1 << 21, 50)])
 def test_batches_and_blocks_change_nothing(entries, block, monkeypatch):
     from nmflow.diversity import quadrature
@@ -336,6 +345,17 @@ def test_residues_are_exact_at_their_largest():
         ]
 
 
+def test_blocks_are_exact_at_their_largest():
+    """Residues and weights at their largest, in a row as long as a block can be."""
+    primes = find_primes(1, 2**24)
+    quadrature = Quadrature(1, 1, 0, False, 1, (0,))
+    half, side = (primes[0] - 1) // 2, math.isqrt(BLOCK_ENTRIES)
+    values = np.full((1, 1, 1), float(half)), np.ones((1, 1, side))
+    weights = np.ones((1, 1)), np.full((1, side), float(half))
+    found = _Sum(quadrature, Residues(primes))._block(*values, *weights)
+    assert int(found[0]) % primes[0] == half * half * side % primes[0]
+
+
 @given(st.integers(0, 10**30))
 def test_chinese_remainders(number):
     primes = find_primes(6, 10**30)
@@ -365,7 +385,9 @@ def test_binomials_two_ways(size, share):
     kept = round(share * size)
     exact = math.comb(size, kept)
     assert estimates.binomial(size, kept) == exact
-    assert estimates.log10_binomial(size, kept) == pytest.approx(math.log10(exact), rel=3e-15)
+    assert estimates.log10_binomial(size, kept) == pytest.approx(
+        math.log10(exact), rel=3e-15, abs=0
+    )
 
 
 @pytest.mark.parametrize("kept", [63, 64, 65, 1000])
@@ -374,7 +396,7 @@ def test_binomials_at_the_change_of_formula(kept):
         exact = math.comb(size, kept)
         for k in (kept, size - kept):
             found = estimates.log10_binomial(size, k)
-            assert found == pytest.approx(math.log10(exact), rel=3e-15), (size, k)
+            assert found == pytest.approx(math.log10(exact), rel=3e-15, abs=0), (size, k)
 
 
 def test_log10_of_a_hundred_billion_weights():
