@@ -109,7 +109,7 @@ def test_wrong_input(diversity, arguments, word):
     assert word in err
 
 
-@pytest.mark.parametrize("arguments", [("4",), ("4", "x"), ("4.5", "8")])
+@pytest.mark.parametrize("arguments", [("4",), ("4", "x"), ("4.5", "8"), ("4", "8.5")])
 def test_arguments_that_are_no_integers(diversity, arguments):
     with pytest.raises(SystemExit) as ended:
         diversity(*arguments)

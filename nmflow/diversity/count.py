@@ -62,7 +62,8 @@ def mask_diversity(
         a closed form.
 
         - ``exact``: to the last digit. Transposable tiles of every n for m <= 25, of n <= 9 for
-          m <= 32 (and of n >= m - 9). 8:16 takes less than 0.1 s, 12:24 half a minute.
+          m <= 32 (and of n >= m - 9). 8:16 takes less than 0.1 s, 12:25, the
+          dearest, a minute and half a gigabyte.
         - ``paper``: the formulas of Hubara et al., whole groups and tiles alone; transposable
           tiles by m! (m-1)! ... (m-n+1)!, with N of the paper read as the kept n. Right for n = 1;
           too high by 1.6 at 2:4, 150 at 4:8 and 1e19 at 8:16, a quarter too low at 2:16.
