@@ -62,11 +62,12 @@ def mask_diversity(
         a closed form.
 
         - ``exact``: to the last digit. Transposable tiles of every n for m <= 25, of n <= 9 for
-          m <= 32 (and of n >= m - 9). 8:16 takes less than 0.1 s, 12:25, the
-          dearest, a minute and half a gigabyte.
+          m <= 32 (and of n >= m - 9). 8:16 takes less than 0.1 s; 12:25, the dearest, a minute
+          and half a gigabyte.
         - ``paper``: the formulas of Hubara et al., whole groups and tiles alone; transposable
           tiles by m! (m-1)! ... (m-n+1)!, with N of the paper read as the kept n. Right for n = 1;
-          too high by 1.6 at 2:4, 150 at 4:8 and 1e19 at 8:16, a quarter too low at 2:16.
+          1.6 times too high at 2:4, 150 times at 4:8, 1e19 times at 8:16; a quarter too low at
+          2:16.
         - ``asymptotic``: transposable tiles by the formula of Canfield & McKay for 0/1 matrices
           with constant margins. It tends to the count as m grows and n/m stays; too high by 0.86 %
           at 2:4, 0.38 % at 4:8, 0.097 % at 8:16, 0.043 % at 12:24; 2.1 % at 1:8, 0.05 % at 8:32.
