@@ -17,7 +17,7 @@ LAYERS = [
     ["errors", "networks"],
     ["simd"],
     ["pattern", "ties"],
-    ["arrays", "scores", "sums", "tiling", "certificate"],
+    ["diversity", "arrays", "scores", "sums", "tiling", "certificate"],
     ["kernels"],
     ["proof", "stack", "solvers"],
     ["solve", "certify"],
