@@ -61,7 +61,8 @@ def reads_in_place(values: NDArray[Any], columns: int, m: int) -> bool:
     """Whether full tiles that cover so many columns can be read where they are."""
     whole = ROW % m == 0 or m % ROW == 0
     floats = values.dtype.kind == "f" or values.dtype == np.uint16
-    return bool(whole and floats and columns >= max(m, ROW) and values.flags.c_contiguous)
+    plain = values.dtype.isnative and values.flags.aligned and values.flags.c_contiguous
+    return bool(whole and floats and plain and columns >= max(m, ROW))
 
 
 def solve_box(
@@ -89,8 +90,9 @@ def solve_box(
     matrices, rows, columns = (part.stop - part.start for part in box)
     first = (box[0].start * height + box[1].start) * stride + box[2].start
     flat = values.reshape(-1)[first:]
-    if flat.dtype == np.float16:
-        flat = flat.view(np.int16)
+    flat = flat.view(np.int16 if flat.dtype == np.float16 else flat.dtype)
+    # To the compiler a read-only array is of another type: let all be.
+    flat.flags.writeable = False
     width = shape.m * shape.tiles
     total = matrices * (rows // shape.m) * -(-columns // width)
     kind = np.float32 if values.dtype.itemsize <= np.dtype(np.float32).itemsize else np.float64
