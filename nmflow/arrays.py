@@ -160,7 +160,8 @@ def _host(
 ) -> HostArray:
     dtype_is_numpy = values.dtype.type.__module__ == "numpy"
     if not dtype_is_numpy or values.dtype.kind not in "biuf" or values.dtype.itemsize > MAX_BYTES:
-        raise NmflowError(f"{what} of dtype {dtype} and shape {values.shape}: use {SUPPORTED}")
+        name = getattr(dtype, "name", dtype)
+        raise NmflowError(f"{what} of dtype {name} and shape {values.shape}: use {SUPPORTED}")
     return HostArray(values, dtype, bfloat16, restore)
 
 

@@ -256,6 +256,7 @@ def test_terms_are_those_of_the_sum(n, m, monkeypatch):
     """The limit is set in them."""
     from nmflow.diversity import quadrature
 
+    expected = mask_diversity(n, m)
     visited = 0
     block = quadrature._Sum._block
 
@@ -266,7 +267,7 @@ def test_terms_are_those_of_the_sum(n, m, monkeypatch):
 
     monkeypatch.setattr(quadrature._Sum, "_block", counted)
     chosen = Quadrature.exactly(m, n)
-    assert chosen.count() == mask_diversity(n, m)
+    assert chosen.count() == expected
     primes = len(find_primes(chosen.order, chosen.bound))
     said = chosen.bound.bit_length() // 24 + 1
     assert primes <= said <= primes + 1

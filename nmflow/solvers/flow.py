@@ -12,19 +12,24 @@ Three roads, each exact, each for what the one before could not prove:
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numba import config
 from numpy.typing import NDArray
 
 from nmflow.kernels.flow import solve_unbounded
 from nmflow.kernels.scalar import floored, settle_batch, settle_integers
-from nmflow.simd.static import TileShape, tile_shape
-from nmflow.solvers import lanes
 from nmflow.solvers.integers import unique_integers
 from nmflow.stack import MatrixStack
 from nmflow.tiling import Window
 
+if TYPE_CHECKING:
+    from nmflow.simd.static import TileShape
+    from nmflow.solvers.lanes import Left
+
+LARGEST_LANES = 32
+"""The largest m whose tiles the lane engine solves."""
 # Entries that are converted to float64 at a time.
 _WINDOW = 1 << 20
 
@@ -34,12 +39,18 @@ def solve_window(
 ) -> None:
     """Masks of a window's tiles; see :class:`nmflow.solvers.registry.WindowSolver`."""
     m = window.tile[1]
-    if not (window.full and lanes.solves(n, m)):
+    if not (window.full and n < m <= LARGEST_LANES and not config.DISABLE_JIT):
         window.paste(mask, solve_tiles(window.cut(stack.scores(window.box)), n, window.full))
         return
+    # The engine has no form that an interpreter could run.
+    from nmflow.simd.static import tile_shape
+    from nmflow.solvers import lanes
+
     shape = tile_shape(n, m)
     signed = stack.score == "raw"
-    if stack.score == "square" or not lanes.reads_in_place(stack.matrices, window.columns, m):
+    floats = stack.host.bfloat16 or stack.matrices.dtype.kind == "f"
+    in_place = floats and lanes.reads_in_place(stack.matrices, window.columns, m)
+    if stack.score == "square" or not in_place:
         tiles = window.cut(stack.scores(window.box))
         window.paste(mask, _solve_full(tiles, n, shape, signed=signed))
         return
@@ -53,6 +64,8 @@ def _solve_full(
     tiles: NDArray[Any], n: int, shape: TileShape, *, signed: bool
 ) -> NDArray[np.bool_]:
     """Full tiles that don't lie in a matrix as the engine reads it."""
+    from nmflow.solvers import lanes
+
     if tiles.dtype.kind != "f":
         return solve_tiles(tiles, n, True)
     values = lanes.strip(tiles, shape)
@@ -69,12 +82,14 @@ def _solve_full(
 def _finish(
     values: NDArray[Any],
     mask: NDArray[np.bool_],
-    left: lanes.Left,
+    left: Left,
     shape: TileShape,
     n: int,
     as_scores: Any,
 ) -> None:
     """Solve what the engine left open."""
+    from nmflow.solvers import lanes
+
     if not left.position.size:
         return
     where = lanes.entries(left, values.shape[2], shape)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import config
 from numpy.typing import NDArray
 
 from nmflow import ties
@@ -19,15 +18,12 @@ from nmflow.kernels.lanes_pieces import Pieces, new_pieces
 from nmflow.kernels.lanes_read import FIRST_SHIFT, FIXED_BITS
 from nmflow.simd.static import ROW, TileShape
 
-LARGEST = 2 * ROW
-"""The largest m whose tiles the engine solves."""
-
 # The table stands this many bits above the unit, so that potentials fit between equal sums.
 _MARGIN = 3
 # Low bits that each stage leaves out.
 _SHIFTS = np.array([FIRST_SHIFT, 10, 5, 1])
 # Rounds of ascent of the first stage, and of later ones, by m.
-_ROUNDS = {4: (6, 10), 8: (7, 9), 16: (8, 10), LARGEST: (10, 14)}
+_ROUNDS = {4: (6, 10), 8: (7, 9), 16: (8, 10), 32: (10, 14)}
 
 
 Box = tuple[slice, slice, slice]
@@ -52,17 +48,11 @@ class _Room(NamedTuple):
 _free_rooms: dict[Any, list[_Room]] = {}
 
 
-def solves(n: int, m: int) -> bool:
-    """Whether the engine is there, and is made for tiles of that size."""
-    return not config.DISABLE_JIT and 1 <= n < m <= LARGEST
-
-
 def reads_in_place(values: NDArray[Any], columns: int, m: int) -> bool:
-    """Whether full tiles that cover so many columns can be read where they are."""
+    """Whether full tiles of floats that cover so many columns can be read where they are."""
     whole = ROW % m == 0 or m % ROW == 0
-    floats = values.dtype.kind == "f" or values.dtype == np.uint16
     plain = values.dtype.isnative and values.flags.aligned and values.flags.c_contiguous
-    return bool(whole and floats and plain and columns >= max(m, ROW))
+    return bool(whole and plain and columns >= max(m, ROW))
 
 
 def solve_box(
