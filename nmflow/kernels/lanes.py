@@ -48,7 +48,8 @@ class Problem(NamedTuple):
 
     stride: int
     tables: NDArray[np.int32]
-    table_shift: int
+    more_tables: NDArray[np.int32]
+    table_bits: int
     fixed_bits: int
     center: int
     shifts: NDArray[np.int64]

@@ -21,7 +21,7 @@ class Pieces(NamedTuple):
     position, ahead : where the piece begins; where the next panel's piece will
     exponent : its magnitudes are below 2**exponent
     scale, coarse : what turns scores into fixed point, and into the first stage's integers
-    tabled : whether the fixed point holds the tie table
+    tabled, unit : whether the fixed point holds the tie table, then below 2**unit
     stage, shift : how often it was solved; the low bits that its next stage leaves out
     fetched : how many of ``ahead`` count
     u, v : potentials in fixed point
@@ -33,6 +33,7 @@ class Pieces(NamedTuple):
     scale: NDArray[Any]
     coarse: NDArray[Any]
     tabled: NDArray[np.bool_]
+    unit: NDArray[np.int64]
     stage: NDArray[np.int64]
     shift: NDArray[np.int64]
     fetched: NDArray[np.int64]
@@ -57,6 +58,7 @@ def new_pieces(shape: TileShape, kind: Any) -> Pieces:
         scale=np.zeros(count, kind),
         coarse=np.zeros(count, kind),
         tabled=np.zeros(count, np.bool_),
+        unit=np.zeros(count, np.int64),
         stage=np.zeros(count, np.int64),
         shift=np.zeros(count, np.int64),
         fetched=np.zeros(1, np.int64),
@@ -98,6 +100,7 @@ def copy_piece(pieces, source, target, shape):
     pieces.scale[target] = pieces.scale[source]
     pieces.coarse[target] = pieces.coarse[source]
     pieces.tabled[target] = pieces.tabled[source]
+    pieces.unit[target] = pieces.unit[source]
     pieces.stage[target] = pieces.stage[source]
     pieces.shift[target] = pieces.shift[source]
     size = row_prices(shape)

@@ -6,9 +6,9 @@ piece has its own power of two, so that its largest score fills the fixed point'
 There are two ways to write scores in fixed point. *Floored*: what is left is dropped; a mask whose
 kept entries exceed u + v by a unit, and whose pruned ones do not exceed it, is optimal for the
 true scores. *Tabled*, for pieces where ties are likely, being full of zeros or of numbers of few
-digits: the leading digits, and below them the first tie table. An entry of more digits than that
-stands half a unit higher instead, and :func:`is_clear` makes sure that none of those came near
-u + v.
+digits: the leading digits, and below them the first tie table, or two. An entry of more digits
+than that stands half a unit higher instead, and :func:`is_clear` makes sure that none of those
+came near u + v.
 """
 
 from __future__ import annotations
@@ -24,11 +24,21 @@ from nmflow.simd.floats import (
     load_row,
     magnitude,
     power_of_two,
+    significant_bits,
     to_floats,
     to_int32,
     zero_lanes,
 )
-from nmflow.simd.lanes import any_bits, choose, differs, greater, largest_lane, like
+from nmflow.simd.lanes import (
+    any_bits,
+    choose,
+    differs,
+    equal,
+    greater,
+    largest_lane,
+    least_lane,
+    like,
+)
 from nmflow.simd.layout import pack_pairs, transpose_store
 from nmflow.simd.static import LANES, ROW
 from nmflow.simd.vectors import load, maximum, minimum, store
@@ -37,6 +47,8 @@ FIXED_BITS = 30
 """Bits of the fixed point: of scores without signs, or of signed ones with theirs."""
 FIRST_SHIFT = 15
 """How many of them the first stage leaves out."""
+MARGIN = 3
+"""Bits at least below the lowest table, so that potentials fit between equal sums."""
 LOWEST_EXPONENT = -90
 """Tiles of smaller numbers are not scaled further: the scale itself must be a finite float32."""
 
@@ -59,12 +71,36 @@ def scan(weights, problem, pieces, slot, shape):
     # Where half the columns have a zero, the optimum is likely to choose among zeros.
     tabled = has_few_digits(every) or zero_lanes(least) >= ROW // 2
     exponent = max(exponent, LOWEST_EXPONENT)
-    unit_bits = problem.fixed_bits - exponent - (problem.table_shift if tabled else 0)
+    digits = problem.fixed_bits
+    if tabled:
+        largest = largest_lane(most)
+        digits = leading_digits(weights, problem, start, largest, any_bits(every), shape)
     pieces.exponent[slot] = exponent
     pieces.tabled[slot] = tabled
-    pieces.scale[slot] = power_of_two(unit_bits)
-    pieces.coarse[slot] = power_of_two(unit_bits - FIRST_SHIFT)
+    pieces.unit[slot] = problem.fixed_bits - digits
+    pieces.scale[slot] = power_of_two(digits - exponent)
+    pieces.coarse[slot] = power_of_two(digits - exponent - FIRST_SHIFT)
     return True
+
+
+@register_jitable
+def leading_digits(weights, problem, start, largest, every, shape):
+    """How many bits the scores of a tabled piece need, or may have so that a table fits below.
+
+    ``largest`` holds the bits of the largest magnitude, ``every`` those of all, or-ed.
+    """
+    if largest == 0:
+        return 1
+    row = bits_of(magnitude(load_row(weights, start)))
+    zero = row - row
+    least = like(row, largest)
+    for half in range(shape.halves):
+        for i in range(shape.m):
+            bits = bits_of(magnitude(load_row(weights, start + i * problem.stride + half * ROW)))
+            least = minimum(least, choose(equal(bits, zero), least, bits))
+    span = exponent_of(largest) - exponent_of(least_lane(least))
+    most = problem.fixed_bits - problem.table_bits - MARGIN
+    return min(span + significant_bits(every), most)
 
 
 @register_jitable(forceinline=True)
@@ -90,11 +126,14 @@ def fixed_point(weights, place, slot, line, pieces, problem, signed):
     score = score * like(score, pieces.scale[slot])
     whole = floor(score, signed)
     if pieces.tabled[slot]:
-        rest = like(whole, 1 << (problem.table_shift - 1))
-        low = choose(
-            differs(to_floats(whole, score), score), rest, load(problem.tables, line * ROW)
-        )
-        whole = (whole << like(whole, problem.table_shift)) + low
+        unit = pieces.unit[slot]
+        low = load(problem.tables, line * ROW) << like(whole, unit - problem.table_bits)
+        room = unit - 2 * problem.table_bits
+        if room >= MARGIN:
+            low = low + (load(problem.more_tables, line * ROW) << like(whole, room))
+        rest = like(whole, 1 << (unit - 1))
+        low = choose(differs(to_floats(whole, score), score), rest, low)
+        whole = (whole << like(whole, unit)) + low
     return whole
 
 
@@ -200,7 +239,7 @@ def is_clear(weights, problem, pieces, slot, shape, signed):
             slack = reduced(weights, slot, i, half, pieces, problem, shape, signed) - like(
                 whole, (1 << pieces.shift[slot]) - 1
             )
-            near = like(whole, 2 << problem.table_shift)
+            near = like(whole, 2 << pieces.unit[slot])
             close = greater(near, slack) & greater(slack, like(whole, 0) - near) & inexact
             clear = clear and any_bits(close) == 0
     return clear

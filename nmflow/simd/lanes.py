@@ -100,4 +100,5 @@ def _reduction(name: str) -> Any:
 
 
 largest_lane = _reduction("smax")
+least_lane = _reduction("smin")
 any_bits = _reduction("or")

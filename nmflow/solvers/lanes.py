@@ -18,8 +18,6 @@ from nmflow.kernels.lanes_pieces import Pieces, new_pieces
 from nmflow.kernels.lanes_read import FIRST_SHIFT, FIXED_BITS
 from nmflow.simd.static import ROW, TileShape
 
-# The table stands this many bits above the unit, so that potentials fit between equal sums.
-_MARGIN = 3
 # Low bits that each stage leaves out.
 _SHIFTS = np.array([FIRST_SHIFT, 10, 5, 1])
 # Rounds of ascent of the first stage, and of later ones, by m.
@@ -132,15 +130,16 @@ def strip(tiles: NDArray[Any], shape: TileShape) -> NDArray[Any]:
 
 def _new_room(shape: TileShape, kind: Any, signed: bool) -> _Room:
     m = shape.m
-    table_shift = ties.TABLE_BITS + (m - 1).bit_length() + _MARGIN
-    tables = np.zeros((m, shape.halves * ROW), np.int32)
-    for first in range(0, tables.shape[1] - m + 1, m):
-        tables[:, first : first + m] = ties.table(0, m, m) << _MARGIN
+    tables = np.zeros((2, m, shape.halves * ROW), np.int32)
+    for first in range(0, tables.shape[2] - m + 1, m):
+        for index in range(2):
+            tables[index, :, first : first + m] = ties.table(index, m, m)
     # Magnitudes are moved down by about their median, to use the sign bit too.
     problem = Problem(
         stride=0,
-        tables=tables.ravel(),
-        table_shift=table_shift,
+        tables=tables[0].ravel(),
+        more_tables=tables[1].ravel(),
+        table_bits=ties.TABLE_BITS + (m - 1).bit_length(),
         fixed_bits=FIXED_BITS - signed,
         center=0 if signed else 1 << (FIXED_BITS - FIRST_SHIFT - 2),
         shifts=_SHIFTS,
