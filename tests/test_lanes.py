@@ -92,6 +92,16 @@ def test_same_mask_as_the_scalar_road_on_thousands(kind, n, m):
         check(narrowed(make(kind, rng, 2048, m, m), dtype), n, m, 64)
 
 
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_every_binary_tile_of_four(n):
+    """So many open pieces wait that some meet again in another order than that of their places."""
+    entries = np.arange(1 << 16)[:, None] >> np.arange(16) & 1
+    tiles = entries.astype(np.float32).reshape(-1, 4, 4)
+    weights = np.ascontiguousarray(tiles.swapaxes(0, 1).reshape(4, -1))
+    expected = nmflow.solve(weights, n, 4, "exhaustive")
+    np.testing.assert_array_equal(nmflow.solve(weights, n, 4, workers=1), expected)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("n", "m"), [(2, 4), (4, 8), (8, 16), (16, 32)])
 @pytest.mark.parametrize("kind", KINDS)

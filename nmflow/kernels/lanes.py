@@ -83,7 +83,11 @@ def write_masks(mask, stride, pieces, used, panel, shape):
         place = pieces.position[slot]
         last = slot + together - 1
         joined = last < used and WHOLE_PIECES % shape.m == 0
-        if joined and pieces.position[last] == place + (together - 1) * ROW * shape.halves:
+        # Each place: pieces from the queue come in any order, so the first and last say too little.
+        for k in range(slot + 1, last + 1):
+            after = place + (k - slot) * ROW * shape.halves
+            joined = joined and pieces.position[k] == after
+        if joined:
             for i in range(shape.m):
                 store_mask(mask, place + i * stride, words, (i * LANES + slot) * shape.halves)
             slot += together
