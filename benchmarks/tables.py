@@ -45,7 +45,7 @@ def number(value: float) -> str:
     if value >= 1000:
         return f"{value:,.0f}"
     digits = max(2 - len(f"{int(value)}") + 1, 0) if value >= 1 else 3
-    return f"{value:.{digits}f}" if value >= 0.1 else f"{value:.2g}"
+    return f"{value:.{digits}f}" if value >= 0.1 else f"{value:.3g}"
 
 
 def percent(share: float) -> str:
