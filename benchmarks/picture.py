@@ -25,10 +25,10 @@ _STYLES = {
 }
 _LABELS = {"flow": "flow, nmflow's default"}
 _HOLLOW = "hollow: mask not n:m everywhere"
-_TIMES = (4e-3, 6e5)
+# Per cent.
 _LOSSES = (4e-4, 40)
-# Labels of approximate methods are at least so far apart, in parts of the axis.
-_APART = 0.1
+# A point less than this factor above another has its label on the left, the other on the right.
+_CLOSE = 3
 
 
 def drawn(report: dict[str, Any]) -> dict[str, dict[str, tuple[float, float, bool]]]:
@@ -56,15 +56,18 @@ def save(report: dict[str, Any], path: Path) -> None:
     with rc_context(settings):
         figure = Figure(figsize=(10, 10.6), layout="constrained")
         grid = figure.subplots(4, 2, height_ratios=[3, 4, 3, 4], sharex=True)
-        for k, (pattern, points) in enumerate(drawn(report).items()):
+        panels = drawn(report)
+        times = [time for points in panels.values() for time, _, _ in points.values()]
+        grid[0, 0].set(xscale="log", xlim=(min(times) / 4, max(times) * 3))
+        for k, (pattern, points) in enumerate(panels.items()):
             row, column = 2 * (k // 2), k % 2
             upper, lower = grid[row, column], grid[row + 1, column]
             _losses(upper, points)
             _exact(lower, points)
             upper.set_title(pattern, fontweight="bold")
             if column == 0:
-                upper.set_ylabel("mean loss of kept score (%)")
-                lower.set_ylabel("exact: no loss", labelpad=28)
+                upper.set_ylabel("mean loss of kept score")
+                lower.set_ylabel("exact: no loss", labelpad=44)
             if row == 2:
                 lower.set_xlabel("µs per tile, one core")
         _legend(figure)
@@ -87,50 +90,53 @@ def _family(name: str) -> str:
 
 def _losses(axes: Axes, points: dict[str, tuple[float, float, bool]]) -> None:
     """Approximate methods, each with its label beside it."""
-    axes.set(xscale="log", yscale="log", xlim=_TIMES, ylim=_LOSSES)
-    axes.grid(which="major", color="#DDDDDD", linewidth=0.6)
-    axes.set_axisbelow(True)
-    height = -1.0
+    axes.set(xscale="log", yscale="log", ylim=_LOSSES)
+    _plain(axes.yaxis, "{:g} %")
+    below = 0.0
     for name, (time, loss, full) in sorted(points.items(), key=lambda p: p[1][1]):
         if _family(name) != "nmflow, approximate":
             continue
-        _mark(axes, name, time, 100 * loss, full)
-        point = axes.transData.transform((time, 100 * loss))
-        across, up = map(float, axes.transAxes.inverted().transform(point))
-        height = max(height + _APART, up)
-        axes.annotate(
-            title(name),
-            xy=(across, up),
-            xycoords="axes fraction",
-            xytext=(across + 0.035, height),
-            textcoords="axes fraction",
-            va="center",
-        )
+        height = max(100 * loss, _LOSSES[0])
+        _mark(axes, name, time, height, full)
+        _label(axes, name, time, height, left=height < _CLOSE * below)
+        below = height
 
 
 def _exact(axes: Axes, points: dict[str, tuple[float, float, bool]]) -> None:
     """Exact methods and peers, one a line, the fastest lowest."""
-    axes.set(xscale="log", xlim=_TIMES, yticks=[])
-    axes.grid(axis="x", which="major", color="#DDDDDD", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.set_facecolor("#F4F7FA")
+    axes.set(xscale="log", yticks=[], facecolor="#F4F7FA")
+    _plain(axes.xaxis, "{:g}")
     names = [name for name in points if _family(name) != "nmflow, approximate"]
     names.sort(key=lambda name: points[name][0])
-    middle = (_TIMES[0] * _TIMES[1]) ** 0.5
+    least, most = axes.get_xlim()
+    middle = (least * most) ** 0.5
     for height, name in enumerate(names):
         time = points[name][0]
-        left = time > middle
         _mark(axes, name, time, height, True)
-        axes.annotate(
-            _LABELS.get(name, title(name)),
-            xy=(time, height),
-            xytext=(-9 if left else 9, 0),
-            textcoords="offset points",
-            ha="right" if left else "left",
-            va="center",
-            fontweight="bold" if name == "flow" else "normal",
-        )
+        _label(axes, name, time, height, left=time > middle)
     axes.set_ylim(-0.8, max(len(names), 10) - 0.2)
+
+
+def _plain(axis: Any, pattern: str) -> None:
+    """Plain numbers at powers of ten, lines behind the points."""
+    from matplotlib.ticker import FuncFormatter, NullLocator
+
+    axis.set_major_formatter(FuncFormatter(lambda value, _: pattern.format(value)))
+    axis.set_minor_locator(NullLocator())
+    axis.axes.grid(color="#DDDDDD", linewidth=0.6)
+    axis.axes.set_axisbelow(True)
+
+
+def _label(axes: Axes, name: str, time: float, height: float, left: bool) -> None:
+    axes.annotate(
+        _LABELS.get(name, title(name)),
+        xy=(time, height),
+        xytext=(-9 if left else 9, 0),
+        textcoords="offset points",
+        ha="right" if left else "left",
+        va="center_baseline",
+        fontweight="bold" if name == "flow" else "normal",
+    )
 
 
 def _mark(axes: Axes, name: str, time: float, height: float, full: bool) -> None:
