@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ from typing import Any
 
 import nmflow
 from benchmarks.problems import gaussian
-from benchmarks.timing import interleaved, ratio, spread
+from benchmarks.timing import interleaved, spread
 
 N, M = 8, 16
 SIZES = (512, 1024, 2048, 4096, 8192)
@@ -45,12 +46,15 @@ def measure(largest: int, rounds: int) -> list[dict[str, Any]]:
         calls = {str(k): partial(nmflow.solve, weights, N, M, workers=k) for k in counts}
         for call in calls.values():
             call()
-        times = interleaved(calls, rounds, clock=time.perf_counter)
+        times = interleaved(calls, "1", rounds, clock=time.perf_counter)
+        two = times[str(counts[-1])].ratios
         rows.append(
             {
                 "size": size,
-                "milliseconds": {k: spread(t, 1e3) for k, t in times.items()},
-                "speedup": ratio(times["1"], times[str(counts[-1])]),
+                "milliseconds": {k: spread(t.seconds, 1e3) for k, t in times.items()},
+                "speedup": {
+                    k: 1 / statistics.median(t.ratios) for k, t in times.items() if t.ratios
+                },
                 "bytes_beyond": {str(k): memory(size, k) for k in counts},
                 "bytes_weights": weights.nbytes,
             }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
@@ -13,12 +14,14 @@ import nmflow
 from benchmarks.peers import PEERS
 from benchmarks.problems import WEIGHTS, matrix_of, some_of, tiles_of
 from benchmarks.quality import quality, scores_of
-from benchmarks.timing import interleaved, ratio, spread
+from benchmarks.timing import interleaved, spread
 
 # Weights given at a time to methods too slow for all of them.
 SAMPLES = {"lp": 1 << 13}
 # `exhaustive` refuses patterns of more masks.
 EXHAUSTIVE = 4
+# What all are compared with.
+BASE = "flow"
 
 Row = dict[str, Any]
 
@@ -42,7 +45,7 @@ class Entrant(NamedTuple):
 
 
 def entrants(weights: NDArray[Any], n: int, m: int) -> Iterator[tuple[str, Entrant]]:
-    """All that can do n:m, `flow` first."""
+    """All that can do n:m."""
     tiles = tiles_of(weights, m)
     for method in nmflow.methods():
         if method.name == "exhaustive" and m > EXHAUSTIVE:
@@ -64,18 +67,19 @@ def measure(kind: str, n: int, m: int, rounds: int, allowance: float) -> dict[st
     field = dict(entrants(WEIGHTS[kind](), n, m))
     masks = {name: entrant.read(entrant.call()) for name, entrant in field.items()}
     times = interleaved(
-        {name: entrant.call for name, entrant in field.items()}, rounds, allowance=allowance
+        {name: entrant.call for name, entrant in field.items()}, BASE, rounds, allowance=allowance
     )
-    flow = [t / len(field["flow"].tiles) for t in times["flow"]]
     rows: dict[str, Row] = {}
     for name, entrant in field.items():
-        each = [t / len(entrant.tiles) for t in times[name]]
+        count = len(entrant.tiles)
         optima = tiles_of(nmflow.solve(matrix_of(entrant.tiles), n, m), m)
+        # A ratio to the base's time per tile, not per call.
+        scale = len(field[BASE].tiles) / count
         rows[name] = {
-            "microseconds": spread(each, 1e6),
-            "times_flow": ratio(each, flow),
-            "tiles": len(entrant.tiles),
-            "rounds": len(each),
+            "microseconds": spread(times[name].seconds, 1e6 / count),
+            "times_flow": scale * statistics.median(times[name].ratios or [1.0]),
+            "tiles": count,
+            "rounds": len(times[name].seconds),
         } | quality(scores_of(entrant.tiles), masks[name], optima, n)
     for method in nmflow.methods():
         if method.exact and method.name in rows and rows[method.name]["optimal"] < 1:

@@ -6,7 +6,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 Clock = Callable[[], float]
 Spread = dict[str, float]
@@ -24,39 +24,57 @@ def cpu_seconds() -> float:
     return time.process_time() + times.children_user + times.children_system
 
 
+class Times(NamedTuple):
+    """What a call took, round by round.
+
+    Attributes
+    ----------
+    seconds : list of float
+        Per call.
+    ratios : list of float
+        To the base's time just before.
+    """
+
+    seconds: list[float]
+    ratios: list[float]
+
+
 def interleaved(
     calls: Mapping[str, Callable[[], Any]],
+    base: str,
     rounds: int,
     *,
     clock: Clock = cpu_seconds,
     allowance: float = float("inf"),
     fewest: int = 3,
-) -> dict[str, list[float]]:
-    """Seconds per call, measured in rounds, each call once a round.
+) -> dict[str, Times]:
+    """Time calls in rounds, each call once a round and the base before every one of them.
 
     Parameters
     ----------
     calls : mapping of names to callables
         They should have run once already.
+    base : str
+        The call that the others are compared with.
     rounds : int
     clock : callable
     allowance : float
         A call that took so many seconds in all sits out the rounds after the first ``fewest``.
     fewest : int
-
-    Returns
-    -------
-    times : dict of lists
-        The k-th time is from the k-th round.
     """
-    times: dict[str, list[float]] = {name: [] for name in calls}
+    times = {name: Times([], []) for name in calls}
     spent = dict.fromkeys(calls, 0.0)
     for number in range(rounds):
         for name, call in calls.items():
             if number >= fewest and spent[name] > allowance:
                 continue
+            beside = seconds_per_call(calls[base], clock)
+            times[base].seconds.append(beside)
+            if name == base:
+                continue
             begin = time.perf_counter()
-            times[name].append(seconds_per_call(call, clock))
+            times[name].seconds.append(seconds_per_call(call, clock))
+            times[name].ratios.append(times[name].seconds[-1] / beside)
             spent[name] += time.perf_counter() - begin
     return times
 
@@ -80,8 +98,3 @@ def spread(values: list[float], scale: float = 1) -> Spread:
         "min": scale * min(values),
         "max": scale * max(values),
     }
-
-
-def ratio(times: list[float], others: list[float]) -> float:
-    """Median of one call's times over another's, each pair from the same round."""
-    return statistics.median(a / b for a, b in zip(times, others, strict=False))

@@ -67,14 +67,15 @@ def test_rounds_take_turns():
 
         return run
 
-    calls = {"slow": call("slow", 2.0), "fast": call("fast", 1.0)}
-    times = timing.interleaved(calls, 3, clock=lambda: now[0])
-    assert order == ["slow", "fast"] * 3
-    assert times == {"slow": [2.0] * 3, "fast": [1.0] * 3}
-    assert timing.ratio(times["slow"], times["fast"]) == 2
+    calls = {"base": call("base", 2.0), "one": call("one", 1.0), "two": call("two", 3.0)}
+    times = timing.interleaved(calls, "base", 2, clock=lambda: now[0])
+    assert order == ["base", "base", "one", "base", "two"] * 2
+    assert times["base"] == ([2.0] * 6, [])
+    assert times["two"] == ([3.0] * 2, [1.5] * 2)
     assert timing.spread([3.0, 1.0, 2.0], 10) == {"median": 20, "min": 10, "max": 30}
 
 
 def test_slow_calls_sit_out():
-    times = timing.interleaved({"call": lambda: None}, 9, allowance=0, fewest=4)
-    assert len(times["call"]) == 4
+    calls = {"base": lambda: None, "call": lambda: None}
+    times = timing.interleaved(calls, "base", 9, allowance=0, fewest=4)
+    assert len(times["call"].seconds) == 4
