@@ -9,6 +9,7 @@
 
 from nmflow.certificate import Certificate, Violation
 from nmflow.certify import certify
+from nmflow.diversity import log10_mask_diversity, mask_diversity
 from nmflow.errors import MissingExtraError, NmflowError
 from nmflow.pattern import Pattern
 from nmflow.solve import methods, solve
@@ -43,6 +44,8 @@ __all__ = [
     "Violation",
     "__version__",
     "certify",
+    "log10_mask_diversity",
+    "mask_diversity",
     "methods",
     "solve",
 ]

@@ -29,8 +29,8 @@ class HostArray(NamedTuple):
     ----------
     values : ndarray
         The entries, of a numpy dtype, or the 16-bit patterns of bfloat16.
-    dtype : str
-        The dtype's name, as its framework says it.
+    dtype : object
+        The dtype, which prints as its framework names it.
     bfloat16 : bool
         Whether ``values`` holds bfloat16 patterns.
     restore : callable
@@ -38,7 +38,7 @@ class HostArray(NamedTuple):
     """
 
     values: NDArray[Any]
-    dtype: str
+    dtype: object
     bfloat16: bool
     restore: Restore
 
@@ -149,14 +149,14 @@ def _as_ndarray(array: Any) -> NDArray[Any]:
 
 
 def _from_numpy(values: NDArray[Any], restore: Restore, what: str) -> HostArray:
+    dtype = values.dtype
     # ml_dtypes, which JAX and others use, registers bfloat16 with numpy under that name.
-    bfloat16 = values.dtype.name == "bfloat16"
-    name = values.dtype.name
-    return _host(values.view(np.uint16) if bfloat16 else values, name, bfloat16, restore, what)
+    bfloat16 = dtype.type.__module__ != "numpy" and dtype.name == "bfloat16"
+    return _host(values.view(np.uint16) if bfloat16 else values, dtype, bfloat16, restore, what)
 
 
 def _host(
-    values: NDArray[Any], dtype: str, bfloat16: bool, restore: Restore, what: str
+    values: NDArray[Any], dtype: object, bfloat16: bool, restore: Restore, what: str
 ) -> HostArray:
     dtype_is_numpy = values.dtype.type.__module__ == "numpy"
     if not dtype_is_numpy or values.dtype.kind not in "biuf" or values.dtype.itemsize > MAX_BYTES:

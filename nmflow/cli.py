@@ -1,4 +1,4 @@
-"""The command line: ``nmflow prune``, ``nmflow methods``.
+"""The command line: ``nmflow prune``, ``nmflow methods``, ``nmflow diversity``.
 
 Exit codes: 0 all is well; 1 a verification failed; 2 an error; 130 interrupted.
 """
@@ -18,6 +18,7 @@ from nmflow.checkpoint.console import make_console, print_methods, print_report,
 from nmflow.checkpoint.files import check_target, replacing, write
 from nmflow.checkpoint.picture import check_picture, save_picture
 from nmflow.checkpoint.report import PruneReport
+from nmflow.diversity.table import compare_patterns, print_comparison
 from nmflow.errors import NmflowError
 from nmflow.pattern import PATTERNS
 
@@ -25,6 +26,7 @@ VERIFICATION_FAILED = 1
 ERROR = 2
 INTERRUPTED = 130
 
+_DIVERSITY_HELP = "count the masks that each pattern allows, exactly and by the paper's formulas"
 _PRUNE_HELP = "write a copy of a safetensors file with n:m sparse layers"
 
 
@@ -85,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     methods = commands.add_parser("methods", help="list the methods and what each guarantees")
     methods.set_defaults(command=_methods)
+    _add_diversity(commands.add_parser("diversity", help=_DIVERSITY_HELP))
     return parser
 
 
@@ -106,6 +109,20 @@ def _add_prune(parser: argparse.ArgumentParser) -> None:
     add("--no-compare", action="store_true", help="leave out the other patterns' kept scores")
     add("--quiet", action="store_true", help="print errors only")
     parser.set_defaults(command=_prune)
+
+
+def _add_diversity(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("n", type=int, help="how many to keep ...")
+    add("m", type=int, help="... of every m")
+    add(
+        *("--shape", "-s"),
+        type=int,
+        nargs="+",
+        metavar="SIDE",
+        help="of the weights; default: 8 8 where m divides 8, else m m",
+    )
+    parser.set_defaults(command=_diversity)
 
 
 def _prune(options: argparse.Namespace) -> int:
@@ -172,6 +189,12 @@ def _write_json(path: Path, report: PruneReport) -> None:
 
 def _methods(options: argparse.Namespace) -> int:
     print_methods(make_console())
+    return 0
+
+
+def _diversity(options: argparse.Namespace) -> int:
+    comparison = compare_patterns(options.n, options.m, options.shape)
+    print_comparison(make_console(), comparison)
     return 0
 
 

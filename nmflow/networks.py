@@ -3,7 +3,8 @@
 A network is a straight-line programme without branches, so that it can run on vectors, each lane
 on its own values. Two halves are sorted by Batcher's merge exchange (Knuth, The Art of Computer
 Programming, vol. 3, algorithm 5.2.2M); the r-th largest of both together is the largest of
-min(i-th of one, j-th of the other) over i + j = r. What no output needs is left out.
+min(i-th of one, j-th of the other) over i + j = r. What no output needs, or comes twice, is left
+out.
 """
 
 from __future__ import annotations
@@ -35,8 +36,10 @@ def selection(size: int, rank: int) -> Network:
     steps: list[Step] = []
 
     def emit(larger: bool, first: int, second: int) -> int:
-        steps.append(Step(larger, first, second))
-        return size + len(steps) - 1
+        step = Step(larger, min(first, second), max(first, second))
+        if step not in steps:
+            steps.append(step)
+        return size + steps.index(step)
 
     half = (size + 1) // 2
     left, right = list(range(half)), list(range(half, size))
@@ -44,21 +47,25 @@ def selection(size: int, rank: int) -> Network:
         for i, j in exchanges(len(part)):
             part[i], part[j] = emit(True, part[i], part[j]), emit(False, part[i], part[j])
 
-    def of_both(r: int) -> int:
-        candidates = []
-        for i in range(max(0, r - len(right)), min(r, len(left)) + 1):
+    def of_both(larger: bool, r: int) -> int:
+        # Of the r-th largest: the largest of min(i-th, j-th) with i + j = r; or else, counting
+        # from the small end, the smallest of max(i-th, j-th).
+        one, other = (left, right) if larger else (left[::-1], right[::-1])
+        ends, inner = [], []
+        for i in range(max(0, r - len(other)), min(r, len(one)) + 1):
             if i in (0, r):
-                candidates.append(left[r - 1] if i else right[r - 1])
+                ends.append(one[r - 1] if i else other[r - 1])
             else:
-                candidates.append(emit(False, left[i - 1], right[r - i - 1]))
+                inner.append(emit(not larger, one[i - 1], other[r - i - 1]))
+        candidates = ends + inner
         # A balanced tree: the depth is what a processor waits for.
         while len(candidates) > 1:
             pairs = zip(candidates[::2], candidates[1::2], strict=False)
             odd = candidates[-1:] if len(candidates) % 2 else []
-            candidates = [emit(True, *pair) for pair in pairs] + odd
+            candidates = [emit(larger, *pair) for pair in pairs] + odd
         return candidates[0]
 
-    outputs = of_both(rank), of_both(rank + 1)
+    outputs = of_both(True, rank), of_both(False, size - rank)
     return _without_dead_steps(Network(size, tuple(steps), outputs))
 
 
@@ -84,7 +91,7 @@ def _without_dead_steps(network: Network) -> Network:
         if network.size + k in needed:
             needed.update(network.steps[k][1:])
     renamed = {i: i for i in range(network.size)}
-    steps = []
+    steps: list[Step] = []
     for k, (larger, first, second) in enumerate(network.steps):
         if network.size + k in needed:
             renamed[network.size + k] = network.size + len(steps)

@@ -41,7 +41,7 @@ class Pattern:
 
     def __post_init__(self) -> None:
         for label in ("n", "m"):
-            object.__setattr__(self, label, _as_int(label, getattr(self, label)))
+            object.__setattr__(self, label, as_integer(label, getattr(self, label)))
         if self.name not in PATTERNS:
             raise NmflowError(
                 f"unknown pattern {self.name!r}: choose one of {', '.join(map(repr, PATTERNS))}"
@@ -60,7 +60,8 @@ class Pattern:
         return round(Fraction(self.n, self.m) * size)
 
 
-def _as_int(label: str, value: SupportsIndex) -> int:
+def as_integer(label: str, value: SupportsIndex) -> int:
+    """The integer that ``value`` stands for; ``label`` names it in the error."""
     try:
         if isinstance(value, bool):
             raise TypeError

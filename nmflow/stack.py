@@ -28,15 +28,15 @@ class MatrixStack:
     axes : tuple of int
         The two matrix axes, non-negative.
     score : str
-    what : str
-        How messages name the weights.
+    pattern : Pattern
+        What the mask is to be.
     """
 
     host: HostArray
     matrices: NDArray[Any]
     axes: tuple[int, int]
     score: str
-    what: str
+    pattern: Pattern
 
     @classmethod
     def of(cls, weights: Any, pattern: Pattern, axes: Any, score: str) -> MatrixStack:
@@ -49,11 +49,32 @@ class MatrixStack:
         """
         check_score(score)
         host = to_host(weights)
-        what = f"weights of shape {host.values.shape} and dtype {host.dtype} for {pattern}"
+        stack = cls(host, host.values, (-2, -1), score, pattern)
         if host.values.ndim < 2:
-            raise NmflowError(f"{what}: need at least 2 dimensions; reshape to (out, in)")
-        pair = normalise_axes(axes, host.values.ndim, what)
-        return cls(host, as_matrices(host.values, pair), pair, score, what)
+            raise NmflowError(f"{stack.what}: need at least 2 dimensions; reshape to (out, in)")
+        pair = stack.normalise(axes)
+        return cls(host, as_matrices(host.values, pair), pair, score, pattern)
+
+    def normalise(self, axes: Any) -> tuple[int, int]:
+        """Two distinct axes as non-negative integers."""
+        ndim = self.host.values.ndim
+        try:
+            first, second = (int(axis) + (ndim if axis < 0 else 0) for axis in axes)
+            valid = 0 <= first < ndim and 0 <= second < ndim and first != second
+        except (TypeError, ValueError):
+            valid = False
+        if not valid:
+            raise NmflowError(
+                f"{self.what}: axes must be two different axes from {-ndim} to {ndim - 1},"
+                f" got {axes!r}"
+            )
+        return first, second
+
+    @property
+    def what(self) -> str:
+        """How messages name the weights."""
+        host = self.host
+        return f"weights of shape {host.values.shape} and dtype {host.dtype} for {self.pattern}"
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -92,28 +113,17 @@ class MatrixStack:
     def restore(self, mask: NDArray[np.bool_]) -> Any:
         """A mask of shape (B, R, C) in the shape, framework and device of the weights."""
         shape = self.host.values.shape
+        if self.axes == (len(shape) - 2, len(shape) - 1):
+            return self.host.restore(mask.reshape(shape))
         batch = tuple(size for axis, size in enumerate(shape) if axis not in self.axes)
         matrix = tuple(shape[axis] for axis in self.axes)
         whole = np.moveaxis(mask.reshape(batch + matrix), (-2, -1), self.axes)
         return self.host.restore(np.ascontiguousarray(whole))
 
 
-def normalise_axes(axes: Any, ndim: int, what: str) -> tuple[int, int]:
-    """Two distinct axes as non-negative integers."""
-    try:
-        first, second = (int(axis) + (ndim if axis < 0 else 0) for axis in axes)
-        valid = 0 <= first < ndim and 0 <= second < ndim and first != second
-    except (TypeError, ValueError):
-        valid = False
-    if not valid:
-        raise NmflowError(
-            f"{what}: axes must be two different axes from {-ndim} to {ndim - 1}, got {axes!r}"
-        )
-    return first, second
-
-
 def as_matrices(values: NDArray[Any], axes: tuple[int, int]) -> NDArray[Any]:
     """The array with the two axes last and all others merged in front."""
-    moved = np.moveaxis(values, axes, (-2, -1))
+    last = axes == (values.ndim - 2, values.ndim - 1)
+    moved = values if last else np.moveaxis(values, axes, (-2, -1))
     batch = math.prod(moved.shape[:-2])
     return moved.reshape(batch, *moved.shape[-2:])

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-
 @dataclass(frozen=True, slots=True)
 class Window:
     """A box of equal tiles in a stack of matrices.
@@ -45,7 +44,8 @@ class Window:
     @property
     def columns(self) -> int:
         """Columns of the box."""
-        return self.box[2].stop - self.box[2].start
+        columns: int = self.box[2].stop - self.box[2].start
+        return columns
 
     @property
     def count(self) -> int:

@@ -14,11 +14,13 @@ PACKAGE = Path(nmflow.__file__).parent
 
 # A module may import from layers below its own, and from its own where no cycle arises.
 LAYERS = [
-    ["errors", "simd"],
+    ["errors", "networks"],
+    ["simd"],
     ["pattern", "ties"],
-    ["arrays", "scores", "sums", "tiling", "certificate"],
+    ["diversity", "arrays", "scores", "sums", "tiling", "certificate"],
     ["kernels"],
-    ["proof", "stack", "solvers"],
+    ["proof", "stack"],
+    ["solvers"],
     ["solve", "certify"],
     [""],
     ["checkpoint"],

@@ -1,8 +1,7 @@
-"""The algorithm of ``flow`` on one tile of integer scores, for two arithmetics.
+"""``flow`` on one tile of integers of any size: the last resort, and the oracle of the others.
 
-The functions of this file and of those it calls are plain Python over arrays. The kernels of
-:mod:`nmflow.kernels.scalar` compile them with numba for 64-bit integers; interpreted on arrays of
-Python integers (``dtype=object``) the same source is exact at any magnitude.
+What :mod:`nmflow.kernels.scalar` compiles for 64-bit integers is plain Python over arrays. Here the
+same source runs interpreted, on arrays of Python integers (``dtype=object``).
 """
 
 from __future__ import annotations
@@ -10,32 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba.extending import register_jitable
 from numpy.typing import NDArray
 
 from nmflow.kernels.augmentation import augment
-from nmflow.kernels.dual_ascent import ascend, fill_ties, keep_positive, misplaced, price_changes
-from nmflow.kernels.strictness import is_strict
+from nmflow.kernels.dual_ascent import fill_ties, keep_positive, misplaced, price_changes
 from nmflow.kernels.workspace import counts, potentials, workspace
-
-
-@register_jitable
-def solve_units(n, full, infinity, x, work):
-    """Optimal mask x and potentials of ``work.by_row[0]``, from potentials v; whether x is strict.
-
-    ``infinity`` exceeds any path's length, and four times it is still a number.
-    """
-    wrong = ascend(n, full, work)
-    u, v = potentials(work)
-    keep_positive(work.by_row[0], u, v, x)
-    if wrong == 0 and full:
-        # Any other mask gives up slacks >= 1 for slacks <= 0.
-        return True
-    if wrong:
-        price_changes(infinity, work)
-        fill_ties(n, full, infinity, x, work)
-        augment(n, full, infinity, x, work)
-    return is_strict(n, full, x, work)
 
 
 def solve_unbounded(q: NDArray[Any], n: int, full: bool) -> NDArray[np.bool_]:

@@ -41,6 +41,8 @@ def _sources_digest() -> str:
     """A digest of all sources that kernels are made of."""
     digest = hashlib.sha256()
     package = Path(__file__).parents[1]
-    for path in sorted([package / "networks.py", *package.glob("simd/*.py"), *package.glob("*s/*.py")]):
+    for path in sorted(
+        [package / "networks.py", *package.glob("simd/*.py"), *package.glob("*s/*.py")]
+    ):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()

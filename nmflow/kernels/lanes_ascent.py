@@ -9,17 +9,9 @@ from __future__ import annotations
 
 from numba.extending import overload, register_jitable
 
-from nmflow.simd.lanes import (
-    add_saturating,
-    equal,
-    greater,
-    like,
-    ones_count,
-    ranked,
-    ranked_four,
-    store_words,
-    subtract_saturating,
-)
+from nmflow.simd.lanes import add_saturating, equal, greater, like, ones_count, subtract_saturating
+from nmflow.simd.layout import store_words
+from nmflow.simd.ranks import ranked, ranked_four
 from nmflow.simd.static import LANES, ROW
 from nmflow.simd.vectors import load, maximum, minimum, store
 
@@ -31,15 +23,18 @@ LIMIT = 1 << 14
 
 @register_jitable(forceinline=True)
 def relaxed_midpoint(upper, lower, old):
-    """Three quarters of a step beyond the middle of two neighbouring ranks, kept between them."""
+    """Half a move beyond the middle of two neighbouring ranks, kept between them.
+
+    That is 3/4 (upper + lower) - 1/2 old, but for rounding.
+    """
     one = like(old, 1)
-    middle = (upper >> one) + (lower >> one) + (upper & lower & one)
-    move = subtract_saturating(middle, old)
-    ahead = add_saturating(middle, (move >> one))
+    middle = (upper >> one) + (lower >> one)
+    ahead = subtract_saturating(middle, (old >> one))
+    ahead = add_saturating(ahead, (middle >> one))
     return maximum(minimum(ahead, subtract_saturating(upper, one)), lower)
 
 
-@register_jitable
+@register_jitable(forceinline=True)
 def step(lanes, along, across, prices, potentials, shape):
     """Set the potential of each row; or of each column, with the two strides exchanged."""
     for i in range(shape.m):
@@ -57,7 +52,7 @@ def _choose_ascent(lanes, u, v, shape, rounds):
     return ascend_four if shape.m == len(FOUR) else ascend_any
 
 
-@register_jitable
+@register_jitable(forceinline=True)
 def ascend_any(lanes, u, v, shape, rounds):
     """:func:`ascend` with the potentials in memory."""
     pitch = (shape.m + 1) * LANES
@@ -81,7 +76,7 @@ def four(lanes, along, across, prices, old, shape):
     )
 
 
-@register_jitable
+@register_jitable(forceinline=True)
 def ascend_four(lanes, u, v, shape, rounds):
     """:func:`ascend` for tiles of 4 x 4, whose potentials fit in registers."""
     pitch = (shape.m + 1) * LANES
@@ -95,7 +90,7 @@ def ascend_four(lanes, u, v, shape, rounds):
         store(v, i * LANES, columns[i])
 
 
-@register_jitable
+@register_jitable(forceinline=True)
 def threshold(lanes, u, v, bits, words, shape):
     """Keep what exceeds u + v: a bit each into ``words``; which lanes are settled.
 
@@ -128,7 +123,7 @@ def threshold(lanes, u, v, bits, words, shape):
     return settled
 
 
-@register_jitable
+@register_jitable(forceinline=True)
 def within_limits(settled, u, v, shape):
     """The settled lanes whose potentials keep every saturated score on its side of u + v."""
     for k in range(shape.m * LANES):

@@ -13,32 +13,23 @@ u + v.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
-import numpy as np
 from numba.extending import register_jitable
-from numpy.typing import NDArray
 
-from nmflow.simd.lanes import (
+from nmflow.kernels.lanes_pieces import row_prices
+from nmflow.simd.floats import (
     NOT_FINITE,
-    any_bits,
     bits_of,
-    choose,
-    differs,
     exponent_of,
-    greater,
     has_few_digits,
-    largest_lane,
-    like,
     load_row,
     magnitude,
-    pack_pairs,
     power_of_two,
     to_floats,
     to_int32,
-    transpose_store,
     zero_lanes,
 )
+from nmflow.simd.lanes import any_bits, choose, differs, greater, largest_lane, like
+from nmflow.simd.layout import pack_pairs, transpose_store
 from nmflow.simd.static import LANES, ROW
 from nmflow.simd.vectors import load, maximum, minimum, store
 
@@ -50,20 +41,7 @@ LOWEST_EXPONENT = -90
 """Tiles of smaller numbers are not scaled further: the scale itself must be a finite float32."""
 
 
-class Pieces(NamedTuple):
-    """Where the pieces of a panel lie, and how their scores become fixed point."""
-
-    position: NDArray[np.int64]
-    ahead: NDArray[np.int64]
-    exponent: NDArray[np.int64]
-    scale: NDArray[Any]
-    coarse: NDArray[Any]
-    tabled: NDArray[np.bool_]
-    u: NDArray[np.int32]
-    v: NDArray[np.int32]
-
-
-@register_jitable
+@register_jitable(forceinline=True)
 def scan(weights, problem, pieces, slot, shape):
     """Choose the scale of a piece, and whether it uses tables; say whether it is finite."""
     start = pieces.position[slot]
@@ -113,7 +91,9 @@ def fixed_point(weights, place, slot, line, pieces, problem, signed):
     whole = floor(score, signed)
     if pieces.tabled[slot]:
         rest = like(whole, 1 << (problem.table_shift - 1))
-        low = choose(differs(to_floats(whole, score), score), rest, load(problem.tables, line * ROW))
+        low = choose(
+            differs(to_floats(whole, score), score), rest, load(problem.tables, line * ROW)
+        )
         whole = (whole << like(whole, problem.table_shift)) + low
     return whole
 
@@ -157,13 +137,15 @@ def read_first(weights, problem, pieces, panel, shape, signed):
 
 @register_jitable(forceinline=True)
 def reduced(weights, slot, i, half, pieces, problem, shape, signed):
-    """16 scores in fixed point less the potentials that the last stage found."""
+    """16 scores in fixed point less the potentials that the piece stands on."""
     line = i * shape.halves + half
     place = pieces.position[slot] + i * problem.stride + half * ROW
     score = fixed_point(weights, place, slot, line, pieces, problem, signed)
-    u = load(pieces.u, (slot * shape.m + i) * ROW)
     v = load(pieces.v, (slot * shape.halves + half) * ROW)
-    return score - u - v
+    first = slot * row_prices(shape)
+    if shape.tiles == 1:
+        return score - like(score, pieces.u[first + i]) - v
+    return score - load(pieces.u, first + i * ROW) - v
 
 
 @register_jitable(forceinline=True)
@@ -175,29 +157,33 @@ def window(score, shift):
 
 
 @register_jitable(forceinline=True)
-def zoom_half(weights, problem, pieces, packed, i, half, shift, shape, signed):
+def zoom_half(weights, problem, pieces, packed, i, half, shape, signed):
     """As :func:`read_half` for what the potentials leave, at a finer unit."""
     pairs = shape.pieces // 2
     for k in range(pairs):
         first = reduced(weights, k, i, half, pieces, problem, shape, signed)
         second = reduced(weights, k + pairs, i, half, pieces, problem, shape, signed)
-        store(packed, k * LANES, pack_pairs(window(first, shift), window(second, shift)))
+        store(
+            packed,
+            k * LANES,
+            pack_pairs(window(first, pieces.shift[k]), window(second, pieces.shift[k + pairs])),
+        )
 
 
 @register_jitable
-def read_zoomed(weights, problem, pieces, panel, shift, shape, signed):
-    """Read a panel's scores less its potentials into lanes, in units of 2**shift."""
+def read_zoomed(weights, problem, pieces, panel, shape, signed):
+    """Read a panel's scores less its potentials into lanes, each piece in its unit of 2**shift."""
     pitch = (shape.m + 1) * LANES
     for i in range(shape.m):
-        zoom_half(weights, problem, pieces, panel.packed, i, 0, shift, shape, signed)
+        zoom_half(weights, problem, pieces, panel.packed, i, 0, shape, signed)
         transpose_store(panel.packed, panel.lanes, i * pitch, shape, 0)
         if shape.m > ROW:
-            zoom_half(weights, problem, pieces, panel.packed, i, 1, shift, shape, signed)
+            zoom_half(weights, problem, pieces, panel.packed, i, 1, shape, signed)
             transpose_store(panel.packed, panel.lanes, i * pitch + ROW * LANES, shape, 1)
 
 
 @register_jitable
-def is_clear(weights, problem, pieces, slot, shift, shape, signed):
+def is_clear(weights, problem, pieces, slot, shape, signed):
     """Whether no inexact entry of a tabled piece lies within two units of its potentials.
 
     Then scores decide by themselves wherever an inexact entry takes part, and the tables among
@@ -211,7 +197,9 @@ def is_clear(weights, problem, pieces, slot, shift, shape, signed):
             score = score * like(score, pieces.scale[slot])
             whole = floor(score, signed)
             inexact = to_int32(differs(to_floats(whole, score), score))
-            slack = reduced(weights, slot, i, half, pieces, problem, shape, signed) - like(whole, (1 << shift) - 1)
+            slack = reduced(weights, slot, i, half, pieces, problem, shape, signed) - like(
+                whole, (1 << pieces.shift[slot]) - 1
+            )
             near = like(whole, 2 << problem.table_shift)
             close = greater(near, slack) & greater(slack, like(whole, 0) - near) & inexact
             clear = clear and any_bits(close) == 0

@@ -32,13 +32,25 @@ def tie_tables(rows, columns):
 
 
 @register_jitable
+def largest_exponent(words):
+    """The least e with every |score| < 2**e, from the words that hold the scores.
+
+    Without their signs they are ordered as the scores are.
+    """
+    largest = 0
+    for i in range(words.shape[0]):
+        for j in range(words.shape[1]):
+            magnitude = words[i, j] & (2**63 - 1)
+            largest = magnitude if magnitude > largest else largest
+    largest = int(largest)
+    field = largest >> 52
+    return field - 1022 if field else bit_length(largest) - 1074
+
+
+@register_jitable
 def leading_digits(scores, bits, q):
     """Floor of the scores times 2**exponent, below 2**bits; (exponent, whether nothing is lost)."""
-    largest = 0.0
-    for i in range(scores.shape[0]):
-        for j in range(scores.shape[1]):
-            largest = max(largest, abs(scores[i, j]))
-    exponent = bits - math.frexp(largest)[1]
+    exponent = bits - largest_exponent(scores.view(np.int64))
     # The factor may be beyond float64 where the scores are subnormal. Each product is exact but
     # where it is subnormal itself, far below one unit.
     first = min(exponent, 1000)
@@ -50,7 +62,7 @@ def leading_digits(scores, bits, q):
             value = score * near * far
             whole = np.int64(math.floor(value))
             # A negative score that scaling made -0.0 still floors to -1.
-            whole -= (value == 0) & (score < 0)
+            whole -= 1 if value == 0 and score < 0 else 0
             lost += (whole != value) | ((value == 0) & (score != 0))
             q[i, j] = whole
     return exponent, lost == 0

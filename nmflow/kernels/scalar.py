@@ -20,8 +20,9 @@ import numpy as np
 from numba.extending import register_jitable
 from numpy.typing import NDArray
 
+from nmflow.kernels.augmentation import augment
 from nmflow.kernels.bits import score_bits
-from nmflow.kernels.flow import solve_units
+from nmflow.kernels.dual_ascent import ascend, fill_ties, keep_positive, price_changes
 from nmflow.kernels.jit import compile_kernel
 from nmflow.kernels.quantise import (
     fold_ties,
@@ -30,8 +31,8 @@ from nmflow.kernels.quantise import (
     tie_tables,
     zoom,
 )
+from nmflow.kernels.strictness import is_strict
 from nmflow.kernels.workspace import Workspace, potentials, workspace
-from nmflow.ties import TABLES
 
 INFINITY = 1 << 61
 
@@ -80,22 +81,20 @@ def transpose(q, qt):
 
 
 @register_jitable
-def settle_units(exact, first, n, full, x, room):
-    """Solve the integers ``room.work.by_row[0]`` and break their ties, if ``exact``; whether proved.
-
-    ``first`` tables are in their low bits already.
-    """
-    work, tables = room.work, room.tables
-    while True:
-        transpose(work.by_row[0], work.by_column[0])
-        if solve_units(n, full, INFINITY, x, work):
-            return True
-        if not exact or first >= TABLES:
-            return False
-        count = pose_ties(tables, first, score_bits(x.shape[0], x.shape[1]), full, work)
-        if count < 1:
-            return False
-        first += count
+def solve_units(n, full, x, work):
+    """Optimal mask x and potentials of ``work.by_row[0]``, starting at v; whether x is strict."""
+    transpose(work.by_row[0], work.by_column[0])
+    wrong = ascend(n, full, work)
+    u, v = potentials(work)
+    keep_positive(work.by_row[0], u, v, x)
+    if wrong == 0 and full:
+        # Any other mask gives up slacks >= 1 for slacks <= 0.
+        return True
+    if wrong:
+        price_changes(INFINITY, work)
+        fill_ties(n, full, INFINITY, x, work)
+        augment(n, full, INFINITY, x, work)
+    return is_strict(n, full, x, work)
 
 
 @register_jitable
@@ -129,11 +128,14 @@ def settle_tile(scores, n, full, start, x, room):
     exponent, exact = leading_digits(scores, bits, work.by_row[0])
     set_start(start, exponent, bits, full, v)
     first = fold_ties(room.tables, work.by_row[0]) if exact else 0
-    while not settle_units(exact, first, n, full, x, room):
-        if exact:
+    while not solve_units(n, full, x, work):
+        if not exact:
+            exponent, exact = zoom(scores, exponent, bits, full, work)
+            continue
+        count = pose_ties(room.tables, first, bits, full, work)
+        if count < 1:
             return False
-        exponent, exact = zoom(scores, exponent, bits, full, work)
-        first = 0
+        first += count
     return True
 
 
@@ -150,12 +152,18 @@ def settle_integers(q, exact, n, full, mask, settled):
     """The same for integers of at most ``score_bits``; ``exact`` says which are the scores."""
     room = settling(q.shape[1], q.shape[2], n)
     _, v = potentials(room.work)
+    bits = score_bits(q.shape[1], q.shape[2])
     for t in range(q.shape[0]):
         for i in range(q.shape[1]):
             for j in range(q.shape[2]):
                 room.work.by_row[0, i, j] = q[t, i, j]
         v[:] = 0
-        settled[t] = settle_units(exact[t], 0, n, full, mask[t], room)
+        first, count = 0, 1
+        settled[t] = solve_units(n, full, mask[t], room.work)
+        while exact[t] and not settled[t] and count > 0:
+            count = pose_ties(room.tables, first, bits, full, room.work)
+            first += count
+            settled[t] = count > 0 and solve_units(n, full, mask[t], room.work)
 
 
 def floored(scores: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

@@ -4,9 +4,10 @@ Every change of the mask must cost more units than it adds entries: then the mas
 even if each added score is larger than its floor by anything below one unit. A change is a cycle
 of the residual network (:mod:`nmflow.kernels.augmentation`), so the question is whether a cycle
 is negative once every addition is one unit dearer. A cycle without additions drops one entry of a
-partial tile and nothing else; it costs that entry's score.
+partial tile and nothing else: it costs that entry's score, which is not negative, and where it is
+zero an entry of each tie table, which is positive.
 
-Plain Python over arrays; see :mod:`nmflow.kernels.flow` for how it runs.
+Plain Python over arrays; see :mod:`nmflow.kernels.scalar` for how it runs.
 """
 
 from __future__ import annotations
@@ -31,9 +32,7 @@ def is_strict(n, full, x, work):
     column_label = work.nodes[DISTANCE, :columns]
     row_label = work.nodes[DISTANCE, columns : columns + rows]
     depth = min(rows, columns) + 1
-    count = near_arcs(depth, full, x, q, u, v, arcs)
-    if count < 0:
-        return False
+    count = near_arcs(depth, q, u, v, arcs)
     row_label[:] = 0
     column_label[:] = 0
     slack_label = 0 * q[0, 0]
@@ -61,8 +60,8 @@ def is_strict(n, full, x, work):
 
 
 @register_jitable
-def near_arcs(depth, full, x, q, u, v, arcs):
-    """List the entries whose slack is at most ``depth`` in size; -1 if dropping one is free."""
+def near_arcs(depth, q, u, v, arcs):
+    """List the entries whose slack is at most ``depth`` in size."""
     rows, columns = q.shape
     count = 0
     for i in range(rows):
@@ -73,8 +72,6 @@ def near_arcs(depth, full, x, q, u, v, arcs):
             continue
         for j in range(columns):
             if abs(q[i, j] - u[i] - v[j]) <= depth:
-                if not full and x[i, j] and q[i, j] <= 0:
-                    return -1
                 arcs[count] = i * columns + j
                 count += 1
     return count

@@ -10,10 +10,9 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from llvmlite import ir
 from numba import types
-from numba.extending import models, overload_attribute, register_model, unbox
 from numba.core.pythonapi import NativeValue
+from numba.extending import models, overload_attribute, register_model, unbox
 
 LANES = 32
 """Tiles that are solved side by side."""

@@ -14,8 +14,9 @@ from numba import config
 from numpy.typing import NDArray
 
 from nmflow import ties
-from nmflow.kernels.lanes import STAGES, Panel, Problem, new_panel, new_pieces, solve_lanes
-from nmflow.kernels.lanes_read import FIRST_SHIFT, FIXED_BITS, Pieces
+from nmflow.kernels.lanes import Panel, Problem, new_panel, solve_lanes
+from nmflow.kernels.lanes_pieces import Pieces, new_pieces
+from nmflow.kernels.lanes_read import FIRST_SHIFT, FIXED_BITS
 from nmflow.simd.static import ROW, TileShape
 
 LARGEST = 2 * ROW
@@ -23,9 +24,10 @@ LARGEST = 2 * ROW
 
 # The table stands this many bits above the unit, so that potentials fit between equal sums.
 _MARGIN = 3
-# Low bits that each stage leaves out, and its rounds of ascent by m.
-_SHIFTS = np.array([FIRST_SHIFT, 8, 2])
-_ROUNDS = {4: (5, 7, 8), 8: (7, 8, 8), 16: (8, 9, 10), LARGEST: (10, 12, 12)}
+# Low bits that each stage leaves out.
+_SHIFTS = np.array([FIRST_SHIFT, 10, 5, 1])
+# Rounds of ascent of the first stage, and of later ones, by m.
+_ROUNDS = {4: (6, 10), 8: (7, 9), 16: (8, 10), LARGEST: (10, 14)}
 
 
 Box = tuple[slice, slice, slice]
@@ -44,7 +46,6 @@ class _Room(NamedTuple):
     problem: Problem
     pieces: Pieces
     panel: Panel
-    waiting: NDArray[np.int64]
     left: Left
 
 
@@ -60,7 +61,8 @@ def reads_in_place(values: NDArray[Any], columns: int, m: int) -> bool:
     """Whether full tiles that cover so many columns can be read where they are."""
     whole = ROW % m == 0 or m % ROW == 0
     floats = values.dtype.kind == "f" or values.dtype == np.uint16
-    return bool(whole and floats and columns >= max(m, ROW) and values.flags.c_contiguous)
+    plain = values.dtype.isnative and values.flags.aligned and values.flags.c_contiguous
+    return bool(whole and floats and plain and columns >= max(m, ROW))
 
 
 def solve_box(
@@ -88,8 +90,9 @@ def solve_box(
     matrices, rows, columns = (part.stop - part.start for part in box)
     first = (box[0].start * height + box[1].start) * stride + box[2].start
     flat = values.reshape(-1)[first:]
-    if flat.dtype == np.float16:
-        flat = flat.view(np.int16)
+    flat = flat.view(np.int16 if flat.dtype == np.float16 else flat.dtype)
+    # To the compiler a read-only array is of another type: let all be.
+    flat.flags.writeable = False
     width = shape.m * shape.tiles
     total = matrices * (rows // shape.m) * -(-columns // width)
     kind = np.float32 if values.dtype.itemsize <= np.dtype(np.float32).itemsize else np.float64
@@ -98,7 +101,6 @@ def solve_box(
     room = free.pop() if free else _new_room(*key)
     if len(room.left.position) < total:
         room = room._replace(left=Left(np.empty(total, np.int64), np.empty((total, width))))
-    room.waiting[:] = 0
     count = solve_lanes(
         flat,
         mask.reshape(-1)[first:].view(np.uint8),
@@ -107,7 +109,6 @@ def solve_box(
         room.problem._replace(stride=stride),
         room.pieces,
         room.panel,
-        room.waiting,
         shape,
         True if signed else None,
         room.left.position,
@@ -156,5 +157,4 @@ def _new_room(shape: TileShape, kind: Any, signed: bool) -> _Room:
         rounds=np.array(next(rounds for size, rounds in _ROUNDS.items() if m <= size)),
     )
     left = Left(np.empty(0, np.int64), np.empty((0, m * shape.tiles)))
-    waiting = np.zeros(STAGES, np.int64)
-    return _Room(problem, new_pieces(shape, kind), new_panel(shape), waiting, left)
+    return _Room(problem, new_pieces(shape, kind), new_panel(shape), left)

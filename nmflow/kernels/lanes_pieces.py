@@ -1,0 +1,147 @@
+"""The pieces of a panel, and those that wait: where they lie and on what potentials they stand."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba.extending import register_jitable
+from numpy.typing import NDArray
+
+from nmflow.kernels.lanes_ascent import LIMIT
+from nmflow.simd.static import LANES, ROW, TileShape
+from nmflow.simd.vectors import load, store
+
+
+class Pieces(NamedTuple):
+    """For each slot of a panel, and of the queue behind it, what is known of its piece.
+
+    Attributes
+    ----------
+    position, ahead : where the piece begins; where the next panel's piece will
+    exponent : its magnitudes are below 2**exponent
+    scale, coarse : what turns scores into fixed point, and into the first stage's integers
+    tabled : whether the fixed point holds the tie table
+    stage, shift : how often it was solved; the low bits that its next stage leaves out
+    fetched : how many of ``ahead`` count
+    u, v : potentials in fixed point
+    """
+
+    position: NDArray[np.int64]
+    ahead: NDArray[np.int64]
+    exponent: NDArray[np.int64]
+    scale: NDArray[Any]
+    coarse: NDArray[Any]
+    tabled: NDArray[np.bool_]
+    stage: NDArray[np.int64]
+    shift: NDArray[np.int64]
+    fetched: NDArray[np.int64]
+    u: NDArray[np.int32]
+    v: NDArray[np.int32]
+
+
+def aligned(count: int, kind: Any) -> NDArray[Any]:
+    """Zeros that begin where a cache line does."""
+    memory = np.zeros(count * np.dtype(kind).itemsize + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    return memory[start : start + count * np.dtype(kind).itemsize].view(kind)
+
+
+def new_pieces(shape: TileShape, kind: Any) -> Pieces:
+    """Room for a panel's pieces and, behind them, for a queue of two panels."""
+    count = 3 * shape.pieces
+    return Pieces(
+        position=np.zeros(count, np.int64),
+        ahead=np.zeros(shape.pieces, np.int64),
+        exponent=np.zeros(count, np.int64),
+        scale=np.zeros(count, kind),
+        coarse=np.zeros(count, kind),
+        tabled=np.zeros(count, np.bool_),
+        stage=np.zeros(count, np.int64),
+        shift=np.zeros(count, np.int64),
+        fetched=np.zeros(1, np.int64),
+        u=aligned(count * (shape.m if shape.tiles > 1 else shape.halves) * ROW, np.int32),
+        v=aligned(count * shape.halves * ROW, np.int32),
+    )
+
+
+@register_jitable(forceinline=True)
+def row_prices(shape):
+    """How many numbers u holds for a piece: one a row, or 16 where tiles stand side by side."""
+    return shape.m * ROW if shape.tiles > 1 else shape.halves * ROW
+
+
+@register_jitable(forceinline=True)
+def set_row(pieces, slot, i, tile, value, shape):
+    """Set the potential of a row of one of the piece's tiles."""
+    first = slot * row_prices(shape)
+    if shape.tiles == 1:
+        pieces.u[first + i] = value
+    else:
+        for lane in range(tile * shape.m, (tile + 1) * shape.m):
+            pieces.u[first + i * ROW + lane] = value
+
+
+@register_jitable(forceinline=True)
+def add_to_row(pieces, slot, i, tile, change, shape):
+    """Add to the potential of a row of one of the piece's tiles."""
+    first = slot * row_prices(shape)
+    place = first + i if shape.tiles == 1 else first + i * ROW + tile * shape.m
+    set_row(pieces, slot, i, tile, pieces.u[place] + change, shape)
+
+
+@register_jitable(forceinline=True)
+def copy_piece(pieces, source, target, shape):
+    """Move one piece to another slot."""
+    pieces.position[target] = pieces.position[source]
+    pieces.exponent[target] = pieces.exponent[source]
+    pieces.scale[target] = pieces.scale[source]
+    pieces.coarse[target] = pieces.coarse[source]
+    pieces.tabled[target] = pieces.tabled[source]
+    pieces.stage[target] = pieces.stage[source]
+    pieces.shift[target] = pieces.shift[source]
+    size = row_prices(shape)
+    for k in range(0, size, ROW):
+        store(pieces.u, target * size + k, load(pieces.u, source * size + k))
+    size = shape.halves * ROW
+    for k in range(0, size, ROW):
+        store(pieces.v, target * size + k, load(pieces.v, source * size + k))
+
+
+@register_jitable(forceinline=True)
+def start_base(pieces, slot, center, shape):
+    """Stand a piece on the zero of the first stage."""
+    for tile in range(shape.tiles):
+        for i in range(shape.m):
+            set_row(pieces, slot, i, tile, center, shape)
+    for k in range(0, shape.halves * ROW, ROW):
+        first = load(pieces.v, slot * shape.halves * ROW + k)
+        store(pieces.v, slot * shape.halves * ROW + k, first - first)
+
+
+@register_jitable(forceinline=True)
+def limited(value):
+    """A potential within the range in which nothing overflows."""
+    return np.int32(max(min(value, LIMIT - 1), -LIMIT))
+
+
+@register_jitable(forceinline=True)
+def move_base(pieces, slot, panel, shape):
+    """Add the potentials that a stage found to those that the piece stands on.
+
+    Only differences count: v is centred, which keeps both within what 32 bits can add.
+    """
+    m = shape.m
+    shift = pieces.shift[slot]
+    for tile in range(shape.tiles):
+        t = slot * shape.tiles + tile
+        total = 0
+        for j in range(m):
+            total += panel.v[j * LANES + t]
+        mean = total // m
+        for i in range(m):
+            change = limited(panel.u[i * LANES + t] + mean) << shift
+            add_to_row(pieces, slot, i, tile, change, shape)
+        for j in range(m):
+            change = limited(panel.v[j * LANES + t] - mean) << shift
+            pieces.v[slot * shape.halves * ROW + tile * m + j] += change

@@ -1,0 +1,156 @@
+"""Matrix rows as vectors of floats, and what their bits say."""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from nmflow.simd.emit import I32, call, constant
+from nmflow.simd.static import ROW
+from nmflow.simd.vectors import Vector, address
+
+
+@intrinsic
+def magnitude(typingctx, vector):
+    """Floats without their signs."""
+
+    def codegen(context, builder, signature, args):
+        kind = args[0].type
+        name = f"llvm.fabs.v{kind.count}f{vector.element.bitwidth}"
+        return call(builder, name, kind, args)
+
+    return vector(vector), codegen
+
+
+NOT_FINITE = 9999
+"""Instead of the exponent of an infinity or NaN."""
+
+
+@intrinsic
+def exponent_of(typingctx, bits):
+    """The least e with |x| < 2**e, or that of the smallest normal number."""
+    fraction, bias, top = (23, 126, 255) if bits.bitwidth == 32 else (52, 1022, 2047)
+
+    def codegen(context, builder, signature, args):
+        kind = context.get_value_type(types.intp)
+        field = builder.lshr(args[0], args[0].type(fraction))
+        field = field if bits.bitwidth == 64 else builder.zext(field, kind)
+        finite = builder.icmp_signed("<", field, kind(top))
+        return builder.select(finite, builder.sub(field, kind(bias)), kind(NOT_FINITE))
+
+    return types.intp(bits), codegen
+
+
+@intrinsic
+def power_of_two(typingctx, exponent):
+    """2.0**exponent for an exponent of normal numbers."""
+
+    def codegen(context, builder, signature, args):
+        kind = args[0].type
+        bits = builder.shl(builder.add(args[0], kind(1023)), kind(52))
+        return builder.bitcast(bits, ir.DoubleType())
+
+    return types.float64(types.intp), codegen
+
+
+@intrinsic
+def has_few_digits(typingctx, bits):
+    """Whether no float has more than 13 significant bits, given their bits or-ed together."""
+    spare = 11 if bits.element.bitwidth == 32 else 40
+
+    def codegen(context, builder, signature, args):
+        kind = args[0].type
+        low = builder.and_(args[0], constant(kind, (1 << spare) - 1))
+        more = builder.icmp_signed("!=", low, constant(kind, 0))
+        lanes = builder.bitcast(more, ir.IntType(kind.count))
+        return builder.icmp_signed("==", lanes, lanes.type(0))
+
+    return types.boolean(bits), codegen
+
+
+@intrinsic
+def zero_lanes(typingctx, vector):
+    """How many lanes are zero."""
+
+    def codegen(context, builder, signature, args):
+        kind = args[0].type
+        zeros = builder.icmp_signed("==", args[0], constant(kind, 0))
+        lanes = builder.bitcast(zeros, ir.IntType(kind.count))
+        return call(builder, f"llvm.ctpop.i{kind.count}", lanes.type, [lanes])
+
+    return {16: types.int16, 32: types.int32}[vector.lanes](vector), codegen
+
+
+@intrinsic
+def load_row(typingctx, array, start):
+    """16 entries of a matrix, float16 (in int16) and bfloat16 (in uint16) as float32."""
+    narrow = array.dtype.bitwidth <= 32
+    vector = Vector(types.float32 if narrow else types.float64, ROW)
+
+    def codegen(context, builder, signature, args):
+        if array.dtype in (types.float32, types.float64):
+            return builder.load(address(context, builder, array, args, vector), align=4)
+        half = Vector(types.uint16, ROW)
+        bits = builder.load(address(context, builder, array, args, half), align=2)
+        wide = builder.zext(bits, ir.VectorType(I32, ROW))
+        kind = context.get_value_type(vector)
+        if array.dtype == types.uint16:
+            return builder.bitcast(builder.shl(wide, constant(wide.type, 16)), kind)
+        # float16: exponent and fraction moved to their float32 places, the bias made good by a
+        # power of two, which also makes subnormals normal. All ones (infinity, NaN) stay all ones.
+        magnitude = builder.and_(wide, constant(wide.type, 0x7FFF))
+        moved = builder.bitcast(builder.shl(magnitude, constant(wide.type, 13)), kind)
+        scaled = builder.bitcast(builder.fmul(moved, constant(kind, 2.0**112)), wide.type)
+        special = builder.icmp_signed(">=", magnitude, constant(wide.type, 0x7C00))
+        number = builder.select(special, constant(wide.type, 0x7F800000), scaled)
+        sign = builder.shl(builder.and_(wide, constant(wide.type, 0x8000)), constant(wide.type, 16))
+        return builder.bitcast(builder.or_(number, sign), kind)
+
+    return vector(array, types.intp), codegen
+
+
+@intrinsic
+def bits_of(typingctx, vector):
+    """The bits of floats as integers."""
+    answer = Vector(types.int32 if vector.element.bitwidth == 32 else types.int64, vector.lanes)
+
+    def codegen(context, builder, signature, args):
+        return builder.bitcast(args[0], context.get_value_type(answer))
+
+    return answer(vector), codegen
+
+
+@intrinsic
+def floats_of(typingctx, vector):
+    """The floats that integers are the bits of."""
+    answer = Vector(types.float32 if vector.element.bitwidth == 32 else types.float64, vector.lanes)
+
+    def codegen(context, builder, signature, args):
+        return builder.bitcast(args[0], context.get_value_type(answer))
+
+    return answer(vector), codegen
+
+
+@intrinsic
+def to_int32(typingctx, vector):
+    """Floats towards zero, or the low half of integers."""
+    answer = Vector(types.int32, vector.lanes)
+
+    def codegen(context, builder, signature, args):
+        kind = context.get_value_type(answer)
+        if isinstance(vector.element, types.Float):
+            return builder.fptosi(args[0], kind)
+        return args[0] if vector.element.bitwidth == 32 else builder.trunc(args[0], kind)
+
+    return answer(vector), codegen
+
+
+@intrinsic
+def to_floats(typingctx, vector, kind):
+    """Integers as floats of the kind of the second vector."""
+
+    def codegen(context, builder, signature, args):
+        return builder.sitofp(args[0], args[1].type)
+
+    return kind(vector, kind), codegen

@@ -1,0 +1,159 @@
+"""Between rows of a matrix and lanes: transposing, and bits to bytes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from nmflow.simd.emit import I1, I8, I16, I32, I64, constant
+from nmflow.simd.static import ROW, tile_shape
+from nmflow.simd.vectors import Vector, address
+
+
+@intrinsic
+def pack_pairs(typingctx, first, second):
+    """Low halves of two int32 vectors in turn: first[0], second[0], first[1], second[1], ..."""
+    answer = Vector(types.int16, 2 * first.lanes)
+
+    def codegen(context, builder, signature, args):
+        kind = args[0].type
+        low = builder.and_(args[0], constant(kind, 0xFFFF))
+        high = builder.shl(args[1], constant(kind, 16))
+        return builder.bitcast(builder.or_(low, high), context.get_value_type(answer))
+
+    return answer(first, second), codegen
+
+
+@intrinsic(prefer_literal=True)
+def transpose_store(typingctx, packed, lanes, start, shape, half):
+    """Turn rows of packed pairs into lanes: one vector a column, one lane a tile.
+
+    ``packed`` holds V = pieces / 2 vectors of 32; vector k has the entries of the pieces k and
+    k + V in turn. Written are the columns 16 * half up to 16 * half + 15, those below m, one
+    vector after the other from ``lanes[start]``; lane t is tile t.
+    """
+    vector = Vector(packed.dtype)
+    geometry = tile_shape(shape.n, shape.m)
+    columns = min(shape.m - ROW * half.literal_value, ROW)
+
+    def codegen(context, builder, signature, args):
+        first = ir.Constant(context.get_value_type(types.intp), 0)
+        source = address(context, builder, packed, [args[0], first], vector)
+        values = [
+            builder.load(_step(builder, source, k, vector), align=64)
+            for k in range(geometry.pieces // 2)
+        ]
+        # With the numbers of vector and lane written in binary, one after the other, each pass
+        # moves the first digit to the end.
+        for _ in range(4):
+            middle = len(values) // 2
+            values = [
+                builder.shuffle_vector(values[k], values[k + middle], _zip_mask(part))
+                for k in range(middle)
+                for part in (0, 1)
+            ]
+        target = address(context, builder, lanes, [args[1], args[2]], vector)
+        for j in range(columns):
+            builder.store(values[j], _step(builder, target, j, vector), align=64)
+        return context.get_dummy_value()
+
+    return types.void(packed, lanes, types.intp, shape, half), codegen
+
+
+def _step(builder: Any, pointer: Any, k: int, vector: Vector) -> Any:
+    kind = ir.VectorType(ir.IntType(vector.element.bitwidth), vector.lanes)
+    return builder.gep(pointer, [I64(k)], source_etype=kind)
+
+
+def _zip_mask(part: int) -> ir.Constant:
+    lanes = range(16 * part, 16 * part + 16)
+    return ir.Constant(ir.VectorType(I32, 32), [k for i in lanes for k in (i, 32 + i)])
+
+
+@intrinsic
+def store_words(typingctx, words, start, first, second, shape):
+    """Write 16 bits a piece: those of its tiles together, or of its two halves in turn."""
+    geometry = tile_shape(shape.n, shape.m)
+
+    def codegen(context, builder, signature, args):
+        pointer = address(context, builder, words, args, first)
+        if geometry.halves == 2:
+            for part in (0, 1):
+                both = builder.shuffle_vector(args[2], args[3], _zip_mask(part))
+                builder.store(both, _step(builder, pointer, part, first), align=64)
+            return context.get_dummy_value()
+        width = 16 * geometry.tiles
+        value = builder.bitcast(args[2], ir.VectorType(ir.IntType(width), geometry.pieces))
+        while width > 16:
+            width //= 2
+            value = builder.or_(value, builder.lshr(value, constant(value.type, width)))
+        if geometry.tiles > 1:
+            value = builder.trunc(value, ir.VectorType(I16, geometry.pieces))
+        builder.store(value, builder.bitcast(pointer, value.type.as_pointer()), align=2)
+        return context.get_dummy_value()
+
+    return types.void(words, types.intp, first, second, shape), codegen
+
+
+@intrinsic
+def store_mask(typingctx, mask, start, words, word):
+    """Write the 64 bits at ``words[word]`` as 64 bytes."""
+
+    def codegen(context, builder, signature, args):
+        source = address(context, builder, words, args[2:], Vector(types.int16, 4))
+        source = builder.bitcast(source, I64.as_pointer())
+        pattern = builder.bitcast(builder.load(source, align=2), ir.VectorType(I1, 64))
+        octets = builder.zext(pattern, ir.VectorType(I8, 64))
+        builder.store(octets, address(context, builder, mask, args, Vector(types.uint8)), align=1)
+        return context.get_dummy_value()
+
+    return types.void(mask, types.intp, words, types.intp), codegen
+
+
+@intrinsic(prefer_literal=True)
+def store_bits(typingctx, mask, start, bits, shape, half):
+    """Write the bits of a word as bytes, as many as the tile, or half of it, has columns."""
+    columns = min(ROW, shape.m - ROW * half.literal_value)
+    if ROW % shape.m == 0:
+        columns = ROW
+
+    def codegen(context, builder, signature, args):
+        pattern = builder.bitcast(args[2], ir.VectorType(I1, ROW))
+        octets = builder.zext(pattern, ir.VectorType(I8, ROW))
+        pointer = address(context, builder, mask, args, Vector(types.uint8, ROW))
+        if columns == ROW:
+            builder.store(octets, pointer, align=1)
+            return context.get_dummy_value()
+        wanted = ir.Constant(pattern.type, [j < columns for j in range(ROW)])
+        name = f"llvm.masked.store.v{ROW}i8.p0"
+        kind = ir.FunctionType(ir.VoidType(), [octets.type, pointer.type, I32, wanted.type])
+        function = cgutils.get_or_insert_function(builder.module, kind, name)
+        builder.call(function, [octets, pointer, I32(1), wanted])
+        return context.get_dummy_value()
+
+    return types.void(mask, types.intp, types.int16, shape, half), codegen
+
+
+@intrinsic(prefer_literal=True)
+def prefetch(typingctx, array, start, writing, shape):
+    """Ask for the cache line of ``array[start]``; 1 to write it, 0 if not.
+
+    A panel of small tiles fits the first cache level beside the one at work, others the second.
+    """
+    level = 3 if shape.m <= 8 else 2
+
+    def codegen(context, builder, signature, args):
+        byte = Vector(types.uint8, 1)
+        pointer = builder.bitcast(
+            address(context, builder, array, args, byte), ir.IntType(8).as_pointer()
+        )
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type, I32, I32, I32])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(function, [pointer, I32(writing.literal_value), I32(level), I32(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, writing, shape), codegen

@@ -1,0 +1,187 @@
+"""The compiled road of ``flow``, tile by tile: its mask is the contract's from any start."""
+
+import zlib
+from fractions import Fraction
+
+import numpy as np
+import oracle
+import pytest
+from tiles import KINDS, PATTERNS, make
+
+from nmflow import ties
+from nmflow.kernels import quantise, scalar
+from nmflow.kernels.bits import score_bits
+from nmflow.kernels.flow import solve_unbounded
+from nmflow.kernels.selection_network import order, selection_networks
+from nmflow.solvers import flow
+from nmflow.solvers.integers import unique_integers
+
+
+def seeded(*key):
+    return np.random.default_rng(zlib.crc32(repr(key).encode()))
+
+
+def shapes(n, m):
+    """Full and partial shapes that n constrains."""
+    sides = {(m, m), (m, m - 1), (m - 1, m), (m - 1, m - 1), (m, m // 2), (1, m), (m, 1)}
+    return sorted(shape for shape in sides if n < max(shape) and min(shape) > 0)
+
+
+def settle(scores, n, full, start=None):
+    """Masks and which are proved, compiled."""
+    mask, settled = np.zeros(scores.shape, bool), np.zeros(len(scores), bool)
+    if start is None:
+        start = np.zeros((len(scores), scores.shape[2]))
+    scalar.settle_batch(scores, n, full, start, mask, settled)
+    return mask, settled
+
+
+def starts(rng, scores):
+    """Column potentials that a caller may come with: near, far, and nonsense."""
+    count, _, columns = scores.shape
+    largest = np.abs(scores).max(axis=(1, 2))[:, None]
+    shape = (count, columns)
+    yield np.zeros(shape)
+    yield np.quantile(scores, 0.5, axis=1) / 2
+    yield rng.uniform(-1, 1, shape) * largest
+    yield rng.uniform(0, 1, shape) * np.minimum(largest, 1e300) * 100
+    yield rng.choice([1.7e308, -1.7e308, 5e-324, 0.0], shape)
+    yield rng.choice([np.nan, np.inf, -np.inf, 1.0], shape)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("n", "m"), PATTERNS)
+def test_the_mask_does_not_depend_on_the_start(kind, n, m):
+    rng = seeded(kind, n, m)
+    count = max(1, 16 // m)
+    for rows, columns in shapes(n, m):
+        full = rows == columns == m
+        scores = make(kind, rng, count, rows, columns)
+        if rng.random() < 0.5:
+            scores *= rng.choice([-1, 1], scores.shape)
+        expected = [solve_unbounded(q, n, full) for q in unique_integers(scores)]
+        for start in starts(rng, scores):
+            mask, settled = settle(scores, n, full, start)
+            assert settled.all()
+            np.testing.assert_array_equal(mask, expected, err_msg=f"{rows} x {columns}")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("n", "m"), [(1, 4), (3, 4), (4, 8), (5, 7)])
+def test_partial_tiles_have_the_mask_of_the_contract(kind, n, m):
+    rng = seeded(kind, n, m, "partial")
+    for rows, columns in shapes(n, m):
+        if rows == columns == m:
+            continue
+        scores = make(kind, rng, 2, rows, columns)
+        scores[1] *= rng.choice([-1, 1], (rows, columns))
+        masks, settled = settle(scores, n, False)
+        assert settled.all()
+        for tile, mask in zip(scores, masks, strict=True):
+            expected = oracle.by_augmentation(oracle.with_tie_rule(tile), n, False)
+            np.testing.assert_array_equal(mask, expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_interpreted_it_does_the_same(kind):
+    """numba compiles what Python would do: no overflow, no negative index, no rounding."""
+    rng = seeded(kind, "interpreted")
+    for n, rows, columns in [(2, 4, 4), (4, 8, 8), (4, 8, 7), (4, 5, 8), (3, 7, 2)]:
+        full = rows == columns
+        scores = make(kind, rng, 2, rows, columns) * rng.choice([-1, 1], (2, rows, columns))
+        room = scalar.settling(rows, columns, n)
+        for start in (np.zeros((2, columns)), rng.standard_normal((2, columns))):
+            masks, settled = settle(scores, n, full, start)
+            for t in range(2):
+                x = np.zeros((rows, columns), bool)
+                assert scalar.settle_tile(scores[t], n, full, start[t], x, room) == settled[t]
+                np.testing.assert_array_equal(x, masks[t])
+
+
+def test_no_float_takes_the_slow_road(monkeypatch, rng):
+    monkeypatch.setattr(flow, "solve_unbounded", None)
+    for kind in KINDS:
+        for n, m in ((2, 4), (4, 8), (8, 16)):
+            for rows in (m, m - 1):
+                flow.solve_tiles(make(kind, rng, 8, rows, m), n, rows == m)
+
+
+def test_a_batch_is_converted_window_by_window(monkeypatch, rng):
+    scores = rng.standard_normal((23, 4, 4)).astype(np.float32)
+    whole = flow.solve_tiles(scores.copy(), 2, True)
+    monkeypatch.setattr(flow, "_WINDOW", 5 * 16)
+    np.testing.assert_array_equal(flow.solve_tiles(scores.copy(), 2, True), whole)
+
+
+@pytest.mark.parametrize(("n", "m"), [(2, 4), (3, 7)])
+def test_tables_never_outweigh_a_score(n, m, rng):
+    """Tables go into bits that the scores leave free, be they many or just too few."""
+    for exponent in range(54):
+        scores = rng.choice([0, 1, 2.0**exponent], (4, m, m))
+        scores[:, 0, 0] = 2.0**exponent
+        expected = [solve_unbounded(q, n, True) for q in unique_integers(scores)]
+        np.testing.assert_array_equal(settle(scores, n, True)[0], expected)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64])
+def test_integers_of_64_bits(dtype, rng):
+    limits = np.iinfo(dtype)
+    batches = [
+        rng.integers(limits.min, limits.max, (6, 6, 6), dtype, endpoint=True),
+        rng.choice(np.array([limits.min, limits.max, limits.max - 1, 1], dtype), (6, 6, 6)),
+        rng.integers(0, 3, (6, 6, 6)).astype(dtype) << dtype(61),
+        # Apart by one bit only, which the leading digits may or may not hold.
+        *(rng.choice(np.array([2**62, 2**62 + 2**low], dtype), (2, 6, 6)) for low in range(24)),
+    ]
+    for scores in batches:
+        for rows, n in ((6, 3), (5, 2), (2, 3)):
+            full = rows == 6
+            part = np.ascontiguousarray(scores[:, :rows])
+            expected = [solve_unbounded(q, n, full) for q in unique_integers(part)]
+            np.testing.assert_array_equal(flow.solve_tiles(part, n, full), expected)
+
+
+def test_networks_select(rng):
+    for rows, columns in [(2, 3), (4, 4), (7, 5), (8, 1), (16, 15), (33, 32)]:
+        for n in {1, 2, rows // 2, rows - 1}:
+            networks = selection_networks(rows, columns, n)
+            for length, network in ((rows, networks[0]), (columns, networks[1])):
+                wires = rng.integers(0, 2 * length, (length, 50))
+                expected = -np.sort(-wires, axis=0)
+                order(wires, network)
+                if n < length:
+                    np.testing.assert_array_equal(wires[n - 1], expected[n - 1])
+                    np.testing.assert_array_equal(wires[n], expected[n])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_digits_are_all_of_a_score(kind):
+    rng = seeded(kind, "digits")
+    scores = make(kind, rng, 1, 3, 5)[0] * rng.choice([-1, 1], (3, 5))
+    q = np.zeros(scores.shape, np.int64)
+    bits = score_bits(3, 5)
+    exponent, exact = quantise.leading_digits(scores, bits, q)
+    assert np.abs(q).max() <= 2**bits
+    assert np.abs(q).max() >= 2 ** (bits - 1) or not scores.any()
+    value = [int(units) for units in q.flat]
+    while True:
+        unit = Fraction(2) ** exponent
+        whole = [Fraction(score) * unit for score in scores.ravel().tolist()]
+        assert value == [score // 1 for score in whole]
+        assert exact == (value == whole)
+        if exact:
+            break
+        exponent += 40
+        digits = [quantise.next_digits(score, exponent, 40) for score in scores.ravel().tolist()]
+        value = [(high << 40) + int(low) for high, (low, _) in zip(value, digits, strict=True)]
+        exact = not any(more for _, more in digits)
+
+
+def test_kernels_have_the_tables_of_the_contract():
+    expected = [ties.table(k, 40, 33) for k in range(ties.TABLES)]
+    np.testing.assert_array_equal(scalar.settling(40, 33, 2).tables, expected)
+    # Compiled, where integers wrap: a tile of zeros is decided by the tables alone.
+    mask, _ = settle(np.zeros((1, 40, 40)), 20, True)
+    total = sum(ties.table(0, 40, 40)[mask[0]])
+    other = solve_unbounded(ties.table(0, 40, 40).astype(object), 20, True)
+    assert total == sum(ties.table(0, 40, 40)[other])
