@@ -52,9 +52,7 @@ def measure(largest: int, rounds: int) -> list[dict[str, Any]]:
             {
                 "size": size,
                 "milliseconds": {k: spread(t.seconds, 1e3) for k, t in times.items()},
-                "speedup": {
-                    k: 1 / statistics.median(t.ratios) for k, t in times.items() if t.ratios
-                },
+                "speedup": 1 / statistics.median(two) if two else 1,
                 "bytes_beyond": {str(k): memory(size, k) for k in counts},
                 "bytes_weights": weights.nbytes,
             }

@@ -32,7 +32,7 @@ class Times(NamedTuple):
     seconds : list of float
         Per call.
     ratios : list of float
-        To the base's time just before.
+        To the base's median of the same round.
     """
 
     seconds: list[float]
@@ -65,17 +65,20 @@ def interleaved(
     times = {name: Times([], []) for name in calls}
     spent = dict.fromkeys(calls, 0.0)
     for number in range(rounds):
+        took: dict[str, float] = {}
+        beside: list[float] = []
         for name, call in calls.items():
             if number >= fewest and spent[name] > allowance:
                 continue
-            beside = seconds_per_call(calls[base], clock)
-            times[base].seconds.append(beside)
-            if name == base:
-                continue
-            begin = time.perf_counter()
-            times[name].seconds.append(seconds_per_call(call, clock))
-            times[name].ratios.append(times[name].seconds[-1] / beside)
-            spent[name] += time.perf_counter() - begin
+            beside.append(seconds_per_call(calls[base], clock))
+            if name != base:
+                begin = time.perf_counter()
+                took[name] = seconds_per_call(call, clock)
+                spent[name] += time.perf_counter() - begin
+        times[base].seconds.extend(beside)
+        for name, seconds in took.items():
+            times[name].seconds.append(seconds)
+            times[name].ratios.append(seconds / statistics.median(beside))
     return times
 
 
