@@ -53,7 +53,8 @@ def percent(share: float) -> str:
     if share in (0, 1):
         return f"{100 * share:.0f} %"
     if share > 0.99:
-        return f"{100 * share:.5g} %" if f"{100 * share:.5g}" != "100" else "> 99.99 %"
+        rounded = (f"{100 * share:.{digits}g}" for digits in (3, 4, 5))
+        return f"{next((text for text in rounded if text != '100'), '> 99.99')} %"
     return f"{100 * share:.2g} %"
 
 
