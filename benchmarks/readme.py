@@ -52,7 +52,9 @@ def weights_table(found: Report) -> str:
 
 def matrices_table(found: Report) -> str:
     """Whole matrices."""
-    lines = _head("float32 at 8:16", "one worker", "two workers", "peak memory beyond weights and mask")
+    lines = _head(
+        "float32 at 8:16", "one worker", "two workers", "peak memory beyond weights and mask"
+    )
     for row in found["matrices"]:
         times = [seconds(t["median"] / 1e3) for t in row["milliseconds"].values()]
         extra = max((v for v in row["bytes_beyond"].values() if v is not None), default=None)
