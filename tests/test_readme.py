@@ -12,13 +12,37 @@ import nmflow
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import readme  # noqa: E402
+from benchmarks import picture, readme, tables  # noqa: E402
 
 TEXT = (ROOT / "README.md").read_text()
+REPORT = readme.report()
 
 
 def test_tables_are_the_committed_results():
     assert readme.filled(TEXT) == TEXT, "run python -m benchmarks.readme"
+
+
+def test_picture_shows_the_committed_results():
+    assert picture.stamp(REPORT) in readme.PICTURE.read_text(), "run python -m benchmarks.readme"
+
+
+def test_picture_is_drawn_from_results_alone(tmp_path):
+    pytest.importorskip("matplotlib")
+    for name in ("one.svg", "two.svg"):
+        picture.save(REPORT, tmp_path / name)
+    drawing = (tmp_path / "one.svg").read_text()
+    assert drawing == (tmp_path / "two.svg").read_text()
+    assert picture.stamp(REPORT) in drawing
+
+
+def test_table_is_the_committed_results():
+    assert (readme.RESULTS / "solvers.txt").read_text() == tables.text(REPORT) + "\n"
+
+
+def test_exact_costs_less_than_any_approximation():
+    """The sentence above the picture."""
+    for points in picture.drawn(REPORT).values():
+        assert min(points, key=lambda name: points[name][0]) == "flow"
 
 
 def test_example_runs(capsys, rng):

@@ -1,0 +1,87 @@
+"""Part one: every method and peer, per tile, on one core."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+import nmflow
+from benchmarks.peers import PEERS
+from benchmarks.problems import WEIGHTS, matrix_of, some_of, tiles_of
+from benchmarks.quality import quality, scores_of
+from benchmarks.timing import interleaved, spread
+
+# Weights given at a time to methods too slow for all of them.
+SAMPLES = {"lp": 1 << 13}
+# `exhaustive` refuses patterns of more masks.
+EXHAUSTIVE = 4
+# What all are compared with.
+BASE = "flow"
+
+Row = dict[str, Any]
+
+
+class Entrant(NamedTuple):
+    """A method or peer with its tiles.
+
+    Attributes
+    ----------
+    call : callable
+        Finds the masks, from memory as it would be met: nmflow from the weights' row-major matrix,
+        peers from float64 scores tile by tile, which costs them no preparation.
+    read : callable
+        Makes what the call returns an array of masks, shape (T, m, m).
+    tiles : ndarray, shape (T, m, m)
+    """
+
+    call: Callable[[], NDArray[np.bool_]]
+    read: Callable[[NDArray[np.bool_]], NDArray[np.bool_]]
+    tiles: NDArray[Any]
+
+
+def entrants(weights: NDArray[Any], n: int, m: int) -> Iterator[tuple[str, Entrant]]:
+    """All that can do n:m."""
+    tiles = tiles_of(weights, m)
+    for method in nmflow.methods():
+        if method.name == "exhaustive" and m > EXHAUSTIVE:
+            continue
+        some, matrix = tiles, weights
+        if method.name in SAMPLES:
+            some = some_of(tiles, SAMPLES[method.name])
+            matrix = matrix_of(some)
+        call = partial(nmflow.solve, matrix, n, m, method.name, workers=1)
+        yield method.name, Entrant(call, partial(tiles_of, m=m), some)
+    for name, peer in PEERS.items():
+        if peer.installed and m <= peer.largest:
+            some = some_of(tiles, peer.weights)
+            yield name, Entrant(partial(peer.solve, scores_of(some), n), np.asarray, some)
+
+
+def measure(kind: str, n: int, m: int, rounds: int, allowance: float) -> dict[str, Row]:
+    """All entrants on one kind of weights at one n:m, their runs interleaved."""
+    field = dict(entrants(WEIGHTS[kind](), n, m))
+    masks = {name: entrant.read(entrant.call()) for name, entrant in field.items()}
+    times = interleaved(
+        {name: entrant.call for name, entrant in field.items()}, BASE, rounds, allowance=allowance
+    )
+    rows: dict[str, Row] = {}
+    for name, entrant in field.items():
+        count = len(entrant.tiles)
+        optima = tiles_of(nmflow.solve(matrix_of(entrant.tiles), n, m), m)
+        # A ratio to the base's time per tile, not per call.
+        scale = len(field[BASE].tiles) / count
+        rows[name] = {
+            "microseconds": spread(times[name].seconds, 1e6 / count),
+            "times_flow": scale * statistics.median(times[name].ratios or [1.0]),
+            "tiles": count,
+            "rounds": len(times[name].seconds),
+        } | quality(scores_of(entrant.tiles), masks[name], optima, n)
+    for method in nmflow.methods():
+        if method.exact and method.name in rows and rows[method.name]["optimal"] < 1:
+            raise RuntimeError(f"{method.name} is not exact at {n}:{m} on {kind}")
+    return rows
