@@ -24,6 +24,7 @@ from nmflow.solvers.registry import (
     Method,
     NetworkSimplex,
 )
+from nmflow.tracker import Tracker, Update
 
 __version__ = "0.1.0"
 
@@ -41,6 +42,8 @@ __all__ = [
     "NetworkSimplex",
     "NmflowError",
     "Pattern",
+    "Tracker",
+    "Update",
     "Violation",
     "__version__",
     "certify",

@@ -99,7 +99,7 @@ def solve(
     """
     chosen = registry.find_method(method)
     wanted = Pattern(n, m, pattern)
-    threads = _threads(workers)
+    threads = thread_count(workers)
     if wanted.name != "transposable" and not chosen.exact:
         raise NmflowError(
             f"pattern {wanted.name!r} is solved exactly by selection, and method {chosen.name!r}"
@@ -125,10 +125,10 @@ def _solve_tiles(
     def work(window: Window) -> None:
         solve_window(stack, window, mask, pattern.n, method)
 
-    _run(work, windows(stack.shape, pattern.m, method.window_entries), threads)
+    run_all(work, windows(stack.shape, pattern.m, method.window_entries), threads)
 
 
-def _run(work: Any, items: Iterable[Any], threads: int) -> None:
+def run_all(work: Any, items: Iterable[Any], threads: int) -> None:
     """Call ``work`` on each item; the first error, or an interrupt, stops what has not begun."""
     if threads == 1:
         for item in items:
@@ -145,7 +145,8 @@ def _run(work: Any, items: Iterable[Any], threads: int) -> None:
             raise
 
 
-def _threads(workers: int | None) -> int:
+def thread_count(workers: int | None) -> int:
+    """How many threads ``workers`` asks for."""
     if workers is None:
         return (
             len(os.sched_getaffinity(0))

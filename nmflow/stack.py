@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -52,23 +53,8 @@ class MatrixStack:
         stack = cls(host, host.values, (-2, -1), score, pattern)
         if host.values.ndim < 2:
             raise NmflowError(f"{stack.what}: need at least 2 dimensions; reshape to (out, in)")
-        pair = stack.normalise(axes)
+        pair = normalise_axes(axes, host.values.ndim, lambda: stack.what)
         return cls(host, as_matrices(host.values, pair), pair, score, pattern)
-
-    def normalise(self, axes: Any) -> tuple[int, int]:
-        """Two distinct axes as non-negative integers."""
-        ndim = self.host.values.ndim
-        try:
-            first, second = (int(axis) + (ndim if axis < 0 else 0) for axis in axes)
-            valid = 0 <= first < ndim and 0 <= second < ndim and first != second
-        except (TypeError, ValueError):
-            valid = False
-        if not valid:
-            raise NmflowError(
-                f"{self.what}: axes must be two different axes from {-ndim} to {ndim - 1},"
-                f" got {axes!r}"
-            )
-        return first, second
 
     @property
     def what(self) -> str:
@@ -119,6 +105,26 @@ class MatrixStack:
         matrix = tuple(shape[axis] for axis in self.axes)
         whole = np.moveaxis(mask.reshape(batch + matrix), (-2, -1), self.axes)
         return self.host.restore(np.ascontiguousarray(whole))
+
+
+def normalise_axes(axes: Any, ndim: int, what: Callable[[], str]) -> tuple[int, int]:
+    """Two distinct axes as non-negative integers."""
+    try:
+        first, second = (int(axis) + (ndim if axis < 0 else 0) for axis in axes)
+        valid = 0 <= first < ndim and 0 <= second < ndim and first != second
+    except (TypeError, ValueError):
+        valid = False
+    if not valid:
+        raise NmflowError(
+            f"{what()}: axes must be two different axes from {-ndim} to {ndim - 1}, got {axes!r}"
+        )
+    return first, second
+
+
+def matrix_shape(shape: tuple[int, ...], axes: tuple[int, int]) -> tuple[int, int, int]:
+    """The shape of the stack of matrices that an array is."""
+    batch = math.prod(size for axis, size in enumerate(shape) if axis not in axes)
+    return batch, shape[axes[0]], shape[axes[1]]
 
 
 def as_matrices(values: NDArray[Any], axes: tuple[int, int]) -> NDArray[Any]:

@@ -22,6 +22,7 @@ LAYERS = [
     ["proof", "stack"],
     ["solvers"],
     ["solve", "certify"],
+    ["tracker"],
     [""],
     ["checkpoint"],
     ["cli"],
@@ -143,7 +144,7 @@ def test_import_is_light():
 
 
 def test_public_names():
-    assert len(nmflow.__all__) <= 24
+    assert len(nmflow.__all__) <= 26
     for name in nmflow.__all__:
         assert getattr(nmflow, name) is not None
         if name != "__version__":

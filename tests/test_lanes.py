@@ -108,6 +108,8 @@ def test_every_binary_tile_of_four(n):
 def test_certified_and_equal_in_value_to_network_simplex(kind, n, m):
     """Two algorithms and a proof by a third, on 2,048 tiles of each kind."""
     matrix = side_by_side(make(kind, seeded(kind, n, m, "value"), 2048, m, m), 64)
+    if kind == "whole range":
+        matrix *= 2.0**-20  # or else the total exceeds float64
     mask = nmflow.solve(matrix, n, m)
     proof = nmflow.certify(matrix, mask, n, m)
     assert proof.full

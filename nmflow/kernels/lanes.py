@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from nmflow.kernels.jit import compile_kernel
 from nmflow.kernels.lanes_ascent import FOUR, ascend, threshold, within_limits
+from nmflow.kernels.lanes_memory import recall, remember, write_changes
 from nmflow.kernels.lanes_pieces import (
     aligned,
     copy_piece,
@@ -112,9 +113,7 @@ def fetch(weights, mask, problem, place, with_mask, shape):
 
 @register_jitable(forceinline=True)
 def solve_panel(weights, mask, problem, pieces, panel, rounds, shape):
-    """Ascend from zero potentials, and see what is settled; meanwhile fetch the next panel."""
-    panel.u[:] = 0
-    panel.v[:] = 0
+    """Ascend, and see what is settled; meanwhile fetch the next panel."""
     # Tiles of 4 x 4 leave memory no time to catch up with; all others fetch a little every round.
     at_once = rounds if shape.m == len(FOUR) else 1
     slot = 0
@@ -138,19 +137,26 @@ def is_open(panel, slot, shape):
 
 
 @register_jitable(forceinline=True)
-def sort_out(weights, problem, pieces, used, panel, queue, left, start, count, shape, signed):
+def sort_out(
+    weights, mask, problem, pieces, used, fresh, panel, queue, left, start, count, shape, signed,
+    memory,
+):  # fmt: skip
     """Move pieces with open tiles to the queue, or to those left; returns both lengths."""
     last = problem.shifts.size - 1
     for slot in range(used):
         unsettled = is_open(panel, slot, shape)
-        if not (unsettled or pieces.tabled[slot]):
-            continue
-        if pieces.stage[slot] == 0:
-            start_base(pieces, slot, problem.center << FIRST_SHIFT, shape)
-        move_base(pieces, slot, panel, shape)
-        if not unsettled and is_clear(weights, problem, pieces, slot, shape, signed):
-            continue
-        if pieces.stage[slot] == last:
+        if unsettled or pieces.tabled[slot]:
+            if pieces.stage[slot] == 0:
+                start_base(pieces, slot, problem.center << FIRST_SHIFT, shape)
+            move_base(pieces, slot, panel, shape)
+            unsettled = unsettled or not is_clear(weights, problem, pieces, slot, shape, signed)
+        if not unsettled:
+            if memory is not None:
+                at_once = fresh and pieces.stage[slot] == 0
+                write_changes(mask, problem.stride, pieces, slot, panel, memory, at_once, shape)
+        elif pieces.stage[slot] == last:
+            if memory is not None:
+                memory.left[count] = pieces.ordinal[slot]
             put_left(pieces, slot, problem, left, start, count, shape)
             count += 1
         else:
@@ -194,11 +200,14 @@ def position_of(place, grid, stride, shape):
 
 
 @register_jitable(forceinline=True)
-def next_pieces(weights, grid, problem, pieces, place, rest, shape):
+def next_pieces(weights, grid, problem, pieces, place, total, rest, shape):
     """Take the next pieces of the matrices into the panel; how many, or -1 if not finite."""
     used = min(shape.pieces, rest)
     for slot in range(used):
         pieces.position[slot] = position_of(place, grid, problem.stride, shape)
+        pieces.ordinal[slot] = total - rest + slot
+        beyond = max(place[2] + shape.m * shape.tiles - grid[2], 0)
+        pieces.own[slot] = np.int16(-1 << beyond)
         pieces.stage[slot] = 0
         pieces.shift[slot] = FIRST_SHIFT
         place = advance(place, grid, shape)
@@ -222,7 +231,9 @@ def put_left(pieces, slot, problem, left, start, count, shape):
 
 
 @compile_kernel(nrt=False)
-def solve_lanes(weights, mask, grid, total, problem, pieces, panel, shape, signed, left, start):
+def solve_lanes(
+    weights, mask, grid, total, problem, pieces, panel, shape, signed, left, start, memory
+):  # fmt: skip
     """Masks of all full tiles of a stack of matrices.
 
     Parameters
@@ -236,6 +247,7 @@ def solve_lanes(weights, mask, grid, total, problem, pieces, panel, shape, signe
     signed : None if the scores are magnitudes
     left : int64, filled with the positions of pieces that are still open
     start : float64, filled with their column potentials
+    memory : None, or the Memory of these matrices: then only changes are written
 
     Returns
     -------
@@ -246,13 +258,19 @@ def solve_lanes(weights, mask, grid, total, problem, pieces, panel, shape, signe
     while rest or queue:
         used = 0
         if queue < shape.pieces and rest:
-            used, place = next_pieces(weights, grid, problem, pieces, place, rest, shape)
+            used, place = next_pieces(weights, grid, problem, pieces, place, total, rest, shape)
             if used < 0:
                 return -1
             rest -= used
         fresh = used == shape.pieces
+        rounds = problem.rounds[0 if fresh else 1]
+        panel.u[:] = 0
+        panel.v[:] = 0
         if fresh:
             read_first(weights, problem, pieces, panel, shape, signed)
+            if memory is not None:
+                first = pieces.ordinal[0]
+                rounds = recall(pieces, panel, memory, first, problem.center, shape)
         else:
             for slot in range(used):
                 start_base(pieces, slot, problem.center << FIRST_SHIFT, shape)
@@ -260,11 +278,17 @@ def solve_lanes(weights, mask, grid, total, problem, pieces, panel, shape, signe
             for slot in range(used, shape.pieces):
                 copy_piece(pieces, used - 1, slot, shape)
             read_zoomed(weights, problem, pieces, panel, shape, signed)
-        solve_panel(weights, mask, problem, pieces, panel, problem.rounds[0 if fresh else 1], shape)
+        solve_panel(weights, mask, problem, pieces, panel, rounds, shape)
         if not fresh:
             within_limits(panel.settled, panel.u, panel.v, shape)
-        write_masks(mask, problem.stride, pieces, used, panel, shape)
+        if memory is None:
+            write_masks(mask, problem.stride, pieces, used, panel, shape)
+        before = queue + count
         queue, count = sort_out(
-            weights, problem, pieces, used, panel, queue, left, start, count, shape, signed
-        )
+            weights, mask, problem, pieces, used, fresh, panel, queue, left, start, count, shape,
+            signed, memory,
+        )  # fmt: skip
+        if fresh and memory is not None:
+            unsettled = queue + count - before
+            remember(pieces, panel, memory, pieces.ordinal[0], unsettled, shape)
     return count

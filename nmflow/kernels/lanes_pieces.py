@@ -19,6 +19,7 @@ class Pieces(NamedTuple):
     Attributes
     ----------
     position, ahead : where the piece begins; where the next panel's piece will
+    ordinal, own : its number; the bits of a row that no piece before it has
     exponent : its magnitudes are below 2**exponent
     scale, coarse : what turns scores into fixed point, and into the first stage's integers
     tabled, unit : whether the fixed point holds the tie table, then below 2**unit
@@ -29,6 +30,8 @@ class Pieces(NamedTuple):
 
     position: NDArray[np.int64]
     ahead: NDArray[np.int64]
+    ordinal: NDArray[np.int64]
+    own: NDArray[np.int16]
     exponent: NDArray[np.int64]
     scale: NDArray[Any]
     coarse: NDArray[Any]
@@ -54,6 +57,8 @@ def new_pieces(shape: TileShape, kind: Any) -> Pieces:
     return Pieces(
         position=np.zeros(count, np.int64),
         ahead=np.zeros(shape.pieces, np.int64),
+        ordinal=np.zeros(count, np.int64),
+        own=np.zeros(count, np.int16),
         exponent=np.zeros(count, np.int64),
         scale=np.zeros(count, kind),
         coarse=np.zeros(count, kind),
@@ -96,6 +101,8 @@ def add_to_row(pieces, slot, i, tile, change, shape):
 def copy_piece(pieces, source, target, shape):
     """Move one piece to another slot."""
     pieces.position[target] = pieces.position[source]
+    pieces.ordinal[target] = pieces.ordinal[source]
+    pieces.own[target] = pieces.own[source]
     pieces.exponent[target] = pieces.exponent[source]
     pieces.scale[target] = pieces.scale[source]
     pieces.coarse[target] = pieces.coarse[source]

@@ -87,6 +87,17 @@ def ones_count(typingctx, vector):
     return vector(vector), codegen
 
 
+@intrinsic
+def bit_count(typingctx, word):
+    """How many bits of a number are set."""
+
+    def codegen(context, builder, signature, args):
+        count = call(builder, f"llvm.ctpop.i{word.bitwidth}", args[0].type, args)
+        return context.cast(builder, count, word, types.intp)
+
+    return types.intp(word), codegen
+
+
 def _reduction(name: str) -> Any:
     @intrinsic
     def emit(typingctx, vector):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from nmflow import ties
 from nmflow.kernels.lanes import Panel, Problem, new_panel, solve_lanes
+from nmflow.kernels.lanes_memory import Memory, new_memory
 from nmflow.kernels.lanes_pieces import Pieces, new_pieces
 from nmflow.kernels.lanes_read import FIRST_SHIFT, FIXED_BITS
 from nmflow.simd.static import ROW, TileShape
@@ -22,6 +23,8 @@ from nmflow.simd.static import ROW, TileShape
 _SHIFTS = np.array([FIRST_SHIFT, 10, 5, 1])
 # Rounds of ascent of the first stage, and of later ones, by m.
 _ROUNDS = {4: (6, 10), 8: (7, 9), 16: (8, 10), 32: (10, 14)}
+# Shares of open pieces between which a warm start's rounds are worth what they cost.
+_BANDS = {8: (0.04, 0.12), 16: (0.08, 0.2), 32: (0.3, 0.4)}
 
 
 Box = tuple[slice, slice, slice]
@@ -54,7 +57,12 @@ def reads_in_place(values: NDArray[Any], columns: int, m: int) -> bool:
 
 
 def solve_box(
-    values: NDArray[Any], mask: NDArray[np.bool_], box: Box, shape: TileShape, signed: bool
+    values: NDArray[Any],
+    mask: NDArray[np.bool_],
+    box: Box,
+    shape: TileShape,
+    signed: bool,
+    memory: Memory | None = None,
 ) -> Left | None:
     """Write the masks of the full tiles that make up a box of a stack of matrices.
 
@@ -67,6 +75,9 @@ def solve_box(
     shape : TileShape
     signed : bool
         Whether the values are the scores; or else their magnitudes are.
+    memory : Memory, optional
+        From :func:`memory_of` for this box; starts from what the last solve left there, and
+        writes only what differs from its masks.
 
     Returns
     -------
@@ -75,14 +86,14 @@ def solve_box(
         finite.
     """
     _, height, stride = values.shape
-    matrices, rows, columns = (part.stop - part.start for part in box)
+    _, rows, columns = (part.stop - part.start for part in box)
     first = (box[0].start * height + box[1].start) * stride + box[2].start
     flat = values.reshape(-1)[first:]
     flat = flat.view(np.int16 if flat.dtype == np.float16 else flat.dtype)
     # To the compiler a read-only array is of another type: let all be.
     flat.flags.writeable = False
     width = shape.m * shape.tiles
-    total = matrices * (rows // shape.m) * -(-columns // width)
+    total = piece_count(box, shape)
     kind = np.float32 if values.dtype.itemsize <= np.dtype(np.float32).itemsize else np.float64
     key = shape, kind, signed
     free = _free_rooms.setdefault(key, [])
@@ -101,12 +112,30 @@ def solve_box(
         True if signed else None,
         room.left.position,
         room.left.start,
+        memory,
     )
     left = None
     if count >= 0:
         left = Left(room.left.position[:count] + first, room.left.start[:count].copy())
     free.append(room)
     return left
+
+
+def piece_count(box: Box, shape: TileShape) -> int:
+    """How many pieces a box has."""
+    matrices, rows, columns = (part.stop - part.start for part in box)
+    return int(matrices * (rows // shape.m) * -(-columns // (shape.m * shape.tiles)))
+
+
+def memory_of(box: Box, shape: TileShape) -> Memory:
+    """Memory for a box that was never solved."""
+    rounds, _ = _rounds(shape.m)
+    band = next(band for size, band in _BANDS.items() if shape.m <= size)
+    return new_memory(shape, piece_count(box, shape), rounds, band)
+
+
+def _rounds(m: int) -> tuple[int, int]:
+    return next(rounds for size, rounds in _ROUNDS.items() if m <= size)
 
 
 def entries(left: Left, stride: int, shape: TileShape) -> NDArray[np.int64]:
@@ -143,7 +172,7 @@ def _new_room(shape: TileShape, kind: Any, signed: bool) -> _Room:
         fixed_bits=FIXED_BITS - signed,
         center=0 if signed else 1 << (FIXED_BITS - FIRST_SHIFT - 2),
         shifts=_SHIFTS,
-        rounds=np.array(next(rounds for size, rounds in _ROUNDS.items() if m <= size)),
+        rounds=np.array(_rounds(m)),
     )
     left = Left(np.empty(0, np.int64), np.empty((0, m * shape.tiles)))
     return _Room(problem, new_pieces(shape, kind), new_panel(shape), left)

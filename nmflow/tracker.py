@@ -1,0 +1,276 @@
+"""Masks of weights that change little from one solve to the next."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nmflow.errors import NmflowError
+from nmflow.pattern import Pattern
+from nmflow.scores import ScoreName, check_score
+from nmflow.solve import run_all, thread_count
+from nmflow.stack import MatrixStack, matrix_shape, normalise_axes
+from nmflow.tiling import Window, windows
+
+# Entries of a window: the unit of work of a thread, and of what is kept.
+_WINDOW = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What :meth:`Tracker.update` did.
+
+    Attributes
+    ----------
+    flipped : int
+        Entries of the mask that changed; on the first update, entries kept.
+    tiles : int
+    at_once : int
+        Tiles whose mask the potentials of the last update proved, or found and proved in a few
+        steps.
+    repaired : int
+        All others: solved from finer and finer potentials, or anew.
+    seconds : float
+    """
+
+    flipped: int
+    tiles: int
+    at_once: int
+    repaired: int
+    seconds: float
+
+
+class Tracker:
+    """The exact transposable mask of weights that are solved again and again, as in training.
+
+    Each update starts from the dual potentials of the one before. The mask is always exactly
+    that of :func:`nmflow.solve` with ``method="flow"``, whatever the weights were before.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of the weights, at least two dimensions.
+    n, m : int
+        Keep n of every m.
+    axes, score, workers
+        As for :func:`nmflow.solve`.
+
+    Attributes
+    ----------
+    mask : ndarray of bool
+        The last update's mask in host memory, read-only; all False before the first.
+    nbytes : int
+        Memory held: the mask, one byte an entry, and 4/m + 1/8 bytes an entry beside it (1/8 more
+        where pieces of tiles leave gaps).
+
+    Notes
+    -----
+    What is kept is 16 bits for each row and column of each full tile of up to 32 x 32, with
+    the tile's exponent, so that the dtype and the scale of the weights may change. Where weights
+    changed much, more steps are taken until it is worth no less than a solve from nothing.
+    Partial tiles, tiles of sizes that neither divide 16 nor are 16 or 32, and integers are solved
+    anew each time. Not for concurrent updates: a lock makes one wait for the other.
+
+    Examples
+    --------
+    >>> import numpy as np, nmflow
+    >>> weights = np.random.default_rng(0).standard_normal((64, 64)).astype(np.float32)
+    >>> tracker = nmflow.Tracker(weights.shape, 4, 8)
+    >>> mask, update = tracker.update(weights)
+    >>> mask, update = tracker.update(weights)
+    >>> update.flipped, update.tiles
+    (0, 64)
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        n: int,
+        m: int,
+        *,
+        axes: tuple[int, int] = (-2, -1),
+        score: ScoreName = "abs",
+        workers: int | None = None,
+    ) -> None:
+        check_score(score)
+        self.pattern = Pattern(n, m, "transposable")
+        self.shape = tuple(int(size) for size in shape)
+        if len(self.shape) < 2:
+            raise NmflowError(f"shape {self.shape}: need at least 2 dimensions; use (out, in)")
+        self.axes = normalise_axes(axes, len(self.shape), lambda: f"weights of shape {self.shape}")
+        self.score: ScoreName = score
+        self._threads = thread_count(workers)
+        stack_shape = matrix_shape(self.shape, self.axes)
+        self._mask = np.zeros(stack_shape, np.bool_)
+        self._windows = list(windows(stack_shape, m, _WINDOW))
+        self._boxes = _warm_boxes(self._windows, self.pattern, stack_shape)
+        self._lock = threading.Lock()
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """The last update's mask, read-only."""
+        batch = tuple(s for axis, s in enumerate(self.shape) if axis not in self.axes)
+        matrix = tuple(self.shape[axis] for axis in self.axes)
+        view = np.moveaxis(self._mask.reshape(batch + matrix), (-2, -1), self.axes)
+        view.flags.writeable = False
+        return view
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        memories = [box.memory for box in self._boxes if box is not None]
+        beside: int = sum(part.nbytes for memory in memories for part in memory)
+        return self._mask.nbytes + beside
+
+    def update(self, weights: Any) -> tuple[Any, Update]:
+        """The mask of the weights as they are now.
+
+        Parameters
+        ----------
+        weights : array_like
+            Of the tracker's shape; any framework and dtype that :func:`nmflow.solve` takes, not
+            necessarily those of the last update.
+
+        Returns
+        -------
+        mask : bool array
+            Of the framework, shape and device of the weights. On the CPU it may be the tracker's
+            own memory, which the next update changes: copy what is to stay, write to none.
+        update : Update
+
+        Raises
+        ------
+        NmflowError
+            For another shape, or NaN or infinite weights; mask and potentials stay as they were.
+        """
+        began = time.perf_counter()
+        stack = MatrixStack.of(weights, self.pattern, self.axes, self.score)
+        if stack.host.values.shape != self.shape:
+            raise NmflowError(
+                f"this tracker was made for weights of shape {self.shape}, got"
+                f" {stack.host.values.shape}: make one tracker for each weight"
+            )
+        with self._lock:
+            results = self._update(stack)
+            mask = stack.restore(self._mask)
+        if isinstance(mask, np.ndarray):
+            mask = mask.view()
+            mask.flags.writeable = False
+        flipped, at_once = (sum(column) for column in zip(*results, strict=True))
+        tiles = sum(window.count for window in self._windows)
+        seconds = time.perf_counter() - began
+        return mask, Update(flipped, tiles, at_once, tiles - at_once, seconds)
+
+    def _update(self, stack: MatrixStack) -> list[tuple[int, int]]:
+        values = _plain(stack)
+        if values is None and not stack.host.is_finite(stack.matrices):
+            stack.raise_not_finite()
+        results = [(0, 0)] * max(len(self._windows), 1)
+
+        def work(index: int) -> None:
+            box, window = self._boxes[index], self._windows[index]
+            if box is None or values is None:
+                results[index] = self._solve_anew(stack, window)
+                if box is not None:
+                    box.follow(self._mask)
+                return
+            results[index] = box.update(values, self._mask, self.score == "raw", stack.scores_of)
+
+        run_all(work, range(len(self._windows)), self._threads)
+        return results
+
+    def _solve_anew(self, stack: MatrixStack, window: Window) -> tuple[int, int]:
+        from nmflow.solvers.flow import solve_window
+
+        before = self._mask[window.box].copy()
+        solve_window(stack, window, self._mask, self.pattern.n, None)
+        flipped = int(np.count_nonzero(before != self._mask[window.box]))
+        return flipped, 0
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """All that the next update starts from, as plain arrays, for a checkpoint."""
+        state: dict[str, NDArray[Any]] = {
+            "problem": self._problem(),
+            "mask": np.packbits(self._mask),
+        }
+        for index, box in enumerate(self._boxes):
+            if box is not None:
+                state |= {f"{index}.{name}": part for name, part in box.state().items()}
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from :meth:`state_dict`, of a tracker made with the same arguments.
+
+        Raises
+        ------
+        NmflowError
+            Where it is that of another problem, or incomplete; the tracker stays as it was.
+        """
+        mine = self.state_dict()
+        given = {name: np.asarray(part) for name, part in state.items()}
+        wrong = sorted(
+            name
+            for name in mine.keys() | given.keys()
+            if name not in mine
+            or name not in given
+            or mine[name].shape != given[name].shape
+            or mine[name].dtype != given[name].dtype
+        )
+        if wrong or not np.array_equal(mine["problem"], given["problem"]):
+            raise NmflowError(
+                f"state of another tracker than one for weights of shape {self.shape},"
+                f" {self.pattern}, axes {self.axes}, score {self.score!r}"
+                f" (differs in {', '.join(wrong) or 'problem'}): make the tracker as the saved one"
+            )
+        bits = np.unpackbits(given["mask"], count=self._mask.size)
+        with self._lock:
+            self._mask[:] = bits.reshape(self._mask.shape)
+            for index, box in enumerate(self._boxes):
+                if box is not None:
+                    parts = {k: given[f"{index}.{k}"] for k in box.state()}
+                    box.restore(parts, self._mask)
+
+    def _problem(self) -> NDArray[np.int64]:
+        score = ("abs", "square", "raw").index(self.score)
+        return np.array([*self.shape, *self.axes, self.pattern.n, self.pattern.m, score], np.int64)
+
+
+def _warm_boxes(parts: list[Window], pattern: Pattern, shape: tuple[int, int, int]) -> list[Any]:
+    """For each window what remembers it, or None where it is solved anew each time."""
+    from numba import config
+
+    n, m = pattern.n, pattern.m
+    if config.DISABLE_JIT or n == m or m not in (2, 4, 8, 16, 32):
+        return [None] * len(parts)
+    from nmflow.simd.static import ROW, tile_shape
+    from nmflow.solvers.warm import WarmBox
+
+    return [
+        WarmBox(part.box, tile_shape(n, m), shape[1], shape[2])
+        if part.full and part.columns >= max(m, ROW)
+        else None
+        for part in parts
+    ]
+
+
+def _plain(stack: MatrixStack) -> NDArray[Any] | None:
+    """The stack as finite C-contiguous floats; None for integers and squares."""
+    floats = stack.host.bfloat16 or stack.matrices.dtype.kind == "f"
+    if not floats or stack.score == "square" or math.prod(stack.shape) == 0:
+        return None
+    from nmflow.solvers.warm import is_finite
+
+    matrices = stack.matrices
+    if not matrices.dtype.isnative or not matrices.flags.aligned:
+        matrices = matrices.astype(matrices.dtype.newbyteorder("="))
+    values = np.ascontiguousarray(matrices)
+    if not is_finite(values):
+        stack.raise_not_finite()
+    return values
