@@ -33,7 +33,16 @@ def compile_kernel(
     index = getattr(getattr(kernel, "_cache", None), "_cache_file", None)
     if index is not None:
         index._source_stamp = (index._source_stamp, _sources_digest())
+        index._load_index = functools.partial(_load_index, index._load_index)
     return kernel  # type: ignore[no-any-return]
+
+
+def _load_index(load: Callable[[], Any]) -> Any:
+    """numba's list of what is cached; empty where it names classes that are no longer there."""
+    try:
+        return load()
+    except (AttributeError, ImportError, TypeError):
+        return {}
 
 
 @functools.cache

@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 
 from nmflow.kernels.jit import compile_kernel
 from nmflow.kernels.lanes_ascent import FOUR, ascend, threshold, within_limits
-from nmflow.kernels.lanes_memory import recall, remember, write_changes
+from nmflow.kernels.lanes_memory import (
+    compare,
+    is_changed,
+    own_tiles,
+    recall,
+    remember,
+    write_changes,
+)
 from nmflow.kernels.lanes_pieces import (
     aligned,
     copy_piece,
@@ -153,7 +160,10 @@ def sort_out(
         if not unsettled:
             if memory is not None:
                 at_once = fresh and pieces.stage[slot] == 0
-                write_changes(mask, problem.stride, pieces, slot, panel, memory, at_once, shape)
+                if at_once:
+                    memory.counters[1] += own_tiles(pieces, slot, shape)
+                if not fresh or is_changed(memory, slot, shape):
+                    write_changes(mask, problem.stride, pieces, slot, panel, memory, shape)
         elif pieces.stage[slot] == last:
             if memory is not None:
                 memory.left[count] = pieces.ordinal[slot]
@@ -283,6 +293,8 @@ def solve_lanes(
             within_limits(panel.settled, panel.u, panel.v, shape)
         if memory is None:
             write_masks(mask, problem.stride, pieces, used, panel, shape)
+        elif fresh:
+            compare(panel, memory, pieces.ordinal[0], shape)
         before = queue + count
         queue, count = sort_out(
             weights, mask, problem, pieces, used, fresh, panel, queue, left, start, count, shape,

@@ -28,7 +28,7 @@ class Memory(NamedTuple):
     ----------
     u, v : potentials of the first stage, a vector of 32 tiles for each row or column of a panel
     exponent : what their unit was
-    words : the masks' bits, 16 to each row of a piece
+    words, changed : the masks' bits, 16 to each row of a piece; which differ in a panel at work
     warm : whether the piece was solved before
     left : the pieces that the engine leaves open
     counters : entries flipped, tiles settled from these potentials at once, rounds, cold rounds
@@ -39,6 +39,7 @@ class Memory(NamedTuple):
     v: NDArray[np.int16]
     exponent: NDArray[np.int16]
     words: NDArray[np.int16]
+    changed: NDArray[np.int16]
     warm: NDArray[np.bool_]
     left: NDArray[np.int64]
     counters: NDArray[np.int64]
@@ -53,7 +54,8 @@ def new_memory(shape: TileShape, pieces: int, rounds: int, band: tuple[float, fl
         u=aligned(panels * m * LANES, np.int16),
         v=aligned(panels * m * LANES, np.int16),
         exponent=np.zeros(panels * shape.pieces, np.int16),
-        words=np.zeros(panels * shape.pieces * m * shape.halves, np.int16),
+        words=aligned(panels * LANES * m * shape.halves, np.int16),
+        changed=aligned(LANES * shape.halves, np.int16),
         warm=np.zeros(panels * shape.pieces, np.bool_),
         left=np.zeros(pieces, np.int64),
         counters=np.array([0, 0, 2, rounds]),
@@ -109,18 +111,42 @@ def remember(pieces, panel, memory, first, unsettled, shape):
 
 
 @register_jitable(forceinline=True)
-def write_changes(mask, stride, pieces, slot, panel, memory, at_once, shape):
-    """Write the rows of a settled piece's mask that changed, and count the entries and tiles."""
+def compare(panel, memory, first, shape):
+    """Note which words of a whole panel, whose first piece that is, differ from those kept."""
+    row = LANES * shape.halves
+    start = first // shape.pieces * shape.m * row
+    for k in range(0, row, LANES):
+        differing = load(panel.words, k) ^ load(memory.words, start + k)
+        for i in range(1, shape.m):
+            place = i * row + k
+            differing = differing | (load(panel.words, place) ^ load(memory.words, start + place))
+        store(memory.changed, k, differing)
+
+
+@register_jitable(forceinline=True)
+def is_changed(memory, slot, shape):
+    """Whether :func:`compare` found the piece changed."""
+    if shape.halves == 1:
+        return memory.changed[slot] != 0
+    return memory.changed[2 * slot] != 0 or memory.changed[2 * slot + 1] != 0
+
+
+@register_jitable(forceinline=True)
+def own_tiles(pieces, slot, shape):
+    """How many tiles of a piece no piece before it has."""
+    return bit_count(pieces.own[slot] & 0xFFFF) // min(shape.m, ROW)
+
+
+@register_jitable(forceinline=True)
+def write_changes(mask, stride, pieces, slot, panel, memory, shape):
+    """Write the rows of a settled piece's mask that changed, and count the entries."""
     ordinal = pieces.ordinal[slot]
     panel_start = ordinal // shape.pieces * shape.m
     place = pieces.position[slot]
-    if at_once:
-        memory.counters[1] += bit_count(pieces.own[slot] & 0xFFFF) // min(shape.m, ROW)
     for i in range(shape.m):
         for half in range(shape.halves):
             word = panel.words[(i * LANES + slot) * shape.halves + half]
-            home = (panel_start + i) * shape.pieces + ordinal % shape.pieces
-            home = home * shape.halves + half
+            home = ((panel_start + i) * LANES + ordinal % shape.pieces) * shape.halves + half
             change = word ^ memory.words[home]
             if change != 0:
                 memory.counters[0] += bit_count(change & pieces.own[slot] & 0xFFFF)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nmflow.kernels.finite import largest_magnitude
 from nmflow.kernels.lanes_memory import Memory
-from nmflow.simd.static import ROW, TileShape
+from nmflow.simd.static import LANES, ROW, TileShape
 from nmflow.solvers import lanes
 from nmflow.solvers.flow import solve_tiles
 
@@ -81,7 +81,7 @@ class WarmBox:
         bits = mask.reshape(-1)[rows[:, :, None] + np.arange(shape.halves * ROW)]
         words = np.packbits(bits, axis=2, bitorder="little").view(np.int16)
         panel, slot = np.divmod(pieces, shape.pieces)
-        home = (panel[:, None] * shape.m + np.arange(shape.m)) * shape.pieces + slot[:, None]
+        home = (panel[:, None] * shape.m + np.arange(shape.m)) * LANES + slot[:, None]
         memory.words.reshape(-1, shape.halves)[home] = words
 
     def _positions(self) -> NDArray[np.int64]:
