@@ -38,7 +38,7 @@ def compile_kernel(
 
 
 def _load_index(load: Callable[[], Any]) -> Any:
-    """numba's list of what is cached; empty where it names classes that are no longer there."""
+    """Numba's list of what is cached; empty where it names classes that are no longer there."""
     try:
         return load()
     except (AttributeError, ImportError, TypeError):

@@ -25,7 +25,7 @@ class Pieces(NamedTuple):
     tabled, unit : whether the fixed point holds the tie table, then below 2**unit
     stage, shift : how often it was solved; the low bits that its next stage leaves out
     fetched : how many of ``ahead`` count
-    u, v : potentials in fixed point
+    u, v : potentials in fixed point, of each row the tiles' in turn, of each tile the columns'
     """
 
     position: NDArray[np.int64]
@@ -67,34 +67,9 @@ def new_pieces(shape: TileShape, kind: Any) -> Pieces:
         stage=np.zeros(count, np.int64),
         shift=np.zeros(count, np.int64),
         fetched=np.zeros(1, np.int64),
-        u=aligned(count * (shape.m if shape.tiles > 1 else shape.halves) * ROW, np.int32),
+        u=aligned(count * shape.halves * ROW, np.int32),
         v=aligned(count * shape.halves * ROW, np.int32),
     )
-
-
-@register_jitable(forceinline=True)
-def row_prices(shape):
-    """How many numbers u holds for a piece: one a row, or 16 where tiles stand side by side."""
-    return shape.m * ROW if shape.tiles > 1 else shape.halves * ROW
-
-
-@register_jitable(forceinline=True)
-def set_row(pieces, slot, i, tile, value, shape):
-    """Set the potential of a row of one of the piece's tiles."""
-    first = slot * row_prices(shape)
-    if shape.tiles == 1:
-        pieces.u[first + i] = value
-    else:
-        for lane in range(tile * shape.m, (tile + 1) * shape.m):
-            pieces.u[first + i * ROW + lane] = value
-
-
-@register_jitable(forceinline=True)
-def add_to_row(pieces, slot, i, tile, change, shape):
-    """Add to the potential of a row of one of the piece's tiles."""
-    first = slot * row_prices(shape)
-    place = first + i if shape.tiles == 1 else first + i * ROW + tile * shape.m
-    set_row(pieces, slot, i, tile, pieces.u[place] + change, shape)
 
 
 @register_jitable(forceinline=True)
@@ -110,23 +85,18 @@ def copy_piece(pieces, source, target, shape):
     pieces.unit[target] = pieces.unit[source]
     pieces.stage[target] = pieces.stage[source]
     pieces.shift[target] = pieces.shift[source]
-    size = row_prices(shape)
-    for k in range(0, size, ROW):
-        store(pieces.u, target * size + k, load(pieces.u, source * size + k))
     size = shape.halves * ROW
     for k in range(0, size, ROW):
+        store(pieces.u, target * size + k, load(pieces.u, source * size + k))
         store(pieces.v, target * size + k, load(pieces.v, source * size + k))
 
 
 @register_jitable(forceinline=True)
 def start_base(pieces, slot, center, shape):
     """Stand a piece on the zero of the first stage."""
-    for tile in range(shape.tiles):
-        for i in range(shape.m):
-            set_row(pieces, slot, i, tile, center, shape)
-    for k in range(0, shape.halves * ROW, ROW):
-        first = load(pieces.v, slot * shape.halves * ROW + k)
-        store(pieces.v, slot * shape.halves * ROW + k, first - first)
+    for k in range(slot * shape.halves * ROW, (slot + 1) * shape.halves * ROW):
+        pieces.u[k] = center
+        pieces.v[k] = 0
 
 
 @register_jitable(forceinline=True)
@@ -151,7 +121,7 @@ def move_base(pieces, slot, panel, shape):
         mean = total // m
         for i in range(m):
             change = limited(panel.u[i * LANES + t] + mean) << shift
-            add_to_row(pieces, slot, i, tile, change, shape)
+            pieces.u[slot * shape.halves * ROW + i * shape.tiles + tile] += change
         for j in range(m):
             change = limited(panel.v[j * LANES + t] - mean) << shift
             pieces.v[slot * shape.halves * ROW + tile * m + j] += change

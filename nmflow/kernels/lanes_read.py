@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from numba.extending import register_jitable
 
-from nmflow.kernels.lanes_pieces import row_prices
 from nmflow.simd.floats import (
     NOT_FINITE,
     bits_of,
@@ -39,7 +38,7 @@ from nmflow.simd.lanes import (
     least_lane,
     like,
 )
-from nmflow.simd.layout import pack_pairs, transpose_store
+from nmflow.simd.layout import pack_pairs, spread, transpose_store
 from nmflow.simd.static import LANES, ROW
 from nmflow.simd.vectors import load, maximum, minimum, store
 
@@ -181,10 +180,7 @@ def reduced(weights, slot, i, half, pieces, problem, shape, signed):
     place = pieces.position[slot] + i * problem.stride + half * ROW
     score = fixed_point(weights, place, slot, line, pieces, problem, signed)
     v = load(pieces.v, (slot * shape.halves + half) * ROW)
-    first = slot * row_prices(shape)
-    if shape.tiles == 1:
-        return score - like(score, pieces.u[first + i]) - v
-    return score - load(pieces.u, first + i * ROW) - v
+    return score - spread(pieces.u, slot * shape.halves * ROW + i * shape.tiles, shape) - v
 
 
 @register_jitable(forceinline=True)

@@ -28,6 +28,22 @@ def pack_pairs(typingctx, first, second):
     return answer(first, second), codegen
 
 
+@intrinsic
+def spread(typingctx, array, start, shape):
+    """16 lanes that hold a number for each tile of a piece, for all of its columns."""
+    geometry = tile_shape(shape.n, shape.m)
+    answer = Vector(array.dtype, ROW)
+
+    def codegen(context, builder, signature, args):
+        few = Vector(array.dtype, geometry.tiles)
+        numbers = builder.load(address(context, builder, array, args, few), align=4)
+        columns = [lane // (ROW // geometry.tiles) for lane in range(ROW)]
+        mask = ir.Constant(ir.VectorType(I32, ROW), columns)
+        return builder.shuffle_vector(numbers, numbers, mask)
+
+    return answer(array, types.intp, shape), codegen
+
+
 @intrinsic(prefer_literal=True)
 def transpose_store(typingctx, packed, lanes, start, shape, half):
     """Turn rows of packed pairs into lanes: one vector a column, one lane a tile.
