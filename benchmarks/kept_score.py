@@ -1,8 +1,8 @@
 """Kept score of real weights beside mask diversity: ``python -m benchmarks.kept_score``.
 
-Writes ``benchmarks/results/kept_score.json``, which ``notebooks/02_mask_diversity.ipynb`` shows: for
-every n:m and pattern the share of the score that the best mask keeps of MiniLM's 36 encoder
-matrices, and how many masks the pattern allows. Takes about a minute.
+Writes ``benchmarks/results/kept_score.json``, for ``notebooks/02_mask_diversity.ipynb``: for every
+n:m and pattern the share of the score that the best mask keeps of MiniLM's 36 encoder matrices, and
+how many masks the pattern allows. Takes half a minute.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PATTERNS = (
 
 def diversity(n: int, m: int, pattern: PatternName, shape: tuple[int, ...]) -> tuple[float, str]:
     """log10 of the number of masks per weight, and the method that found it."""
-    # Past 32 the exact count is out of reach; the asymptotic one is off by 1e-4 of a tile there.
+    # 16:32 is out of exact reach; the asymptotic count is within a thousandth there.
     exact = pattern != "transposable" or m < 32 or n <= 9
     method: Any = "exact" if exact else "asymptotic"
     log10 = nmflow.log10_mask_diversity(n, m, pattern, shape=shape, method=method)

@@ -2,7 +2,7 @@
 
 Writes ``benchmarks/results/losses.json``, which ``notebooks/01_solver_quality.ipynb`` shows: for
 every method, on real and synthetic weights, the distribution of its loss over tiles, its share of
-optimal tiles and of tiles not full, and its time on one core. Takes about a minute.
+optimal tiles and of tiles not full, and its time on one core. Takes a minute or two.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from benchmarks.machine import describe
 RESULTS = Path(__file__).parent / "results" / "losses.json"
 PATTERNS = ((2, 4), (4, 8), (8, 16), (16, 32))
 REPEATS = 5
-# Weights given to the method that starts a process for each batch and takes a millisecond a tile.
+# Weights given to the one method that takes milliseconds a tile.
 LP_WEIGHTS = {4: 1024, 8: 16384, 16: 16384, 32: 32768}
 # Per cent of the tiles that lose no more than each value written.
 PERCENTILES = (*range(100), 99.5, 99.9, 100)
@@ -59,7 +59,11 @@ def sample_for(name: str, weights: NDArray[np.float32], m: int) -> NDArray[np.fl
 
 
 def quality(
-    weights: NDArray[np.float32], mask: NDArray[np.bool_], optimum: NDArray[np.bool_], n: int, m: int
+    weights: NDArray[np.float32],
+    mask: NDArray[np.bool_],
+    optimum: NDArray[np.bool_],
+    n: int,
+    m: int,
 ) -> dict[str, Any]:
     """Losses against the optimum, as shares of its score, and shares of tiles."""
     scores = np.abs(tiles_of(weights, m)).astype(np.float64)
