@@ -2,7 +2,6 @@
 
 import re
 import sys
-import warnings
 from pathlib import Path
 
 import pytest
@@ -45,10 +44,7 @@ def test_there_are_three():
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_runs_and_says_what_is_committed(path):
-    with warnings.catch_warnings():
-        # jupyter_client's, of zmq's and of the platform's paths.
-        warnings.simplefilter("ignore")
-        fresh = executed(path)
+    fresh = executed(path)
     kept = nbformat.read(path, as_version=4)
     advice = "run make notebooks"
     assert printed(fresh) == printed(kept), advice

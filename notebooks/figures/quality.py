@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
-from figures.style import BLACK, BLUE, GREEN, GREY, HEAT, ORANGE, PURPLE, RED, SKY, table
+from figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, table
 
 # Colour, marker, hatch and line of each method.
 STYLES = {
@@ -145,7 +145,10 @@ def worst_tile(
         1, 3, figsize=(12, 4.2), width_ratios=(1, 1, 1.25), layout="constrained"
     )
     for axes, mask, name in ((left, theirs, "greedy"), (middle, ours, "the optimum")):
-        table(axes, tile, marked=~mask, form="{:.3g}", colours=HEAT, limits=(0, 1.6), fontsize=7.5)
+        # Three tones, or 0.99 and 1 would look the same.
+        shades = np.unique(tile, return_inverse=True)[1].reshape(tile.shape)
+        style = {"form": "{:.3g}", "limits": (0, 3.2), "fontsize": 7.5}
+        table(axes, tile, marked=~mask, shades=shades, **style)
         pruned = tile[~mask].sum()
         axes.set_title(f"{name} prunes {np.sum(~mask)} entries\n(framed), together {pruned:.2f}")
     lines = zip(ratios.items(), (ORANGE, BLUE, GREEN), "vos", ("-", "--", "-."), strict=True)

@@ -17,7 +17,8 @@ Array = NDArray[Any]
 
 def choices(scores: Array, masks: dict[str, NDArray[np.bool_]], n: int) -> Figure:
     """The tile, and masks of it, with what their rows and columns hold."""
-    figure, row = plt.subplots(1, len(masks), figsize=(3.1 * len(masks), 3.6))
+    figure, row = plt.subplots(1, len(masks), figsize=(3.3 * len(masks), 3.6))
+    figure.get_layout_engine().set(w_pad=0.15)
     for axes, (name, mask) in zip(row, masks.items(), strict=True):
         table(axes, scores, marked=mask)
         if mask.any():
@@ -85,7 +86,7 @@ def ascent(scores: Array, steps: list[tuple[Array, Array]], n: int) -> Figure:
     """Reduced scores after each half round, with prices and with what is held."""
     across = 4
     down = -(-len(steps) // across)
-    figure, grid = plt.subplots(down, across, figsize=(13, 3.5 * down))
+    figure, grid = plt.subplots(down, across, figsize=(13, 3.15 * down))
     figure.get_layout_engine().set(w_pad=0.2)
     for axes in grid.ravel()[len(steps) :]:
         axes.set_axis_off()
@@ -93,7 +94,7 @@ def ascent(scores: Array, steps: list[tuple[Array, Array]], n: int) -> Figure:
     for k, (axes, (u, v)) in enumerate(zip(grid.ravel(), steps, strict=False)):
         reduced = scores - u[:, None] - v
         mask = reduced > 0
-        signed(axes, reduced, mask, reach, form="{:+.1f}", fontsize=10)
+        signed(axes, reduced, mask, reach, form="{:+.1f}", fontsize=9)
         holding(axes, mask, n)
         for i, price in enumerate(u):
             style = {"ha": "right", "va": "center", "fontsize": 9, "color": GREEN}
