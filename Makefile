@@ -5,12 +5,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test test-slow coverage lint types format benchmark clean
+.PHONY: help demo test test-slow test-notebooks notebooks coverage lint types format benchmark clean
 
 help:
 	@echo "make demo       prune a real sentence encoder at 2:4, 4:8 and 8:16, with proofs (demo/)"
 	@echo "make test       the tests"
 	@echo "make test-slow  the tests that are too long for every run"
+	@echo "make test-notebooks  those of them that run the notebooks"
+	@echo "make notebooks  run the notebooks and keep their outputs"
 	@echo "make coverage   the tests with numba's compiler off, and what they cover"
 	@echo "make lint types format"
 	@echo "make benchmark  what README quotes, measured here and written there (10 minutes)"
@@ -51,6 +53,12 @@ test: $(VENV)/test
 
 test-slow: $(VENV)/test
 	$(BIN)/python -m pytest -q -n 2 -m slow
+
+test-notebooks: $(VENV)/test
+	$(BIN)/python -m pytest -q tests/test_notebooks.py
+
+notebooks: $(VENV)/test
+	$(BIN)/python notebooks/execute.py
 
 coverage: $(VENV)/test
 	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q -n 2 -m "not slow" --cov --cov-report term-missing:skip-covered
