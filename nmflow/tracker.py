@@ -169,7 +169,7 @@ class Tracker:
         return mask, Update(flipped, tiles, at_once, tiles - at_once, seconds)
 
     def _update(self, stack: MatrixStack) -> list[tuple[int, int]]:
-        values = _plain(stack)
+        values = _plain(stack) if any(self._boxes) else None
         if values is None and not stack.host.is_finite(stack.matrices):
             stack.raise_not_finite()
         results = [(0, 0)] * max(len(self._windows), 1)

@@ -8,6 +8,11 @@ import zlib
 
 import numpy as np
 import pytest
+from numba import config
+
+if config.DISABLE_JIT:
+    pytest.skip("the engine needs the compiler", allow_module_level=True)
+
 from hypothesis import given
 from hypothesis import strategies as st
 from tiles import KINDS, make

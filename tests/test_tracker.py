@@ -1,9 +1,14 @@
 """A tracker's mask is always that of a solve from nothing."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numba import config
 from tiles import KINDS, make
 
 import nmflow
@@ -107,6 +112,8 @@ def test_many_windows_and_threads(rng):
 
 def test_most_tiles_need_little_where_weights_change_little(rng):
     weights = rng.standard_normal((512, 512)).astype(np.float32)
+    if config.DISABLE_JIT:
+        pytest.skip("the engine needs the compiler")
     for n, m, least in ((4, 8, 0.85), (8, 16, 0.7), (16, 32, 0.4)):
         tracker = nmflow.Tracker(weights.shape, n, m)
         tracker.update(weights)
@@ -160,6 +167,35 @@ def test_weights_that_are_not_finite_change_nothing(dtype, rng):
         np.testing.assert_array_equal(tracker.mask, before)
         for name, part in tracker.state_dict().items():
             np.testing.assert_array_equal(part, state[name])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.float64])
+def test_looks_for_what_is_not_finite_everywhere(dtype):
+    if config.DISABLE_JIT:
+        pytest.skip("the engine needs the compiler")
+    from nmflow.solvers.warm import is_finite
+
+    for size in (1, 15, 31, 32, 33, 64, 65, 127, 128, 129, 300):
+        values = -np.full(size, np.finfo(dtype).max)
+        assert is_finite(values)
+        for place in range(size):
+            for value in (np.nan, -np.nan, np.inf, -np.inf):
+                values[place] = value
+                assert not is_finite(values), (size, place, value)
+                values[place] = 0
+
+
+def test_without_the_compiler():
+    """The tracker then solves anew each time."""
+    code = """
+import numpy as np, nmflow
+weights = np.random.default_rng(0).standard_normal((9, 17))
+tracker = nmflow.Tracker(weights.shape, 2, 4)
+for _ in range(2):
+    assert (tracker.update(weights)[0] == nmflow.solve(weights, 2, 4)).all()
+"""
+    env = os.environ | {"NUMBA_DISABLE_JIT": "1"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=env)
 
 
 def test_wrong_use():

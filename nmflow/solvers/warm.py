@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nmflow.kernels.finite import largest_magnitude
+from nmflow.kernels.finite import LINE, largest_magnitude
 from nmflow.kernels.lanes_memory import Memory
 from nmflow.simd.static import LANES, ROW, TileShape
 from nmflow.solvers import lanes
@@ -25,8 +25,9 @@ _NUMBERS: dict[Any, tuple[Any, int]] = {
 def is_finite(values: NDArray[Any]) -> bool:
     """Whether C-contiguous floats (bfloat16 as uint16) hold neither NaN nor infinity."""
     kind, infinity = _NUMBERS[values.dtype]
-    if not values.size:
-        return True
+    if values.nbytes < 2 * LINE:
+        magnitudes = values.reshape(-1).view(kind) & np.iinfo(kind).max
+        return bool((magnitudes < infinity).all())
     bits = values.reshape(-1).view(kind)
     bits.flags.writeable = False
     return bool(largest_magnitude(bits, np.iinfo(kind).max) < infinity)
