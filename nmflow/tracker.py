@@ -67,8 +67,8 @@ class Tracker:
     mask : ndarray of bool
         The last update's mask in host memory, read-only; all False before the first.
     nbytes : int
-        Memory held: the mask, one byte an entry, and 4/m + 1/8 bytes an entry beside it (1/8 more
-        where pieces of tiles leave gaps).
+        Memory held, the mask's byte an entry included: 2.7, 1.8, 1.4 and 1.3 bytes an entry at
+        2:4, 4:8, 8:16 and 16:32.
 
     Notes
     -----

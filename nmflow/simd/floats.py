@@ -139,17 +139,6 @@ def bits_of(typingctx, vector):
 
 
 @intrinsic
-def floats_of(typingctx, vector):
-    """The floats that integers are the bits of."""
-    answer = Vector(types.float32 if vector.element.bitwidth == 32 else types.float64, vector.lanes)
-
-    def codegen(context, builder, signature, args):
-        return builder.bitcast(args[0], context.get_value_type(answer))
-
-    return answer(vector), codegen
-
-
-@intrinsic
 def to_int32(typingctx, vector):
     """Floats towards zero, or the low half of integers."""
     answer = Vector(types.int32, vector.lanes)

@@ -87,10 +87,9 @@ class Method:
     source: ClassVar[str]
     extra: ClassVar[str | None] = None
     module: ClassVar[str]
-    window_entries: ClassVar[int] = 1 << 16
-
     # Windows of so many entries are handed to the solver at a time: enough to spread Python's
     # share of the work, few enough to stay in a cache where the tiles are copied.
+    window_entries: ClassVar[int] = 1 << 16
 
     def tile_solver(self) -> TileSolver:
         """The function that solves tiles; imports its module."""
