@@ -54,7 +54,32 @@ LOWEST_EXPONENT = -90
 
 @register_jitable(forceinline=True)
 def scan(weights, problem, pieces, slot, shape):
-    """Choose the scale of a piece, and whether it uses tables; say whether it is finite."""
+    """Choose the scale of a piece; say whether it is finite."""
+    start = pieces.position[slot]
+    most = bits_of(magnitude(load_row(weights, start)))
+    for half in range(shape.halves):
+        for i in range(shape.m):
+            bits = bits_of(magnitude(load_row(weights, start + i * problem.stride + half * ROW)))
+            most = maximum(most, bits)
+    exponent = exponent_of(largest_lane(most))
+    if exponent == NOT_FINITE:
+        return False
+    exponent = max(exponent, LOWEST_EXPONENT)
+    pieces.exponent[slot] = exponent
+    pieces.tabled[slot] = False
+    pieces.exact[slot] = False
+    pieces.unit[slot] = 0
+    pieces.scale[slot] = power_of_two(problem.fixed_bits - exponent)
+    pieces.coarse[slot] = power_of_two(problem.fixed_bits - exponent - FIRST_SHIFT)
+    return True
+
+
+@register_jitable
+def choose_tables(weights, problem, pieces, slot, doubtful, shape):
+    """Give a piece tables if ties are likely; say whether it has them.
+
+    ``doubtful``: also if not all its digits fit above, so that :func:`is_clear` must be asked.
+    """
     start = pieces.position[slot]
     most = bits_of(magnitude(load_row(weights, start)))
     least, every = most, most
@@ -64,27 +89,23 @@ def scan(weights, problem, pieces, slot, shape):
             most = maximum(most, bits)
             least = minimum(least, bits)
             every = every | bits
-    exponent = exponent_of(largest_lane(most))
-    if exponent == NOT_FINITE:
-        return False
     # Where half the columns have a zero, the optimum is likely to choose among zeros.
-    tabled = has_few_digits(every) or zero_lanes(least) >= ROW // 2
-    exponent = max(exponent, LOWEST_EXPONENT)
-    digits = problem.fixed_bits
-    if tabled:
-        largest = largest_lane(most)
-        digits = leading_digits(weights, problem, start, largest, any_bits(every), shape)
-    pieces.exponent[slot] = exponent
-    pieces.tabled[slot] = tabled
+    if not (has_few_digits(every) or zero_lanes(least) >= ROW // 2):
+        return False
+    needed = digit_count(weights, problem, start, largest_lane(most), any_bits(every), shape)
+    digits = min(needed, problem.fixed_bits - problem.table_bits - MARGIN)
+    if digits < needed and not doubtful:
+        return False
+    pieces.tabled[slot] = True
+    pieces.exact[slot] = digits == needed
     pieces.unit[slot] = problem.fixed_bits - digits
-    pieces.scale[slot] = power_of_two(digits - exponent)
-    pieces.coarse[slot] = power_of_two(digits - exponent - FIRST_SHIFT)
+    pieces.scale[slot] = power_of_two(digits - pieces.exponent[slot])
     return True
 
 
 @register_jitable
-def leading_digits(weights, problem, start, largest, every, shape):
-    """How many bits the scores of a tabled piece need, or may have so that a table fits below.
+def digit_count(weights, problem, start, largest, every, shape):
+    """How many bits the scores of a piece need.
 
     ``largest`` holds the bits of the largest magnitude, ``every`` those of all, or-ed.
     """
@@ -98,8 +119,7 @@ def leading_digits(weights, problem, start, largest, every, shape):
             bits = bits_of(magnitude(load_row(weights, start + i * problem.stride + half * ROW)))
             least = minimum(least, choose(equal(bits, zero), least, bits))
     span = exponent_of(largest) - exponent_of(least_lane(least))
-    most = problem.fixed_bits - problem.table_bits - MARGIN
-    return min(span + significant_bits(every), most)
+    return span + significant_bits(every)
 
 
 @register_jitable(forceinline=True)
@@ -137,11 +157,8 @@ def fixed_point(weights, place, slot, line, pieces, problem, signed):
 
 
 @register_jitable(forceinline=True)
-def leading_bits(weights, place, slot, line, pieces, problem, signed):
+def leading_bits(weights, place, slot, pieces, signed):
     """What the first stage sees of :func:`fixed_point`: its bits from FIRST_SHIFT up."""
-    if pieces.tabled[slot]:
-        whole = fixed_point(weights, place, slot, line, pieces, problem, signed)
-        return whole >> like(whole, FIRST_SHIFT)
     score = scores(weights, place, signed)
     return floor(score * like(score, pieces.coarse[slot]), signed)
 
@@ -150,13 +167,11 @@ def leading_bits(weights, place, slot, line, pieces, problem, signed):
 def read_half(weights, problem, pieces, packed, i, half, shape, signed):
     """A row of the panel's pieces, two by two."""
     pairs = shape.pieces // 2
-    line = i * shape.halves + half
     offset = i * problem.stride + half * ROW
     for k in range(pairs):
-        place = pieces.position[k] + offset
-        first = leading_bits(weights, place, k, line, pieces, problem, signed)
+        first = leading_bits(weights, pieces.position[k] + offset, k, pieces, signed)
         place = pieces.position[k + pairs] + offset
-        second = leading_bits(weights, place, k + pairs, line, pieces, problem, signed)
+        second = leading_bits(weights, place, k + pairs, pieces, signed)
         both = pack_pairs(first, second)
         store(packed, k * LANES, both - like(both, problem.center))
 
