@@ -16,7 +16,7 @@ from nmflow.torch.layer import Layer
 from nmflow.torch.optimizers import OptimizerWatch
 from nmflow.torch.refresh import Clock, Refresh
 from nmflow.torch.report import Report
-from nmflow.torch.rules import StraightThrough
+from nmflow.torch.rules import SRSTE, StraightThrough
 from nmflow.torch.statistics import LayerStatistics, RefreshStatistics
 
 # Entries that are worth a thread of their own.
@@ -64,7 +64,8 @@ class Handle:
         self._clock = Clock(refresh)
         self._kept = self._pattern.m
         self._threads = thread_count(workers)
-        self._watch = OptimizerWatch([layer.parametrizations for layer in layers], rule)
+        self._watch = OptimizerWatch(rule.decay if isinstance(rule, SRSTE) else 0.0)
+        self._watch.begin(layer.parametrizations for layer in layers)
         self._gone = ""
         self.report = report
         self.history: list[RefreshStatistics] = []
@@ -162,7 +163,7 @@ class Handle:
         self._check_here()
         for layer in self._layers:
             layer.masked.straight_through = False
-        self._watch.close()
+        self._watch.end()
         self.frozen = True
 
     def bake(self) -> None:
@@ -196,7 +197,7 @@ class Handle:
             for module, tensor in layer.places
         ]
         take_off(places, write)
-        self._watch.close()
+        self._watch.end()
         self._gone = gone
 
     def certify(self) -> dict[str, Certificate]:
@@ -225,6 +226,7 @@ class Handle:
         The masks themselves are buffers in the model's ``state_dict()``.
         """
         return {
+            "problem": str(self._layers[0].solver.problem),
             "clock": self._clock.state_dict(),
             "kept": self._kept,
             "frozen": self.frozen,
@@ -240,11 +242,13 @@ class Handle:
             If the state is that of another model or pattern; the handle stays as it was.
         """
         self._check_here()
-        names = [layer.name for layer in self._layers]
-        if sorted(state["layers"]) != sorted(names):
+        problem, names = self._layers[0].solver.problem, {layer.name for layer in self._layers}
+        saved = set(state["layers"])
+        if state["problem"] != str(problem) or saved != names:
             raise NmflowError(
-                f"the state has layers {sorted(state['layers'])}, this handle {sorted(names)}:"
-                " sparsify as the saved model was"
+                f"the state is one of {state['problem']}, this handle of {problem}; layers that"
+                f" one of the two lacks: {sorted(saved ^ names) or 'none'}. Sparsify the model as"
+                " the saved one was"
             )
         solvers = [
             layer.solver.loaded(tuple(layer.mask.shape), state["kept"], state["layers"][layer.name])

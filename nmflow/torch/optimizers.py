@@ -1,20 +1,18 @@
-"""What masks need of every optimizer step: SR-STE's decay, and somebody who counts."""
+"""What masks need of every optimizer step: SR-STE's term, and somebody who counts."""
 
 from __future__ import annotations
 
 import warnings
-import weakref
+from collections.abc import Callable, Iterable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch.optim.optimizer import (
-    Optimizer,
     register_optimizer_step_post_hook,
     register_optimizer_step_pre_hook,
 )
 
-from nmflow.errors import NmflowError
-from nmflow.torch.rules import SRSTE, StraightThrough
 from nmflow.torch.sharding import local, local_part
 
 _FORGOTTEN = (
@@ -25,72 +23,94 @@ _FORGOTTEN = (
 
 
 class OptimizerWatch:
-    """Looks on at all optimizers for as long as the masked weights live.
-
-    Of the model it holds weak references alone, and lets go of PyTorch's hooks once it is dead.
-    It warns even where the caller has dropped the handle.
+    """Looks on at the optimizers of some masked weights, even where the handle was dropped.
 
     Parameters
     ----------
-    parametrizations : list of ParametrizationList
-        Each with one masked weight.
-    rule : StraightThrough
+    decay : float
+        Of :class:`SRSTE`; 0 for none.
     """
 
-    def __init__(self, parametrizations: list[Any], rule: StraightThrough) -> None:
-        self._parametrizations = [weakref.ref(each) for each in parametrizations]
-        self._decay = rule.decay if isinstance(rule, SRSTE) else 0.0
-        self._unanswered: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
+    def __init__(self, decay: float) -> None:
+        self.decay = decay
+        self._unanswered: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
         self._warned = False
-        self._hooks = [
-            register_optimizer_step_pre_hook(self._before),
-            register_optimizer_step_post_hook(self._after),
-        ]
+
+    def begin(self, parametrizations: Iterable[Any]) -> None:
+        """Look on for as long as these live; each holds one masked weight."""
+        if not _HOOKS:
+            _HOOKS.append(register_optimizer_step_pre_hook(_before))
+            _HOOKS.append(register_optimizer_step_post_hook(_after))
+        _WATCHED.update(dict.fromkeys(parametrizations, self))
+
+    def end(self) -> None:
+        """Look on no longer."""
+        for each in [each for each, watch in _WATCHED.items() if watch is self]:
+            del _WATCHED[each]
 
     def answered(self) -> None:
-        """Note that the training loop has called."""
+        """Note that the training loop has called the handle."""
         self._unanswered.clear()
 
-    def close(self) -> None:
-        """Look on no longer."""
-        for hook in self._hooks:
-            hook.remove()
-
-    def _before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if not self._decay:
-            return
-        mine = self._stepped(optimizer)
-        closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
-        if mine and closure is not None:
-            raise NmflowError(
-                "rule 'sr-ste' adds its term to the gradients before the step, and a closure"
-                " would overwrite them: call optimizer.step() without one, or use rule 'ste'"
-            )
-        # A fused optimizer divides by the factor of a GradScaler in its own step.
-        factor = getattr(optimizer, "grad_scale", None)
-        for parametrizations in mine:
-            self._add_decay(parametrizations, 1.0 if factor is None else float(factor))
-
-    @torch.no_grad()
-    def _add_decay(self, parametrizations: Any, factor: float) -> None:
-        weight = parametrizations.original
-        if weight.grad is None:
-            return
-        pruned = ~local_part(parametrizations[0].mask, weight)
-        local(weight.grad).add_(local(weight) * pruned, alpha=self._decay * factor)
-
-    def _after(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if self._warned or not self._stepped(optimizer):
-            return
+    def stepped(self, optimizer: Any) -> None:
+        """Note a step of an optimizer."""
         self._unanswered[optimizer] = self._unanswered.get(optimizer, 0) + 1
-        if self._unanswered[optimizer] > 1:
+        if self._unanswered[optimizer] > 1 and not self._warned:
             self._warned = True
-            warnings.warn(_FORGOTTEN, stacklevel=3)
+            warnings.warn(_FORGOTTEN, stacklevel=4)
 
-    def _stepped(self, optimizer: Optimizer) -> list[Any]:
-        """Which of the masked weights are the optimizer's."""
-        alive = [each for each in (ref() for ref in self._parametrizations) if each is not None]
-        if not alive:
-            self.close()
-        theirs = {id(p) for group in optimizer.param_groups for p in group["params"]}
-        return [each for each in alive if id(each.original) in theirs]
+
+# One pair of hooks for the process: hooks of their own could not go while PyTorch calls them,
+# which is when a dead model is noticed.
+_HOOKS: list[Any] = []
+_WATCHED: WeakKeyDictionary[Any, OptimizerWatch] = WeakKeyDictionary()
+
+
+def _watched(optimizer: Any) -> list[tuple[Any, OptimizerWatch]]:
+    """The optimizer's masked weights and who watches them."""
+    if not _WATCHED:
+        return []
+    theirs = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    return [(each, watch) for each, watch in _WATCHED.items() if id(each.original) in theirs]
+
+
+def _before(optimizer: Any, args: Any, kwargs: Any) -> Any:
+    """Add SR-STE's term to the gradients; after the closure, where a closure computes them."""
+    decays = [(each, watch.decay) for each, watch in _watched(optimizer) if watch.decay]
+    if not decays:
+        return None
+    # A fused optimizer divides by the factor of a GradScaler in its own step.
+    factor = getattr(optimizer, "grad_scale", None)
+    scale = 1.0 if factor is None else float(factor)
+
+    def add_all() -> None:
+        for parametrizations, decay in decays:
+            _add_decay(parametrizations, decay * scale)
+
+    closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
+    if closure is None:
+        return add_all()
+    return args[:1], {**kwargs, "closure": _then(closure, add_all)}
+
+
+def _then(closure: Callable[[], Any], finish: Callable[[], None]) -> Callable[[], Any]:
+    def both() -> Any:
+        loss = closure()
+        finish()
+        return loss
+
+    return both
+
+
+@torch.no_grad()
+def _add_decay(parametrizations: Any, decay: float) -> None:
+    weight = parametrizations.original
+    if weight.grad is None:
+        return
+    pruned = ~local_part(parametrizations[0].mask, weight)
+    local(weight.grad).add_(local(weight) * pruned, alpha=decay)
+
+
+def _after(optimizer: Any, args: Any, kwargs: Any) -> None:
+    for watch in {watch for _, watch in _watched(optimizer)}:
+        watch.stepped(optimizer)

@@ -16,7 +16,8 @@ class StraightThrough:
     """The gradient of the masked weight goes to the dense one as it is, pruned entries included.
 
     So what was pruned goes on learning, and a later refresh may keep it. (Bengio, Léonard &
-    Courville, "Estimating or propagating gradients through stochastic neurons", 2013.)
+    Courville, "Estimating or propagating gradients through stochastic neurons for conditional
+    computation", arXiv:1308.3432.)
     """
 
 

@@ -32,6 +32,9 @@ class Problem:
     method: Method
     score: ScoreName
 
+    def __str__(self) -> str:
+        return f"{self.pattern} by {self.method}, score {self.score}"
+
     @property
     def tracked(self) -> bool:
         """Whether a solve may start from the last one."""
