@@ -121,7 +121,6 @@ def perform(job: Job, folder: Path) -> Record:
     from benchmarks.training.train import train
 
     torch.set_num_threads(1)
-    torch.set_num_interop_threads(1) if torch.get_num_interop_threads() > 1 else None
     store, run = Store(folder), BY_NAME[job.run]
     weights = {}
     dense = Job(job.task, DENSE.name, job.seed, job.setting, job.held)

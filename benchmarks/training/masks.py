@@ -26,9 +26,18 @@ class Masks:
         Modules left alone.
     steps : int
         The last step refreshes and freezes, so that it is the last masks that are evaluated.
+    workers : int, optional
+        Threads of a refresh.
     """
 
-    def __init__(self, model: nn.Module, run: Run, dense: tuple[str, ...], steps: int) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        run: Run,
+        dense: tuple[str, ...],
+        steps: int,
+        workers: int | None = 1,
+    ) -> None:
         self.handle: nmflow.torch.Handle | None = None
         self.run = run
         self.seconds = 0.0
@@ -47,7 +56,7 @@ class Masks:
             exclude=dense,
             rule=run.rule,
             refresh=refresh,
-            workers=1,
+            workers=workers,
         )
         self.seconds += time.perf_counter() - begin
         if self.handle.frozen:

@@ -31,7 +31,7 @@ class Run:
     pattern: Literal["transposable", "rows"] = "transposable"
     method: str = "flow"
     rule: Literal["ste", "sr-ste"] = "sr-ste"
-    every: int = 10
+    every: int = 40
     from_dense: bool = False
 
 
@@ -43,6 +43,7 @@ RUNS = (
         for n, m in ((2, 4), (4, 8), (8, 16))
         for rule in ("ste", "sr-ste")
     ),
+    Run("4:8 STE, every step", 4, 8, rule="ste", every=1),
     Run("4:8 fixed at the start", 4, 8, every=0),
     Run("4:8 fixed after dense", 4, 8, every=0, from_dense=True),
     Run("2:4 one-way", 2, 4, pattern="rows"),

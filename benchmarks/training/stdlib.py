@@ -118,10 +118,10 @@ def rotated(x: Tensor) -> Tensor:
 class Transformer(nn.Module):
     """A byte-level transformer that predicts the next byte."""
 
-    def __init__(self, width: int = 128, layers: int = 4) -> None:
+    def __init__(self, width: int = 128, layers: int = 4, heads: int = 4) -> None:
         super().__init__()
         self.bytes = nn.Embedding(256, width)
-        self.layers = nn.Sequential(*(Layer(width, max(width // 32, 1)) for _ in range(layers)))
+        self.layers = nn.Sequential(*(Layer(width, heads) for _ in range(layers)))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, 256, bias=False)
         for name, parameter in self.named_parameters():
