@@ -149,7 +149,7 @@ def test_compiled_models_follow_refreshes(backend):
     x = torch.randn(4, 8)
     for inner, outer in ((model, compiled), (plain, plain)):
         handle = nmflow.torch.sparsify(inner, 2, 4, refresh=1, rule="sr-ste")
-        optimizer = torch.optim.SGD(inner.parameters(), lr=0.3)
+        optimizer = torch.optim.SGD(inner.parameters(), lr=0.05)
         for step in range(5):
             if step == 3:
                 assert sum(each.sad for each in handle.history[1:]) > 0
@@ -160,8 +160,8 @@ def test_compiled_models_follow_refreshes(backend):
             optimizer.step()
             handle.step()
     assert len(graphs) == 2, "frozen masks have another gradient"
-    torch.testing.assert_close(model.state_dict(), plain.state_dict())
-    torch.testing.assert_close(compiled(x), plain(x))
+    torch.testing.assert_close(model.state_dict(), plain.state_dict(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(compiled(x), plain(x), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
