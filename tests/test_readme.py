@@ -68,7 +68,7 @@ def test_training_runs(capsys):
     before = given["loss_function"](model(inputs), targets)
     exec(TRAIN, given)
     out = capsys.readouterr().out
-    assert "2.weight   2 x 16  SKIPPED: matrices of 2 x 16 are too small for m = 8" in out
+    assert "2.weight  2 x 16  SKIPPED: matrices of 2 x 16 are too small for m = 8" in out
     assert "step 80: 4:8, flip rate" in out
     assert given["loss_function"](model(inputs), targets) < before / 2
     kept = model[0].weight.detach().reshape(2, 8, 8) != 0
