@@ -164,6 +164,20 @@ def test_compiled_models_follow_refreshes(backend):
     torch.testing.assert_close(compiled(x), plain(x), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_compiled_optimizer_step_decays_too():
+    torch.compiler.reset()
+    layer = nn.Linear(8, 8)
+    nmflow.torch.sparsify(layer, 2, 4, rule=nmflow.torch.SRSTE(decay=0.5))
+    parametrized = layer.parametrizations.weight
+    before = parametrized.original.detach().clone()
+    optimizer = torch.optim.SGD(layer.parameters(), lr=1.0)
+    (layer(torch.randn(2, 8)).sum() * 0).backward()
+    torch.compile(optimizer.step, backend="aot_eager")()
+    expected = before - 0.5 * before * ~parametrized[0].mask
+    torch.testing.assert_close(parametrized.original.detach(), expected)
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_autocast(dtype):
     model = Block()

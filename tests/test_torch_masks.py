@@ -284,6 +284,15 @@ def test_other_parametrizations_stay():
     assert isinstance(layer.in_proj_weight, nn.Parameter)
 
 
+def test_parametrizations_on_top_of_masks():
+    layer = nn.Linear(8, 8)
+    handle = nmflow.torch.sparsify(layer, 2, 4)
+    nn.utils.parametrize.register_parametrization(layer, "weight", nn.Identity())
+    with pytest.raises(nmflow.NmflowError, match="weight of a Linear goes through Identity after"):
+        handle.bake()
+    assert handle.refresh().n == 2
+
+
 def test_mean_absorption():
     """Kept entries take up the mean, over the entries of their tile, of what is pruned there."""
     conv = nn.Conv1d(6, 9, 2)

@@ -4,6 +4,7 @@ import gc
 import io
 import warnings
 
+import numba
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -333,6 +334,18 @@ def test_state_of_another_model(options):
     assert handle.state_dict()["clock"]["step"] == 1
 
 
+def test_state_that_does_not_fit():
+    handle = nmflow.torch.sparsify(net(), 2, 4)
+    with pytest.raises(nmflow.NmflowError, match="it lacks clock, frozen, kept, layers, problem"):
+        handle.load_state_dict({})
+    wider = nmflow.torch.sparsify(
+        nn.Sequential(nn.Linear(8, 20), net(), nn.Linear(20, 8)), 2, 4, exclude="1.*"
+    )
+    with pytest.raises(nmflow.NmflowError, match="shape"):
+        handle.load_state_dict(wider.state_dict())
+    assert handle.refresh().sad == 0
+
+
 def step_alone(optimizer, times):
     for _ in range(times):
         optimizer.step()
@@ -378,6 +391,7 @@ def test_dead_models_are_not_watched():
     assert len(optimizers._WATCHED) == before
 
 
+@pytest.mark.skipif(numba.config.DISABLE_JIT, reason="so many tiles need the compiler")
 def test_threads_share_the_layers():
     models = []
     for workers in (1, 4):

@@ -242,6 +242,9 @@ class Handle:
             If the state is that of another model or pattern; the handle stays as it was.
         """
         self._check_here()
+        lacking = sorted(self.state_dict().keys() - state.keys())
+        if lacking:
+            raise NmflowError(f"this is no state of a handle: it lacks {', '.join(lacking)}")
         problem, names = self._layers[0].solver.problem, {layer.name for layer in self._layers}
         saved = set(state["layers"])
         if state["problem"] != str(problem) or saved != names:

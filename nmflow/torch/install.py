@@ -67,10 +67,17 @@ def _found(model: Any) -> list[tuple[Any, str, Masked]]:
 def take_off(places: list[tuple[Any, str, Masked]], write: bool) -> None:
     """Undo :func:`install`; with ``write`` the weights become the masked ones."""
     for module, tensor, _ in places:
-        if is_sharded(module.parametrizations[tensor].original):
+        parametrizations = module.parametrizations[tensor]
+        what = f"the {tensor} of a {parametrize.type_before_parametrizations(module).__name__}"
+        if is_sharded(parametrizations.original):
             raise NmflowError(
-                f"the weight {tensor} of a {type(module).__name__} is sharded: gather the state"
-                " dict of the model into one that is not, and bake or remove the masks there"
+                f"{what} is sharded: gather the state dict of the model into one that is not, and"
+                " bake or remove the masks there"
+            )
+        if len(parametrizations) > 1:
+            raise NmflowError(
+                f"{what} goes through {type(parametrizations[1]).__name__} after its mask: remove"
+                " that first"
             )
     written = set()
     for module, tensor, masked in reversed(places):
