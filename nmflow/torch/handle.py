@@ -10,7 +10,7 @@ import torch
 
 from nmflow.certificate import Certificate
 from nmflow.errors import NmflowError
-from nmflow.solve import run_all, thread_count
+from nmflow.solve import run_all
 from nmflow.torch.install import take_off
 from nmflow.torch.layer import Layer
 from nmflow.torch.optimizers import OptimizerWatch
@@ -57,13 +57,13 @@ class Handle:
         report: Report,
         rule: StraightThrough,
         refresh: Refresh,
-        workers: int | None,
+        threads: int,
     ) -> None:
         self._layers = layers
         self._pattern = report.pattern
         self._clock = Clock(refresh)
         self._kept = self._pattern.m
-        self._threads = thread_count(workers)
+        self._threads = threads
         self._watch = OptimizerWatch(rule.decay if isinstance(rule, SRSTE) else 0.0)
         self._watch.begin(layer.parametrizations for layer in layers)
         self._gone = ""
@@ -242,6 +242,9 @@ class Handle:
             If the state is that of another model or pattern; the handle stays as it was.
         """
         self._check_here()
+        lacking = sorted(self.state_dict().keys() - state.keys())
+        if lacking:
+            raise NmflowError(f"this is no state of a handle: it lacks {', '.join(lacking)}")
         problem, names = self._layers[0].solver.problem, {layer.name for layer in self._layers}
         saved = set(state["layers"])
         if state["problem"] != str(problem) or saved != names:

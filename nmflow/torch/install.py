@@ -15,7 +15,9 @@ from nmflow.torch.sharding import is_sharded
 def install(masked: Masked, places: list[tuple[Any, str]]) -> None:
     """Let a parameter go through one mask wherever it stands."""
     for module, tensor in places:
+        position = list(module._parameters).index(tensor)
         parametrize.register_parametrization(module, tensor, masked)
+        module.parametrizations[tensor].position = position
 
 
 def places_of(model: Any, masks: set[Any] | None = None) -> list[tuple[Any, str, Masked]]:
@@ -65,20 +67,28 @@ def _found(model: Any) -> list[tuple[Any, str, Masked]]:
 def take_off(places: list[tuple[Any, str, Masked]], write: bool) -> None:
     """Undo :func:`install`; with ``write`` the weights become the masked ones."""
     for module, tensor, _ in places:
-        if is_sharded(module.parametrizations[tensor].original):
+        parametrizations = module.parametrizations[tensor]
+        what = f"the {tensor} of a {parametrize.type_before_parametrizations(module).__name__}"
+        if is_sharded(parametrizations.original):
             raise NmflowError(
-                f"the weight {tensor} of a {type(module).__name__} is sharded: gather the state"
-                " dict of the model into one that is not, and bake or remove the masks there"
+                f"{what} is sharded: gather the state dict of the model into one that is not, and"
+                " bake or remove the masks there"
+            )
+        if len(parametrizations) > 1:
+            raise NmflowError(
+                f"{what} goes through {type(parametrizations[1]).__name__} after its mask: remove"
+                " that first"
             )
     written = set()
-    for module, tensor, masked in places:
-        original = module.parametrizations[tensor].original
+    for module, tensor, masked in reversed(places):
+        parametrizations = module.parametrizations[tensor]
         if write and masked not in written:
             with torch.no_grad():
-                original.copy_(masked(original))
+                parametrizations.original.copy_(masked(parametrizations.original))
             written.add(masked)
         _own_class(module)
         parametrize.remove_parametrizations(module, tensor, leave_parametrized=False)
+        _move(module._parameters, tensor, parametrizations.position)
 
 
 def _own_class(module: Any) -> None:
@@ -89,3 +99,9 @@ def _own_class(module: Any) -> None:
     """
     shared = type(module)
     module.__class__ = type(shared.__name__, shared.__bases__, dict(vars(shared)))
+
+
+def _move(parameters: dict[str, Any], name: str, position: int) -> None:
+    """Put a parameter back in its place: optimizers save their state by the order of parameters."""
+    for later in [other for other in parameters if other != name][position:]:
+        parameters[later] = parameters.pop(later)

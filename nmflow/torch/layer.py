@@ -11,7 +11,7 @@ from nmflow.torch.masked import Masked
 from nmflow.torch.select import Weight
 from nmflow.torch.sharding import whole
 from nmflow.torch.solver import Problem, Solver
-from nmflow.torch.statistics import LayerStatistics, total_score
+from nmflow.torch.statistics import LayerStatistics, scores_of
 
 
 class Layer:
@@ -50,12 +50,13 @@ class Layer:
     def solve(self, matrices: Any, n: int) -> tuple[Any, LayerStatistics]:
         """The mask of some weights, and how it differs from that of the model."""
         began = time.perf_counter()
-        mask, score = self.solver.solve(matrices, n), self.solver.problem.score
+        mask = self.solver.solve(matrices, n)
+        scores = scores_of(matrices, self.solver.problem.score)
         statistics = LayerStatistics(
             entries=mask.numel(),
             sad=int(torch.count_nonzero(mask != self.mask.to(mask.device))),
-            kept_score=total_score(matrices * mask, score),
-            score=total_score(matrices, score),
+            kept_score=float((scores * mask).sum()),
+            score=float(scores.sum()),
             seconds=time.perf_counter() - began,
         )
         return mask, statistics

@@ -9,7 +9,6 @@ from torch.nn import functional
 
 from nmflow.pattern import Pattern
 from nmflow.torch.layout import Layout
-from nmflow.torch.rules import StraightThroughMask
 
 
 class Masked(nn.Module):
@@ -42,17 +41,16 @@ class Masked(nn.Module):
 
     def forward(self, weight: Any) -> Any:
         """The weight that the layer computes with."""
-        if self.straight_through:
-            masked = StraightThroughMask.apply(weight, self.mask)
-        else:
-            masked = weight * self.mask
+        pruned = weight * ~self.mask
+        # w - w and w - 0 are exact, and a constant subtracted leaves the gradient as it is.
+        masked = weight - (pruned.detach() if self.straight_through else pruned)
         if self.mean_absorption:
-            return masked + self._absorbed(weight.detach())
+            return masked + self._absorbed(pruned.detach())
         return masked
 
-    def _absorbed(self, weight: Any) -> Any:
+    def _absorbed(self, pruned: Any) -> Any:
         """What each kept entry takes up, 0 at pruned ones."""
-        matrices = self.layout.matrices(weight * ~self.mask).movedim((1, 2), (-2, -1))
+        matrices = self.layout.matrices(pruned).movedim((1, 2), (-2, -1))
         rows, columns = matrices.shape[-2:]
         m = self.pattern.m
         tile = {

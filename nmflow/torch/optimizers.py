@@ -39,8 +39,10 @@ class OptimizerWatch:
     def begin(self, parametrizations: Iterable[Any]) -> None:
         """Look on for as long as these live; each holds one masked weight."""
         if not _HOOKS:
-            _HOOKS.append(register_optimizer_step_pre_hook(_before))
-            _HOOKS.append(register_optimizer_step_post_hook(_after))
+            # A compiled step runs them as they are.
+            before, after = torch.compiler.disable(_before), torch.compiler.disable(_after)
+            _HOOKS.append(register_optimizer_step_pre_hook(before))
+            _HOOKS.append(register_optimizer_step_post_hook(after))
         _WATCHED.update(dict.fromkeys(parametrizations, self))
 
     def end(self) -> None:
@@ -57,7 +59,7 @@ class OptimizerWatch:
         self._unanswered[optimizer] = self._unanswered.get(optimizer, 0) + 1
         if self._unanswered[optimizer] > 1 and not self._warned:
             self._warned = True
-            warnings.warn(_FORGOTTEN, stacklevel=4)
+            warnings.warn(_FORGOTTEN, stacklevel=5)
 
 
 # One pair of hooks for the process: hooks of their own could not go while PyTorch calls them,

@@ -84,7 +84,7 @@ class Clock:
         self.policy = policy
         self.step = 0
         self.interval = policy.every
-        self.next = policy.begin or policy.every
+        self.next = self._next()
 
     def tick(self) -> bool:
         """Count a step; whether masks are due."""
@@ -104,7 +104,11 @@ class Clock:
             self.interval = max(min(2 * self.interval, policy.longest), policy.every)
         else:
             self.interval = policy.every
-        self.next = max(self.step + self.interval, policy.begin)
+        self.next = self._next()
+
+    def _next(self) -> int:
+        begin = self.policy.begin
+        return begin if self.step < begin else self.step + self.interval
 
     def state_dict(self) -> dict[str, Any]:
         """Plain integers."""

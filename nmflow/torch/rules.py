@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
-
-import torch
 
 from nmflow.errors import NmflowError
 
@@ -59,23 +56,3 @@ def as_rule(rule: str | StraightThrough) -> StraightThrough:
     raise NmflowError(
         f"unknown rule {rule!r}: choose 'ste', 'sr-ste', or nmflow.torch.SRSTE(decay=...)"
     )
-
-
-class StraightThroughMask(torch.autograd.Function):
-    """mask * weight, whose gradient goes to the weight unchanged."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(weight: Any, mask: Any) -> Any:
-        """The masked weight."""
-        return weight * mask
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        """Nothing is kept for the backward pass."""
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Any) -> Any:
-        """The gradient as it is; none for the mask."""
-        return gradient, None

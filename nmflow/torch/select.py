@@ -126,8 +126,8 @@ def _places(model: Any) -> list[list[Site]]:
             # Such as weight_norm's have two, the matrix last.
             own[tensor] = list(originals.parameters(recurse=False))[-1]
         for tensor, parameter in own.items():
-            if is_lazy(parameter) or parameter.ndim >= 2:
-                site = Site(name, module, tensor, parameter)
+            site = Site(name, module, tensor, parameter)
+            if site.layout or (not is_lazy(parameter) and parameter.ndim >= 2):
                 groups.setdefault(id(parameter), []).append(site)
     return list(groups.values())
 

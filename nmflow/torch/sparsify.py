@@ -6,6 +6,7 @@ from typing import Any
 
 from nmflow.pattern import Pattern, PatternName
 from nmflow.scores import ScoreName, check_score
+from nmflow.solve import thread_count
 from nmflow.solvers.registry import Method, find_method
 from nmflow.torch.handle import Handle
 from nmflow.torch.install import install
@@ -100,11 +101,12 @@ def sparsify(
     problem = Problem(Pattern(n, m, pattern), find_method(method), score)
     gradient_rule = as_rule(rule)
     policy = Refresh() if refresh is None else as_refresh(refresh)
+    threads = thread_count(workers)
     weights, report = choose_weights(model, problem.pattern, include, exclude)
     layers = [Layer(weight, problem, mean_absorption) for weight in weights]
     for layer in layers:
         install(layer.masked, layer.places)
-    handle = Handle(layers, report, gradient_rule, policy, workers)
+    handle = Handle(layers, report, gradient_rule, policy, threads)
     try:
         if not any(weight.parameter.is_meta for weight in weights):
             handle.refresh()

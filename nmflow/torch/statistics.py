@@ -94,10 +94,9 @@ class RefreshStatistics:
         )
 
 
-def total_score(values: Any, score: str) -> float:
-    """The sum of the scores of some weights, in float32 at least."""
-    dtype = torch.promote_types(values.dtype, torch.float32)
+def scores_of(weights: Any, score: str) -> Any:
+    """The scores of some weights, in float32 at least."""
+    values = weights.to(torch.promote_types(weights.dtype, torch.float32))
     if score == "raw":
-        return float(values.sum(dtype=dtype))
-    order = 1 if score == "abs" else 2
-    return float(torch.linalg.vector_norm(values, order, dtype=dtype)) ** order
+        return values
+    return values.abs() if score == "abs" else values.square()
