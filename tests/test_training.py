@@ -88,11 +88,16 @@ def test_a_run_trains_and_tells(small, name):
     assert skipped == set(task.dense)
 
 
-def test_a_seed_decides_all(small):
+def test_a_seed_decides_all(small, monkeypatch):
+    batches = []
+    loss_of = train.loss_of
+    monkeypatch.setattr(train, "loss_of", lambda *x: batches.append(x[1][0]) or loss_of(*x))
     first, again, other = (train.train(small["digits"], SWIFT, seed) for seed in (0, 0, 1))
     assert first["losses"] == again["losses"]
     assert first["final"] == again["final"]
     assert first["losses"] != other["losses"]
+    assert torch.equal(batches[0], batches[STEPS])
+    assert not torch.equal(batches[0], batches[2 * STEPS])
 
 
 def test_fixed_masks_stay(small):
@@ -119,10 +124,11 @@ def test_a_diverged_run_leaves_no_record(small, monkeypatch):
 def test_what_is_held_out_is_not_trained_on(small):
     for held in ("tune", "test"):
         data = stdlib.Stdlib(held)
-        assert data.held[:500].numpy().tobytes() not in data.train.numpy().tobytes()
+        assert data.held[5].numpy().tobytes() not in data.train.numpy().tobytes()
     tuning, test = stdlib.Stdlib("tune"), stdlib.Stdlib("test")
-    assert test.held[:500].numpy().tobytes() not in tuning.train.numpy().tobytes()
-    assert tuning.held[:500].numpy().tobytes() in test.train.numpy().tobytes()
+    assert test.held[5].numpy().tobytes() not in tuning.train.numpy().tobytes()
+    assert tuning.held[5].numpy().tobytes() in test.train.numpy().tobytes()
+    assert len({bytes(piece.numpy()) for piece in test.held}) == len(test.held) == 32
     for held, sizes in (("tune", (750, 250)), ("test", (1000, 100))):
         images = digits.Digits(held)
         assert (len(images.images), len(images.held_images)) == sizes
@@ -133,10 +139,13 @@ def test_images_move_by_a_pixel_at_most():
     images, labels = data.batch(torch.Generator().manual_seed(0))
     padded = torch.nn.functional.pad(data.images, (1, 1, 1, 1))
     moved = [padded[:, :, i : i + 8, j : j + 8] for i in range(3) for j in range(3)]
+    moves = set()
     for image, label in zip(images, labels, strict=True):
-        found = [(each == image).all((1, 2, 3)).nonzero() for each in moved]
-        (source,) = torch.cat(found)
+        same = torch.stack([(each == image).all((1, 2, 3)) for each in moved])
+        ((move, source),) = same.nonzero()
         assert data.labels[source] == label
+        moves.add(int(move))
+    assert moves == set(range(9))
 
 
 def test_bytes_follow_bytes():

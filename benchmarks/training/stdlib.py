@@ -20,7 +20,7 @@ CONTEXT = 128
 ROTARY_BASE = 1000.0
 # Training bytes, the same number whatever the library's size. A run reads some of them once.
 TRAIN_BYTES = 6_000_000
-HELD_BYTES = 128 * 1024
+HELD_BYTES = 64 * 1024
 # Tests, what is installed beside, written by the build, or is tables and not code.
 SKIPPED = {
     *("site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"),
@@ -45,12 +45,15 @@ class Stdlib:
             # Tuned: its files are for training too.
             train = np.concatenate([tune, train])
         self.train = torch.from_numpy(train[:TRAIN_BYTES])
-        self.held = torch.from_numpy((tune if held == "tune" else test)[: HELD_BYTES + 1])
-        if len(self.train) < TRAIN_BYTES or len(self.held) <= HELD_BYTES:
+        kept = torch.from_numpy(tune if held == "tune" else test)
+        if len(self.train) < TRAIN_BYTES or len(kept) < 2 * HELD_BYTES:
             raise RuntimeError(
-                f"the standard library has {len(self.train)} bytes to train on and"
-                f" {len(self.held)} held out: need {TRAIN_BYTES} and {HELD_BYTES + 1}"
+                f"the standard library has {len(self.train)} bytes to train on and {len(kept)}"
+                f" held out: need {TRAIN_BYTES} and {2 * HELD_BYTES}"
             )
+        # Pieces from all files that are held out, evenly.
+        starts = torch.linspace(0, len(kept) - CONTEXT - 1, HELD_BYTES // CONTEXT).long()
+        self.held = kept[starts[:, None] + torch.arange(CONTEXT + 1)]
 
     def batch(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Pieces from anywhere, and the same one byte on."""
@@ -60,9 +63,8 @@ class Stdlib:
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module) -> dict[str, float]:
-        """Bits per byte held out, in pieces side by side, each from its first byte on."""
-        inputs = self.held[:-1].view(-1, CONTEXT).long()
-        targets = self.held[1:].view(-1, CONTEXT).long()
+        """Bits per byte held out, in pieces, each read from its first byte on."""
+        inputs, targets = self.held[:, :-1].long(), self.held[:, 1:].long()
         model.eval()
         losses = [
             functional.cross_entropy(model(x).flatten(0, 1), y.flatten(), reduction="sum").item()
@@ -167,11 +169,11 @@ TASK = Task(
     unit="bits per byte held out",
     higher=False,
     dense=("bytes", "head"),
-    setting=Setting(3e-3, 0.1, 1000),
+    setting=Setting(3e-3, 0.1, 800),
     sweep=(
-        *(Setting(rate, 0.1, 1000) for rate in (1.5e-3, 3e-3, 6e-3)),
-        Setting(3e-3, 0.01, 1000),
-        Setting(3e-3, 0.5, 1000),
+        *(Setting(rate, 0.1, 800) for rate in (1.5e-3, 3e-3, 6e-3)),
+        Setting(3e-3, 0.01, 800),
+        Setting(3e-3, 0.5, 800),
     ),
     seeds=3,
     dense_seeds=5,
