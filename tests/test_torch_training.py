@@ -376,8 +376,10 @@ def test_nobody_else_is_warned():
     step_alone(two[0], 3)
     model = net()
     optimizer, handle = sgd(model), nmflow.torch.sparsify(model, 2, 4)
+    held = model[0].parametrizations.weight
     handle.remove()
     step_alone(optimizer, 3)
+    assert held.original is model[0].weight
 
 
 def test_dead_models_are_not_watched():

@@ -112,10 +112,10 @@ class Handle:
 
         Notes
         -----
-        Exact methods take O(entries) on weights as they occur in training: 0.1 to 1 ns an entry
-        and core at 2:4 to 8:16. Weights of accelerators are copied to the host. Where weights are
-        sharded, every process must call, gathers them and solves the same; with ``workers=1`` one
-        layer at a time is gathered.
+        Takes time linear in the entries where the method does, as ``flow`` on weights that move
+        little. Weights of accelerators are copied to the host. Where weights are sharded, every
+        process must call, gathers them and finds the same masks; with ``workers=1`` one layer is
+        gathered at a time.
         """
         self._check_here()
         if self.frozen:
