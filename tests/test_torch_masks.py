@@ -43,26 +43,22 @@ def masked_of(model, name="weight"):
     return model.parametrizations[name][0]
 
 
+def snapshot(model):
+    return {name: (p, p.detach().clone()) for name, p in model.named_parameters()}
+
+
 def as_it_was(model, before):
-    """No masks, the same objects with the same values, and the same state dict."""
+    """No masks, and the same parameters with the same values in the same order."""
     after = dict(model.named_parameters())
     return (
         list(after) == list(before)
         and all(after[name] is parameter for name, (parameter, _) in before.items())
         and all(
-            torch.equal(
-                after[name],
-                values,
-            )
-            or torch.isnan(values).any()
+            torch.allclose(after[name], values, rtol=0, atol=0, equal_nan=True)
             for name, (_, values) in before.items()
         )
         and not any(type(module).__name__.startswith("Param") for module in model.modules())
     )
-
-
-def snapshot(model):
-    return {name: (p, p.detach().clone()) for name, p in model.named_parameters()}
 
 
 @pytest.mark.parametrize(
@@ -223,7 +219,7 @@ def sparsified(model):
         (mlp, {"rule": "sr_ste"}, "unknown rule 'sr_ste': choose 'ste', 'sr-ste'"),
         (mlp, {"refresh": 0}, "every must be at least 1 steps, got 0"),
         (mlp, {"refresh": 2.5}, "refresh must be an integer"),
-        (mlp, {"score": "l1"}, "unknown score 'l1'"),
+        (mlp, {"score": "l1"}, "^unknown score 'l1'"),
         (mlp, {"method": "flo"}, "unknown method 'flo'"),
         (mlp, {"pattern": "rows", "method": "greedy"}, "is approximate"),
         (mlp, {"workers": 0}, "workers must be"),
@@ -282,6 +278,13 @@ def test_other_parametrizations_stay():
     handle.remove()
     assert nn.utils.parametrize.is_parametrized(layer, "in_proj_bias")
     assert isinstance(layer.in_proj_weight, nn.Parameter)
+
+
+def test_parameters_keep_their_order():
+    layer = nn.MultiheadAttention(8, 2, kdim=5, vdim=6)
+    before = snapshot(layer)
+    nmflow.torch.sparsify(layer, 2, 4).bake()
+    assert list(dict(layer.named_parameters())) == list(before)
 
 
 def test_parametrizations_on_top_of_masks():

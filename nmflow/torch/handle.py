@@ -21,6 +21,7 @@ from nmflow.torch.statistics import LayerStatistics, RefreshStatistics
 
 # Entries that are worth a thread of their own.
 _THREAD_ENTRIES = 1 << 18
+_STATE = {"problem", "clock", "kept", "frozen", "layers"}
 
 
 class Handle:
@@ -242,7 +243,7 @@ class Handle:
             If the state is that of another model or pattern; the handle stays as it was.
         """
         self._check_here()
-        lacking = sorted(self.state_dict().keys() - state.keys())
+        lacking = sorted(_STATE - state.keys())
         if lacking:
             raise NmflowError(f"this is no state of a handle: it lacks {', '.join(lacking)}")
         problem, names = self._layers[0].solver.problem, {layer.name for layer in self._layers}
