@@ -91,7 +91,7 @@ def test_masks_are_those_of_solve(module, name, axes, groups):
         ("columns", "flow", "abs"),
         ("unstructured", "flow", "raw"),
         ("transposable", "greedy-keep", "abs"),
-        ("transposable", nmflow.Flow(), "abs"),
+        ("transposable", nmflow.Flow(), "raw"),
     ],
 )
 def test_patterns_methods_and_scores(pattern, method, score):
@@ -213,6 +213,8 @@ def sparsified(model):
         ),
         (mlp, {"include": "layer*"}, r"include pattern 'layer\*' matches no module"),
         (mlp, {"include": ["0", "1"]}, r"include pattern '1' matches no module .*'0'"),
+        (Tied, {"include": "embed*"}, r"include pattern 'embed\*' matches no module .*'head'"),
+        (Tied, {"exclude": "head"}, "nothing to sparsify(.|\n)*head.weight .*: excluded"),
         (mlp, {"exclude": "head"}, "exclude pattern 'head' matches no module"),
         (mlp, {"include": "0", "exclude": "0"}, "nothing to sparsify"),
         (lambda: nan_in(mlp()), {}, r"2.weight: (.|\n)*nan at index \(0, 3, 1\)"),
@@ -336,7 +338,7 @@ def test_pruning_method_of_torch():
     prune.remove(conv, "weight")
     assert torch.equal(conv.weight, dense * expected)
     layer = nn.Linear(8, 8)
-    prune.ln_structured(layer, "weight", 0.25, n=1, dim=0)
+    prune.ln_structured(layer, "weight", 0.25, n=1, dim=1)
     gone = layer.weight_mask == 0
     scores = torch.rand(8, 8)
     nmflow.torch.NMPruning.apply(
