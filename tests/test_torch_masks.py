@@ -330,7 +330,7 @@ def test_mean_absorption_of_other_patterns(pattern, shape):
 
 
 def test_pruning_method_of_torch():
-    conv = nn.Conv2d(8, 16, 3, groups=2)
+    conv = nn.Conv2d(8, 12, 3, groups=2)
     dense = conv.weight.detach().clone()
     assert nmflow.torch.NMPruning.apply(conv, "weight", 2, 4) is conv
     expected = torch.cat([nmflow.solve(part, 2, 4, axes=(0, 1)) for part in dense.chunk(2)])
