@@ -1,5 +1,6 @@
 """Masks follow the weights while they train, by the rule and when the policy says."""
 
+import contextlib
 import gc
 import io
 import warnings
@@ -211,6 +212,33 @@ def test_sr_ste_of_shared_and_unused_weights():
     torch.testing.assert_close(dense_of(first).detach(), before - 0.5 * before * ~mask)
 
 
+class Twice(torch.optim.Optimizer):
+    """Wraps an optimizer of the same parameters."""
+
+    def __init__(self, inner):
+        super().__init__(inner.param_groups, {})
+        self.inner, self.fails = inner, False
+
+    def step(self, closure=None):
+        if self.fails:
+            raise RuntimeError
+        self.inner.step(closure)
+
+
+def test_sr_ste_of_a_wrapped_optimizer():
+    """The term is added once, also after a step that failed half-way."""
+    layer = nn.Linear(8, 8)
+    nmflow.torch.sparsify(layer, 2, 4, rule=SRSTE(decay=0.5))
+    optimizer, before = Twice(sgd(layer, 1.0)), dense_of(layer).detach().clone()
+    for optimizer.fails in (True, False):
+        optimizer.zero_grad()
+        (layer(torch.randn(4, 8)).sum() * 0).backward()
+        with pytest.raises(RuntimeError) if optimizer.fails else contextlib.nullcontext():
+            optimizer.step()
+    expected = before - 0.5 * before * ~mask_of(layer)
+    torch.testing.assert_close(dense_of(layer).detach(), expected)
+
+
 @pytest.mark.parametrize("decay", [float("nan"), "2e-4"])
 def test_wrong_decay(decay):
     with pytest.raises(nmflow.NmflowError, match="decay must be a finite number"):
@@ -376,8 +404,10 @@ def test_nobody_else_is_warned():
     step_alone(two[0], 3)
     model = net()
     optimizer, handle = sgd(model), nmflow.torch.sparsify(model, 2, 4)
+    held = model[0].parametrizations.weight
     handle.remove()
     step_alone(optimizer, 3)
+    assert held.original is model[0].weight
 
 
 def test_dead_models_are_not_watched():

@@ -20,7 +20,7 @@ def install(masked: Masked, places: list[tuple[Any, str]]) -> None:
         module.parametrizations[tensor].position = position
 
 
-def places_of(model: Any, masks: set[Any] | None = None) -> list[tuple[Any, str, Masked]]:
+def places_of(model: Any, masks: set[Masked] | None = None) -> list[tuple[Any, str, Masked]]:
     """Where masks are installed: those given, or all."""
     return [
         (module, tensor, parametrizations[0])

@@ -62,10 +62,11 @@ class OptimizerWatch:
             warnings.warn(_FORGOTTEN, stacklevel=5)
 
 
-# One pair of hooks for the process: hooks of their own could not go while PyTorch calls them,
-# which is when a dead model is noticed.
+# One pair of hooks for the process and weak keys: a dead model leaves nothing behind.
 _HOOKS: list[Any] = []
 _WATCHED: WeakKeyDictionary[Any, OptimizerWatch] = WeakKeyDictionary()
+# Whose gradients the optimizers that are stepping have seen to.
+_STEPPING: WeakKeyDictionary[Any, list[Any]] = WeakKeyDictionary()
 
 
 def _watched(optimizer: Any) -> list[tuple[Any, OptimizerWatch]]:
@@ -78,9 +79,17 @@ def _watched(optimizer: Any) -> list[tuple[Any, OptimizerWatch]]:
 
 def _before(optimizer: Any, args: Any, kwargs: Any) -> Any:
     """Add SR-STE's term to the gradients; after the closure, where a closure computes them."""
-    decays = [(each, watch.decay) for each, watch in _watched(optimizer) if watch.decay]
+    _STEPPING.pop(optimizer, None)
+    # An optimizer may wrap another of the same parameters.
+    done = [each for parametrizations in _STEPPING.values() for each in parametrizations]
+    decays = [
+        (each, watch.decay)
+        for each, watch in _watched(optimizer)
+        if watch.decay and each not in done
+    ]
     if not decays:
         return None
+    _STEPPING[optimizer] = [each for each, _ in decays]
     # A fused optimizer divides by the factor of a GradScaler in its own step.
     factor = getattr(optimizer, "grad_scale", None)
     scale = 1.0 if factor is None else float(factor)
@@ -114,5 +123,6 @@ def _add_decay(parametrizations: Any, decay: float) -> None:
 
 
 def _after(optimizer: Any, args: Any, kwargs: Any) -> None:
+    _STEPPING.pop(optimizer, None)
     for watch in {watch for _, watch in _watched(optimizer)}:
         watch.stepped(optimizer)

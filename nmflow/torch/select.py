@@ -91,14 +91,14 @@ def choose_weights(
     NmflowError
         If a glob matches nothing, a chosen weight is masked already or sharded, or none is left.
     """
-    places = _places(model)
-    sites = [site for group in places for site in group]
+    groups = _sites_by_parameter(model)
+    sites = [site for group in groups for site in group]
     included = _chooser("include", include, [site for site in sites if site.layout])
     excluded = _chooser("exclude", exclude, sites)
     weights, lines = [], []
-    for group in places:
+    for group in groups:
         site = next((site for site in group if site.layout), group[0])
-        if exclude is not None and any(map(excluded, group)):
+        if any(map(excluded, group)):
             reason: str | None = "excluded"
         elif include is not None and not any(map(included, group)):
             reason = "not included"
@@ -115,7 +115,7 @@ def choose_weights(
     return weights, report
 
 
-def _places(model: Any) -> list[list[Site]]:
+def _sites_by_parameter(model: Any) -> list[list[Site]]:
     """The sites of each parameter of two dimensions or more, in the order of the model."""
     groups: dict[int, list[Site]] = {}
     for name, module in model.named_modules():

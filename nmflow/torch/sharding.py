@@ -1,18 +1,16 @@
-"""Weights that FSDP2 cut into shards: whole for solving, masks cut alike for what is local."""
+"""Weights that FSDP2 cut into shards: whole for solving, and what is local of a mask."""
 
 from __future__ import annotations
 
+import sys
 from typing import Any
-
-from torch.distributed import is_available
-
-if is_available():
-    from torch.distributed.tensor import DTensor, distribute_tensor
 
 
 def is_sharded(tensor: Any) -> bool:
-    """Whether this process holds a shard of the tensor alone."""
-    return is_available() and isinstance(tensor, DTensor)
+    """Whether the tensor is a DTensor, of which this process may hold a part alone."""
+    # None exists unless its module was imported, which takes long.
+    module = sys.modules.get("torch.distributed.tensor")
+    return module is not None and isinstance(tensor, module.DTensor)
 
 
 def whole(tensor: Any) -> Any:
@@ -25,10 +23,12 @@ def local(tensor: Any) -> Any:
     return tensor.to_local() if is_sharded(tensor) else tensor
 
 
-def local_part(whole_tensor: Any, like: Any) -> Any:
-    """The part of a tensor that lies where the local shard of ``like`` does."""
+def local_part(tensor: Any, like: Any) -> Any:
+    """The part of a whole tensor that lies where the local part of ``like`` does."""
     if not is_sharded(like):
-        return whole_tensor
+        return tensor
+    from torch.distributed.tensor import distribute_tensor
+
     # Every process has it all: nothing is sent.
-    cut = distribute_tensor(whole_tensor, like.device_mesh, like.placements, src_data_rank=None)
+    cut = distribute_tensor(tensor, like.device_mesh, like.placements, src_data_rank=None)
     return cut.to_local()

@@ -9,7 +9,7 @@ from nmflow.scores import ScoreName, check_score
 from nmflow.solve import thread_count
 from nmflow.solvers.registry import Method, find_method
 from nmflow.torch.handle import Handle
-from nmflow.torch.install import install
+from nmflow.torch.install import install, places_of, take_off
 from nmflow.torch.layer import Layer
 from nmflow.torch.refresh import Refresh, as_refresh
 from nmflow.torch.rules import StraightThrough, as_rule
@@ -104,14 +104,14 @@ def sparsify(
     threads = thread_count(workers)
     weights, report = choose_weights(model, problem.pattern, include, exclude)
     layers = [Layer(weight, problem, mean_absorption) for weight in weights]
-    for layer in layers:
-        install(layer.masked, layer.places)
-    handle = Handle(layers, report, gradient_rule, policy, threads)
     try:
+        for layer in layers:
+            install(layer.masked, layer.places)
+        handle = Handle(layers, report, gradient_rule, policy, threads)
         if not any(weight.parameter.is_meta for weight in weights):
             handle.refresh()
     except BaseException:
-        handle.remove()
+        take_off(places_of(model, {layer.masked for layer in layers}), write=False)
         raise
     if refresh is None:
         handle.freeze()
