@@ -24,7 +24,7 @@ LAYERS = [
     ["solve", "certify"],
     ["tracker"],
     [""],
-    ["checkpoint"],
+    ["checkpoint", "torch"],
     ["cli"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -13,9 +13,11 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import picture, readme, tables  # noqa: E402
+from benchmarks.training import tables as training_tables  # noqa: E402
 
 TEXT = (ROOT / "README.md").read_text()
 REPORT = readme.report()
+TRAINING = readme.report("training")
 
 
 def test_tables_are_the_committed_results():
@@ -37,6 +39,21 @@ def test_picture_is_drawn_from_results_alone(tmp_path):
 
 def test_table_is_the_committed_results():
     assert (readme.RESULTS / "solvers.txt").read_text() == tables.text(REPORT) + "\n"
+    expected = training_tables.text(TRAINING) + "\n"
+    assert (readme.RESULTS / "training.txt").read_text() == expected
+
+
+@pytest.mark.parametrize("task", TRAINING["tasks"])
+def test_exact_masks_of_all_runs_are_certified(task):
+    """The sentence below the table of training runs."""
+    runs = TRAINING["tasks"][task]["runs"].values()
+    exact = [run for run in runs if run["method"] == "flow" and run["m"]]
+    assert len(exact) >= 6
+    for run in exact:
+        for certificate in run["certificates"]:
+            assert certificate["layers"] == run["layers"]
+            assert certificate["largest_gap"] == 0
+            assert certificate["optimal"]
 
 
 def test_exact_costs_less_than_any_approximation():
@@ -45,10 +62,35 @@ def test_exact_costs_less_than_any_approximation():
         assert min(points, key=lambda name: points[name][0]) == "flow"
 
 
+SOLVE, TRAIN = re.findall(r"```python\n(.*?)```", TEXT, flags=re.S)
+
+
 def test_example_runs(capsys, rng):
-    (code,) = re.findall(r"```python\n(.*?)```", TEXT, flags=re.S)
-    exec(code, {"weights": rng.standard_normal((64, 64))})
+    exec(SOLVE, {"weights": rng.standard_normal((64, 64))})
     assert "4:8 transposable mask: proved optimal" in capsys.readouterr().out
+
+
+def test_training_runs(capsys):
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 2))
+    inputs = torch.randn(64, 8)
+    targets = (inputs[:, 0] > 0).long()
+    given = {
+        "model": model,
+        "optimizer": torch.optim.SGD(model.parameters(), lr=0.5),
+        "loss_function": torch.nn.functional.cross_entropy,
+        "batches": [(inputs, targets)] * 80,
+    }
+    before = given["loss_function"](model(inputs), targets)
+    exec(TRAIN, given)
+    out = capsys.readouterr().out
+    assert "2.weight  2 x 16  SKIPPED: matrices of 2 x 16 are too small for m = 8" in out
+    assert "step 80: 4:8, flip rate" in out
+    assert given["loss_function"](model(inputs), targets) < before / 2
+    kept = model[0].weight.detach().reshape(2, 8, 8) != 0
+    assert (kept.sum(1) == 4).all()
+    assert (kept.sum(2) == 4).all()
 
 
 def test_every_method_is_listed():

@@ -1,0 +1,41 @@
+"""Training PyTorch models under exact n:m masks that follow the weights.
+
+>>> import torch, nmflow.torch
+>>> model = torch.nn.Linear(64, 64)
+>>> handle = nmflow.torch.sparsify(model, 4, 8)
+>>> handle.certify()["weight"].gap
+0.0
+"""
+
+from nmflow.errors import MissingExtraError
+
+try:
+    import torch as _torch  # noqa: F401
+except ImportError:
+    raise MissingExtraError("nmflow.torch", "torch") from None
+
+from nmflow.torch.handle import Handle
+from nmflow.torch.install import bake, remove
+from nmflow.torch.masked import Masked
+from nmflow.torch.pruning import NMPruning
+from nmflow.torch.refresh import Refresh
+from nmflow.torch.report import LayerReport, Report
+from nmflow.torch.rules import SRSTE, StraightThrough
+from nmflow.torch.sparsify import sparsify
+from nmflow.torch.statistics import LayerStatistics, RefreshStatistics
+
+__all__ = [
+    "SRSTE",
+    "Handle",
+    "LayerReport",
+    "LayerStatistics",
+    "Masked",
+    "NMPruning",
+    "Refresh",
+    "RefreshStatistics",
+    "Report",
+    "StraightThrough",
+    "bake",
+    "remove",
+    "sparsify",
+]

@@ -1,0 +1,112 @@
+"""n:m masks for ``torch.nn.utils.prune``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.nn.utils import prune
+
+from nmflow.errors import NmflowError
+from nmflow.pattern import Pattern, PatternName
+from nmflow.scores import ScoreName
+from nmflow.solvers.registry import Method, find_method
+from nmflow.torch.layout import Layout, layouts_of
+from nmflow.torch.solver import Problem, Solver
+
+
+class NMPruning(prune.BasePruningMethod):
+    """Exact n:m masks as a pruning method of ``torch.nn.utils.prune``.
+
+    Parameters
+    ----------
+    n, m : int
+        Keep n of every m.
+    groups : int, default 1
+        The weight is that many matrices (out, in), one above the other, for each kernel position.
+    method, pattern, score
+        As for :func:`nmflow.solve`.
+
+    Notes
+    -----
+    After another pruning method, entries it pruned count as 0 and stay pruned.
+
+    Examples
+    --------
+    >>> import torch, nmflow.torch
+    >>> layer = torch.nn.Linear(8, 8)
+    >>> layer = nmflow.torch.NMPruning.apply(layer, "weight", 4, 8)
+    >>> layer.weight_mask.sum(0)
+    tensor([4., 4., 4., 4., 4., 4., 4., 4.])
+    """
+
+    # So that PyTorch hands over whole tensors.
+    PRUNING_TYPE = "global"
+
+    def __init__(
+        self,
+        n: int,
+        m: int,
+        groups: int = 1,
+        method: str | Method = "flow",
+        pattern: PatternName = "transposable",
+        score: ScoreName = "abs",
+    ) -> None:
+        self._layout = Layout(groups)
+        self._solver = Solver(Problem(Pattern(n, m, pattern), find_method(method), score))
+
+    def compute_mask(self, t: Any, default_mask: Any) -> Any:
+        """The mask of importance scores, within that of earlier pruning."""
+        matrices = self._layout.matrices(t.detach() * default_mask)
+        mask = self._solver.solve(matrices, self._solver.problem.pattern.n)
+        return self._layout.weight(mask) * default_mask
+
+    @classmethod
+    def apply(
+        cls,
+        module: Any,
+        name: str,
+        n: int,
+        m: int,
+        *,
+        importance_scores: Any = None,
+        **options: Any,
+    ) -> Any:
+        """Prune the parameter ``name`` of a module.
+
+        Parameters
+        ----------
+        module : torch.nn.Module
+            A linear, convolution or attention layer.
+        name : str
+        n, m : int
+        importance_scores : Tensor, optional
+            By default the weights.
+        **options
+            method, pattern and score.
+
+        Returns
+        -------
+        module : torch.nn.Module
+            The same, with ``name_mask`` and ``name_orig``.
+
+        Raises
+        ------
+        NmflowError
+            If the module has no such weight.
+        """
+        layout = layouts_of(module).get(name)
+        if layout is None:
+            raise NmflowError(
+                f"{name!r} of a {type(module).__name__} is no weight of a linear, convolution or"
+                " attention layer"
+            )
+        super().apply(
+            module,
+            name,
+            n,
+            m,
+            groups=layout.groups,
+            importance_scores=importance_scores,
+            **options,
+        )
+        return module

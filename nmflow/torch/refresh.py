@@ -1,0 +1,121 @@
+"""When masks are solved anew, and how many entries they keep by then."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from nmflow.errors import NmflowError
+from nmflow.pattern import Pattern, as_integer
+
+
+@dataclass(frozen=True, slots=True)
+class Refresh:
+    """A refresh policy; steps are optimizer steps.
+
+    Parameters
+    ----------
+    every : int, default 40
+        Steps from one refresh to the next (Hubara et al. take 40).
+    begin : int, default 0
+        Train dense until this step.
+    ramp : int, default 0
+        From ``begin`` on, lower what is kept of every m from m to n, linearly in this many steps.
+        The masks of each stage are exact for that stage.
+    until : int, optional
+        Refresh at this step for the last time, and freeze.
+    flip_rate : float, optional
+        After a refresh that flips less than this share of all entries wait twice as long, up to
+        ``longest`` steps; after any other wait ``every`` steps again. Not before the ramp ends.
+    longest : int, default 1000
+        Used with ``flip_rate`` alone.
+
+    Raises
+    ------
+    NmflowError
+        For steps or rates that make no sense.
+    """
+
+    every: int = 40
+    begin: int = 0
+    ramp: int = 0
+    until: int | None = None
+    flip_rate: float | None = None
+    longest: int = 1000
+
+    def __post_init__(self) -> None:
+        least = {"every": 1, "begin": 0, "ramp": 0, "longest": 1}
+        if self.until is not None:
+            least["until"] = 1
+        for label, low in least.items():
+            steps = as_integer(label, getattr(self, label))
+            if steps < low:
+                raise NmflowError(f"Refresh: {label} must be at least {low} steps, got {steps}")
+        if self.until is not None and self.until < self.begin + self.ramp:
+            raise NmflowError(
+                f"Refresh: until={self.until} comes before the ramp ends at step"
+                f" {self.begin + self.ramp}: make it later, or begin and ramp shorter"
+            )
+        if self.flip_rate is not None and not 0 < self.flip_rate < 1:
+            raise NmflowError(f"Refresh: flip_rate must be between 0 and 1, got {self.flip_rate}")
+
+    def kept(self, step: int, pattern: Pattern) -> int:
+        """How many of every m the masks of this step keep."""
+        if step < self.begin:
+            return pattern.m
+        if step >= self.begin + self.ramp:
+            return pattern.n
+        share = (step - self.begin) / self.ramp
+        return pattern.m - math.floor((pattern.m - pattern.n) * share)
+
+
+def as_refresh(refresh: int | Refresh) -> Refresh:
+    """The policy that a number of steps or an object stands for."""
+    if isinstance(refresh, Refresh):
+        return refresh
+    return Refresh(every=as_integer("refresh", refresh))
+
+
+class Clock:
+    """Where training is on a policy's way."""
+
+    def __init__(self, policy: Refresh) -> None:
+        self.policy = policy
+        self.step = 0
+        self.interval = policy.every
+        self.next = self._next()
+
+    def tick(self) -> bool:
+        """Count a step; whether masks are due."""
+        self.step += 1
+        return self.step >= self.next or self.over
+
+    @property
+    def over(self) -> bool:
+        """Whether the last refresh has come."""
+        return self.policy.until is not None and self.step >= self.policy.until
+
+    def refreshed(self, flip_rate: float) -> None:
+        """Set the time of the next refresh."""
+        policy = self.policy
+        settled = policy.flip_rate is not None and flip_rate < policy.flip_rate
+        if settled and self.step >= policy.begin + policy.ramp:
+            self.interval = max(min(2 * self.interval, policy.longest), policy.every)
+        else:
+            self.interval = policy.every
+        self.next = self._next()
+
+    def _next(self) -> int:
+        begin = self.policy.begin
+        return begin if self.step < begin else self.step + self.interval
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain integers."""
+        return {"step": self.step, "interval": self.interval, "next": self.next}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from :meth:`state_dict`."""
+        self.step, self.interval, self.next = (
+            int(state[name]) for name in ("step", "interval", "next")
+        )
