@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from nmflow.kernels.jit import compile_kernel
 from nmflow.kernels.lanes_ascent import ascend, threshold, within_limits
+from nmflow.kernels.lanes_augmentation import balance, finish
 from nmflow.kernels.lanes_enumeration import enumerate_masks
 from nmflow.kernels.lanes_memory import (
     compare,
@@ -32,20 +33,27 @@ from nmflow.kernels.lanes_pieces import (
     start_base,
 )
 from nmflow.kernels.lanes_read import (
+    BOTH,
+    FIRST,
     FIRST_SHIFT,
+    SECOND,
     choose_tables,
     is_clear,
     read_first,
     read_zoomed,
     scan,
 )
+from nmflow.kernels.lanes_units import Augmentation, new_augmentation
 from nmflow.simd.enumeration import SIDE
 from nmflow.simd.layout import prefetch, store_bits, store_mask
 from nmflow.simd.static import LANES, ROW, TileShape
-from nmflow.simd.vectors import store
+from nmflow.simd.vectors import load, store
 
 PANELS = 2
 """How far ahead panels of 4 x 4 tiles are fetched, which are done sooner than memory answers."""
+
+TABLE_ROOM = 3
+"""Bits below a table that stands alone."""
 
 # Pieces lie side by side without gaps if tiles of m columns fill them, m dividing this.
 WHOLE_PIECES = 2 * ROW
@@ -61,6 +69,7 @@ class Panel(NamedTuple):
     bits: NDArray[np.int16]
     words: NDArray[np.int16]
     settled: NDArray[np.int16]
+    work: Augmentation
 
 
 class Problem(NamedTuple):
@@ -91,6 +100,7 @@ def new_panel(shape: TileShape) -> Panel:
         bits=bits,
         words=aligned(m * shape.halves * LANES, np.int16),
         settled=aligned(LANES, np.int16),
+        work=new_augmentation(shape),
     )
 
 
@@ -166,6 +176,38 @@ def _choose_first_stage(weights, mask, problem, pieces, panel, rounds, shape):
 
 
 @register_jitable(forceinline=True)
+def repair(weights, problem, pieces, used, panel, fresh, tied, shape):
+    """Where ascent stalls among equal scores, augment; whether that was done."""
+    stalled = 0
+    for slot in range(used):
+        if is_open(panel, slot, shape):
+            if pieces.stage[slot] == 0 and not pieces.tabled[slot]:
+                choose_tables(weights, problem, pieces, slot, True, shape)
+            stalled += pieces.tabled[slot]
+    # Enumeration finds no potentials; digits alone are worth it where there are many at a time.
+    at_once = shape.m != SIDE if tied else shape.m > ROW and 2 * stalled >= used
+    if stalled == 0 or (fresh and not at_once):
+        return False
+    balance(panel.lanes, panel.u, panel.v, panel.bits, panel.work, shape)
+    if tied or not fresh:
+        settled = load(panel.settled, 0)
+        settled = finish(
+            panel.lanes, panel.u, panel.v, panel.bits, panel.words, settled, panel.work, shape
+        )
+        store(panel.settled, 0, settled)
+    return True
+
+
+@register_jitable(forceinline=True)
+def exclude(panel, fresh, shape):
+    """Call open what saturated scores might have settled, of which the first stage has none."""
+    if not fresh:
+        settled = load(panel.settled, 0)
+        settled = within_limits(panel.lanes, panel.u, panel.v, settled, shape)
+        store(panel.settled, 0, settled)
+
+
+@register_jitable(forceinline=True)
 def is_open(panel, slot, shape):
     """Whether any tile of the piece is not settled."""
     unsettled = False
@@ -175,21 +217,51 @@ def is_open(panel, slot, shape):
 
 
 @register_jitable(forceinline=True)
+def next_window(pieces, slot, problem, balanced, shape):
+    """Choose what the next stage looks at; False if there is none.
+
+    Of a tabled piece: all its digits, until they are balanced, with the first table if that is in
+    sight; then the tables, one by one.
+    """
+    first = pieces.stage[slot] == 0
+    pieces.stage[slot] += 2 if first and shape.m != SIDE and not pieces.tabled[slot] else 1
+    if not pieces.tabled[slot]:
+        if pieces.stage[slot] == problem.shifts.size:
+            return False
+        pieces.shift[slot] = problem.shifts[pieces.stage[slot]]
+    elif first and not balanced:
+        pieces.posed[slot] = both_in_sight(pieces, slot, problem)
+    elif pieces.posed[slot] == SECOND:
+        return False
+    elif pieces.posed[slot] == 0 and pieces.shift[slot] > pieces.unit[slot]:
+        pieces.shift[slot] = pieces.unit[slot]
+    else:
+        pieces.posed[slot] = FIRST if pieces.posed[slot] == 0 else SECOND
+        pieces.shift[slot] = max(pieces.unit[slot] - problem.table_bits - TABLE_ROOM, 0)
+    return True
+
+
+@register_jitable(forceinline=True)
+def both_in_sight(pieces, slot, problem):
+    """BOTH if the first window shows digits and the first table, else 0."""
+    return BOTH if pieces.unit[slot] - problem.table_bits >= FIRST_SHIFT else 0
+
+
+@register_jitable(forceinline=True)
 def sort_out(
     weights, mask, problem, pieces, used, fresh, panel, queue, left, start, count, shape, signed,
-    memory,
+    memory, balanced,
 ):  # fmt: skip
     """Move pieces with open tiles to the queue, or to those left; returns both lengths."""
-    last = problem.shifts.size - 1
     for slot in range(used):
         unsettled = is_open(panel, slot, shape)
-        doubtful = pieces.tabled[slot] and not pieces.exact[slot]
-        if unsettled or doubtful:
+        doubtful = pieces.posed[slot] == SECOND and not pieces.exact[slot]
+        if doubtful and not unsettled:
+            unsettled = not is_clear(weights, problem, pieces, slot, shape, signed)
+        elif unsettled:
             if pieces.stage[slot] == 0:
                 start_base(pieces, slot, problem.center << FIRST_SHIFT, shape)
             move_base(pieces, slot, panel, shape)
-            if doubtful and not unsettled:
-                unsettled = not is_clear(weights, problem, pieces, slot, shape, signed)
         if not unsettled:
             if memory is not None:
                 at_once = fresh and pieces.stage[slot] == 0
@@ -197,18 +269,12 @@ def sort_out(
                     memory.counters[1] += own_tiles(pieces, slot, shape)
                 if not fresh or is_changed(memory, slot, shape):
                     write_changes(mask, problem.stride, pieces, slot, panel, memory, shape)
-        elif pieces.stage[slot] == last:
+        elif not next_window(pieces, slot, problem, balanced, shape):
             if memory is not None:
                 memory.left[count] = pieces.ordinal[slot]
             put_left(pieces, slot, problem, left, start, count, shape)
             count += 1
         else:
-            # Tables may move potentials far, and enumeration finds none: the first window again.
-            first = pieces.stage[slot] == 0
-            if first and not pieces.tabled[slot]:
-                first = not choose_tables(weights, problem, pieces, slot, True, shape)
-            pieces.stage[slot] += 2 if first and shape.m != SIDE else 1
-            pieces.shift[slot] = problem.shifts[pieces.stage[slot]]
             copy_piece(pieces, slot, shape.pieces + queue, shape)
             queue += 1
     return queue, count
@@ -282,8 +348,8 @@ def next_pieces(weights, grid, problem, pieces, place, total, rest, tied, shape)
         place = advance(place, grid, shape)
         if not scan(weights, problem, pieces, slot, shape):
             return -1, place
-        if tied:
-            choose_tables(weights, problem, pieces, slot, False, shape)
+        if tied and choose_tables(weights, problem, pieces, slot, False, shape):
+            pieces.posed[slot] = both_in_sight(pieces, slot, problem)
     return used, place
 
 
@@ -360,8 +426,8 @@ def solve_lanes(
             solve_fresh(weights, mask, problem, pieces, panel, rounds, shape)
         else:
             solve_panel(weights, mask, problem, pieces, panel, rounds, shape)
-        if not fresh:
-            within_limits(panel.settled, panel.u, panel.v, shape)
+        balanced = repair(weights, problem, pieces, used, panel, fresh, tied, shape)
+        exclude(panel, fresh, shape)
         if memory is None:
             write_masks(mask, problem.stride, pieces, used, panel, shape)
         elif fresh:
@@ -369,10 +435,10 @@ def solve_lanes(
         before = queue + count
         queue, count = sort_out(
             weights, mask, problem, pieces, used, fresh, panel, queue, left, start, count, shape,
-            signed, memory,
+            signed, memory, balanced,
         )  # fmt: skip
         if fresh:
-            tied = 2 * exact_pieces(pieces, used) >= used
+            tied = shape.m <= ROW and 2 * exact_pieces(pieces, used) >= used
         if fresh and memory is not None:
             unsettled = queue + count - before
             remember(pieces, panel, memory, pieces.ordinal[0], unsettled, shape)

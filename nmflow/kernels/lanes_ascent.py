@@ -9,7 +9,15 @@ from __future__ import annotations
 
 from numba.extending import register_jitable
 
-from nmflow.simd.lanes import add_saturating, equal, greater, like, ones_count, subtract_saturating
+from nmflow.simd.lanes import (
+    add_saturating,
+    choose,
+    equal,
+    greater,
+    like,
+    ones_count,
+    subtract_saturating,
+)
 from nmflow.simd.layout import store_words
 from nmflow.simd.ranks import ranked
 from nmflow.simd.static import LANES, ROW
@@ -83,9 +91,19 @@ def threshold(lanes, u, v, bits, words, shape):
     return settled
 
 
-@register_jitable(forceinline=True)
-def within_limits(settled, u, v, shape):
-    """The settled lanes whose potentials keep every saturated score on its side of u + v."""
-    for k in range(shape.m * LANES):
-        if not (-LIMIT <= u[k] < LIMIT and -LIMIT <= v[k] < LIMIT):
-            settled[k % LANES] = 0
+@register_jitable
+def within_limits(lanes, u, v, settled, shape):
+    """The settled lanes where no score far off is on the wrong side, be it saturated or not.
+
+    Those of LIMIT - 1 and more must be kept, and those of -LIMIT and less pruned.
+    """
+    highest = like(settled, LIMIT - 1)
+    lowest = like(settled, -LIMIT)
+    for i in range(shape.m):
+        u_i = load(u, i * LANES)
+        for j in range(shape.m):
+            score = load(lanes, (i * (shape.m + 1) + j) * LANES)
+            kept = greater(subtract_saturating(score, load(v, j * LANES)), u_i)
+            right = choose(kept, greater(score, lowest), greater(highest, score))
+            settled = settled & right
+    return settled

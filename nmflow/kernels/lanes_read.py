@@ -47,7 +47,9 @@ FIXED_BITS = 30
 FIRST_SHIFT = 15
 """How many of them the first stage leaves out."""
 MARGIN = 3
-"""Bits at least below the lowest table, so that potentials fit between equal sums."""
+"""Bits at least below a table, so that potentials fit between equal sums."""
+FIRST, SECOND, BOTH = 1, 2, 3
+"""What a tabled piece's stage looks at besides digits: a table alone, or the first below them."""
 LOWEST_EXPONENT = -90
 """Tiles of smaller numbers are not scaled further: the scale itself must be a finite float32."""
 
@@ -69,6 +71,7 @@ def scan(weights, problem, pieces, slot, shape):
     pieces.tabled[slot] = False
     pieces.exact[slot] = False
     pieces.unit[slot] = 0
+    pieces.posed[slot] = 0
     pieces.scale[slot] = power_of_two(problem.fixed_bits - exponent)
     pieces.coarse[slot] = power_of_two(problem.fixed_bits - exponent - FIRST_SHIFT)
     return True
@@ -146,13 +149,12 @@ def fixed_point(weights, place, slot, line, pieces, problem, signed):
     whole = floor(score, signed)
     if pieces.tabled[slot]:
         unit = pieces.unit[slot]
-        low = load(problem.tables, line * ROW) << like(whole, unit - problem.table_bits)
-        room = unit - 2 * problem.table_bits
-        if room >= MARGIN:
-            low = low + (load(problem.more_tables, line * ROW) << like(whole, room))
-        rest = like(whole, 1 << (unit - 1))
-        low = choose(differs(to_floats(whole, score), score), rest, low)
-        whole = (whole << like(whole, unit)) + low
+        if pieces.posed[slot] > FIRST:
+            low = load(problem.tables, line * ROW) << like(whole, unit - problem.table_bits)
+            rest = like(whole, 1 << (unit - 1))
+            low = choose(differs(to_floats(whole, score), score), rest, low)
+            return (whole << like(whole, unit)) + low
+        whole = whole << like(whole, unit)
     return whole
 
 
@@ -207,16 +209,42 @@ def window(score, shift):
 
 
 @register_jitable(forceinline=True)
+def looked_at(slack, place, line, slot, weights, pieces, problem, signed):
+    """What a stage sees: a window of the slacks; or a table, where nothing else decides."""
+    if pieces.posed[slot] == 0 or pieces.posed[slot] == BOTH:
+        return window(slack, pieces.shift[slot])
+    zero = slack ^ slack
+    bits = pieces.unit[slot] - problem.table_bits - pieces.shift[slot]
+    if pieces.posed[slot] == FIRST:
+        table = load(problem.tables, line * ROW)
+        # Its floor is zero, but there is more of it.
+        score = scores(weights, place, signed)
+        score = score * like(score, pieces.scale[slot])
+        inexact = to_int32(differs(to_floats(floor(score, signed), score), score))
+        slack = choose(equal(slack, zero), zero - inexact, slack)
+    else:
+        table = load(problem.more_tables, line * ROW)
+    large = choose(greater(slack, zero), like(slack, (1 << 14) - 1), like(slack, -(1 << 14)))
+    return choose(equal(slack, zero), table << like(slack, bits), large)
+
+
+@register_jitable(forceinline=True)
 def zoom_half(weights, problem, pieces, packed, i, half, shape, signed):
     """As :func:`read_half` for what the potentials leave, at a finer unit."""
     pairs = shape.pieces // 2
+    line = i * shape.halves + half
     for k in range(pairs):
+        place = pieces.position[k] + i * problem.stride + half * ROW
+        other = pieces.position[k + pairs] + i * problem.stride + half * ROW
         first = reduced(weights, k, i, half, pieces, problem, shape, signed)
         second = reduced(weights, k + pairs, i, half, pieces, problem, shape, signed)
         store(
             packed,
             k * LANES,
-            pack_pairs(window(first, pieces.shift[k]), window(second, pieces.shift[k + pairs])),
+            pack_pairs(
+                looked_at(first, place, line, k, weights, pieces, problem, signed),
+                looked_at(second, other, line, k + pairs, weights, pieces, problem, signed),
+            ),
         )
 
 
@@ -234,7 +262,7 @@ def read_zoomed(weights, problem, pieces, panel, shape, signed):
 
 @register_jitable
 def is_clear(weights, problem, pieces, slot, shape, signed):
-    """Whether no inexact entry of a tabled piece lies within two units of its potentials.
+    """Whether no inexact entry of a piece lies within a unit of its potentials.
 
     Then scores decide by themselves wherever an inexact entry takes part, and the tables among
     the rest: a cycle of exchanges moves the tables by less than one unit of the leading digits.
@@ -247,10 +275,9 @@ def is_clear(weights, problem, pieces, slot, shape, signed):
             score = score * like(score, pieces.scale[slot])
             whole = floor(score, signed)
             inexact = to_int32(differs(to_floats(whole, score), score))
-            slack = reduced(weights, slot, i, half, pieces, problem, shape, signed) - like(
-                whole, (1 << pieces.shift[slot]) - 1
-            )
-            near = like(whole, 2 << pieces.unit[slot])
+            slack = reduced(weights, slot, i, half, pieces, problem, shape, signed)
+            # Inexact entries stand in the middle of their unit.
+            near = like(whole, 3 << (pieces.unit[slot] - 1))
             close = greater(near, slack) & greater(slack, like(whole, 0) - near) & inexact
             clear = clear and any_bits(close) == 0
     return clear
