@@ -76,7 +76,8 @@ class Tracker:
     the tile's exponent, so that the dtype and the scale of the weights may change. Where weights
     changed much, more steps are taken until it is worth no less than a solve from nothing.
     Partial tiles, tiles of other sizes than 8, 16 and 32, and integers are solved anew each time:
-    at m = 4 nothing that could be remembered is sooner read than a mask is found. Not for concurrent updates: a lock makes one wait for the other.
+    at m = 4 nothing that could be remembered is sooner read than a mask is found. Not for
+    concurrent updates: a lock makes one wait for the other.
 
     Examples
     --------

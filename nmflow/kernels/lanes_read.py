@@ -106,6 +106,12 @@ def choose_tables(weights, problem, pieces, slot, doubtful, shape):
     return True
 
 
+@register_jitable(forceinline=True)
+def both_in_sight(pieces, slot, problem):
+    """BOTH if the first window shows digits and the first table, else 0."""
+    return BOTH if pieces.unit[slot] - problem.table_bits >= FIRST_SHIFT else 0
+
+
 @register_jitable
 def digit_count(weights, problem, start, largest, every, shape):
     """How many bits the scores of a piece need.

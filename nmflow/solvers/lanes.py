@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmflow import ties
-from nmflow.kernels.lanes import Panel, Problem, new_panel, solve_lanes
+from nmflow.kernels.lanes import Problem, solve_lanes
 from nmflow.kernels.lanes_memory import Memory, new_memory
+from nmflow.kernels.lanes_panel import Panel, new_panel
 from nmflow.kernels.lanes_pieces import Pieces, new_pieces
 from nmflow.kernels.lanes_read import FIRST_SHIFT, FIXED_BITS
 from nmflow.simd.static import ROW, TileShape
