@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test test-slow test-notebooks notebooks coverage lint types format benchmark clean
+.PHONY: help demo test test-slow test-notebooks notebooks coverage lint types format benchmark training clean
 
 help:
 	@echo "make demo       prune a real sentence encoder at 2:4, 4:8 and 8:16, with proofs (demo/)"
@@ -16,6 +16,7 @@ help:
 	@echo "make coverage   the tests with numba's compiler off, and what they cover"
 	@echo "make lint types format"
 	@echo "make benchmark  what README quotes, measured here and written there (10 minutes)"
+	@echo "make training   the training runs that README quotes (40 minutes, goes on where it was)"
 	@echo "make clean      remove what the others made"
 
 $(VENV)/made:
@@ -77,6 +78,11 @@ format: $(VENV)/test
 benchmark: $(VENV)/bench
 	$(BIN)/python -m benchmarks.solvers
 	$(BIN)/python -m benchmarks.readme
+
+training: $(VENV)/bench
+	$(BIN)/python -m benchmarks.training
+	$(BIN)/python -m benchmarks.readme
+	$(BIN)/python notebooks/execute.py notebooks/04_training.ipynb
 
 clean:
 	rm -rf $(VENV) demo build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage

@@ -16,6 +16,7 @@ PACKAGES = (
     "POT",
     "pulp",
     "networkx",
+    "scikit-learn",
 )
 
 

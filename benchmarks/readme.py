@@ -10,6 +10,7 @@ from typing import Any
 from benchmarks import picture
 from benchmarks.problems import COMMON
 from benchmarks.tables import number, percent, seconds, title
+from benchmarks.training import tables as training
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -19,9 +20,9 @@ PICTURE = RESULTS / "solvers.svg"
 Report = dict[str, Any]
 
 
-def report() -> Report:
+def report(name: str = "solvers") -> Report:
     """The committed results."""
-    found: Report = json.loads((RESULTS / "solvers.json").read_text())
+    found: Report = json.loads((RESULTS / f"{name}.json").read_text())
     return found
 
 
@@ -105,12 +106,15 @@ TABLES = {
 }
 
 
+TRAINING_TABLES = {"training": training.readme, "training-time": training.readme_timing}
+
+
 def filled(text: str) -> str:
     """The README with its tables written anew."""
-    found = report()
-    for name, table in TABLES.items():
+    bodies = {name: table(report()) for name, table in TABLES.items()}
+    bodies |= {name: table(report("training")) for name, table in TRAINING_TABLES.items()}
+    for name, body in bodies.items():
         pattern = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
-        body = table(found)
         body += "\n" if body else ""
         places = list(re.finditer(pattern, text, flags=re.S))
         if len(places) != 1:

@@ -13,9 +13,11 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import picture, readme, tables  # noqa: E402
+from benchmarks.training import tables as training_tables  # noqa: E402
 
 TEXT = (ROOT / "README.md").read_text()
 REPORT = readme.report()
+TRAINING = readme.report("training")
 
 
 def test_tables_are_the_committed_results():
@@ -37,6 +39,21 @@ def test_picture_is_drawn_from_results_alone(tmp_path):
 
 def test_table_is_the_committed_results():
     assert (readme.RESULTS / "solvers.txt").read_text() == tables.text(REPORT) + "\n"
+    expected = training_tables.text(TRAINING) + "\n"
+    assert (readme.RESULTS / "training.txt").read_text() == expected
+
+
+@pytest.mark.parametrize("task", TRAINING["tasks"])
+def test_exact_masks_of_all_runs_are_certified(task):
+    """The sentence below the table of training runs."""
+    runs = TRAINING["tasks"][task]["runs"].values()
+    exact = [run for run in runs if run["method"] == "flow" and run["m"]]
+    assert len(exact) >= 6
+    for run in exact:
+        for certificate in run["certificates"]:
+            assert certificate["layers"] == run["layers"]
+            assert certificate["largest_gap"] == 0
+            assert certificate["optimal"]
 
 
 def test_exact_costs_less_than_any_approximation():

@@ -1,0 +1,1 @@
+"""Training with dynamic masks on two small tasks: ``python -m benchmarks.training``."""
