@@ -9,7 +9,7 @@ first runs; a peer that is not installed is left out.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.util import find_spec
 from itertools import combinations, product
 from typing import Any, NamedTuple
@@ -28,15 +28,15 @@ BITS = 30
 CHUNK = 2048
 
 
-def ortools(scores: Scores, n: int) -> Masks:
-    """OR-tools' SimpleMinCostFlow, the graph built with its array calls."""
+def ortools(scores: Scores, n: int, together: int) -> Masks:
+    """OR-tools' SimpleMinCostFlow, so many tiles in a graph, built with its array calls."""
     from ortools.graph.python import min_cost_flow
 
     m = scores.shape[1]
     entries = slice(m, m + m * m)
     masks = np.empty(scores.shape, np.bool_)
-    for first in range(0, len(scores), TOGETHER):
-        part = slice(first, first + TOGETHER)
+    for first in range(0, len(scores), together):
+        part = slice(first, first + together)
         count = len(scores[part])
         tails, heads, capacities, nodes, supplies = _network(m, n, count)
         costs = np.zeros((count, tails.size // count), np.int64)
@@ -249,7 +249,15 @@ class Peer(NamedTuple):
 
 
 PEERS = {
-    "ortools": Peer("OR-tools", "ortools", ortools, 1 << 16),
+    "ortools": Peer(
+        f"OR-tools, {TOGETHER} tiles a graph",
+        "ortools",
+        partial(ortools, together=TOGETHER),
+        1 << 16,
+    ),
+    "ortools-single": Peer(
+        "OR-tools, a graph for each tile", "ortools", partial(ortools, together=1), 1 << 16
+    ),
     "pot": Peer("POT", "ot", pot, 1 << 14),
     "highs": Peer("scipy HiGHS", "scipy", highs, 1 << 14),
     "pulp": Peer("PuLP/CBC", "pulp", pulp, 1 << 13),

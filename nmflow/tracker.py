@@ -67,7 +67,7 @@ class Tracker:
     mask : ndarray of bool
         The last update's mask in host memory, read-only; all False before the first.
     nbytes : int
-        Memory held, the mask's byte an entry included: 2.7, 1.8, 1.4 and 1.3 bytes an entry at
+        Memory held, the mask's byte an entry included: 1, 1.8, 1.4 and 1.3 bytes an entry at
         2:4, 4:8, 8:16 and 16:32.
 
     Notes
@@ -75,8 +75,8 @@ class Tracker:
     What is kept is 16 bits for each row and column of each full tile of up to 32 x 32, with
     the tile's exponent, so that the dtype and the scale of the weights may change. Where weights
     changed much, more steps are taken until it is worth no less than a solve from nothing.
-    Partial tiles, tiles of sizes that neither divide 16 nor are 16 or 32, and integers are solved
-    anew each time. Not for concurrent updates: a lock makes one wait for the other.
+    Partial tiles, tiles of other sizes than 8, 16 and 32, and integers are solved anew each time:
+    at m = 4 nothing that could be remembered is sooner read than a mask is found. Not for concurrent updates: a lock makes one wait for the other.
 
     Examples
     --------

@@ -143,6 +143,7 @@ def test_every_weight_has_its_line():
             "embed": nn.Embedding(8, 8),
             "recurrent": nn.GRU(8, 8),
             "up": nn.ConvTranspose1d(8, 8, 2),
+            "attention": nn.MultiheadAttention(8, 2, add_bias_kv=True),
             "lazy": nn.LazyLinear(8),
             "normed": parametrizations.spectral_norm(nn.Linear(8, 8)),
             "weighed": parametrizations.weight_norm(nn.Linear(8, 8)),
@@ -153,13 +154,16 @@ def test_every_weight_has_its_line():
     )
     handle = nmflow.torch.sparsify(model, 2, 4, exclude="out")
     notes = {line.name: line.note for line in handle.report.skipped}
+    foreign = "no matrix of a linear, convolution or attention layer ({})"
     assert notes == {
         "small.weight": "matrices of 2 x 8 are too small for m = 4",
         "depthwise.weight": "matrices of 1 x 1 are too small for m = 4",
-        "embed.weight": "Embedding is no linear, convolution or attention layer",
-        "recurrent.weight_ih_l0": "GRU is no linear, convolution or attention layer",
-        "recurrent.weight_hh_l0": "GRU is no linear, convolution or attention layer",
-        "up.weight": "ConvTranspose1d is no linear, convolution or attention layer",
+        "embed.weight": foreign.format("Embedding"),
+        "recurrent.weight_ih_l0": foreign.format("GRU"),
+        "recurrent.weight_hh_l0": foreign.format("GRU"),
+        "up.weight": foreign.format("ConvTranspose1d"),
+        "attention.bias_k": foreign.format("MultiheadAttention"),
+        "attention.bias_v": foreign.format("MultiheadAttention"),
         "lazy.weight": "has no shape yet: run a forward pass first",
         "normed.weight": "has a parametrization of its own, _SpectralNorm",
         "weighed.weight": "has a parametrization of its own, _WeightNorm",
@@ -170,11 +174,13 @@ def test_every_weight_has_its_line():
     done = {line.name: line.note for line in handle.report.sparsified}
     assert done == {
         "good.weight": "",
+        "attention.in_proj_weight": "",
+        "attention.out_proj.weight": "",
         "ragged.weight": "groups at the edges of 8 x 10 keep at most 2",
     }
     text = str(handle.report)
-    assert text.startswith("2:4 transposable: 2 sparsified, 11 SKIPPED\n")
-    assert text.count("\n") == 13
+    assert text.startswith("2:4 transposable: 4 sparsified, 13 SKIPPED\n")
+    assert text.count("\n") == 17
 
 
 @pytest.mark.parametrize(

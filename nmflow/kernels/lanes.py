@@ -11,11 +11,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba.extending import register_jitable
+from numba.extending import overload, register_jitable
 from numpy.typing import NDArray
 
 from nmflow.kernels.jit import compile_kernel
-from nmflow.kernels.lanes_ascent import FOUR, ascend, threshold, within_limits
+from nmflow.kernels.lanes_ascent import ascend, threshold, within_limits
+from nmflow.kernels.lanes_augmentation import balance, finish
+from nmflow.kernels.lanes_enumeration import enumerate_masks
 from nmflow.kernels.lanes_memory import (
     compare,
     is_changed,
@@ -30,10 +32,28 @@ from nmflow.kernels.lanes_pieces import (
     move_base,
     start_base,
 )
-from nmflow.kernels.lanes_read import FIRST_SHIFT, is_clear, read_first, read_zoomed, scan
+from nmflow.kernels.lanes_read import (
+    BOTH,
+    FIRST,
+    FIRST_SHIFT,
+    SECOND,
+    choose_tables,
+    is_clear,
+    read_first,
+    read_zoomed,
+    scan,
+)
+from nmflow.kernels.lanes_units import Augmentation, new_augmentation
+from nmflow.simd.enumeration import SIDE
 from nmflow.simd.layout import prefetch, store_bits, store_mask
 from nmflow.simd.static import LANES, ROW, TileShape
-from nmflow.simd.vectors import store
+from nmflow.simd.vectors import load, store
+
+PANELS = 2
+"""How far ahead panels of 4 x 4 tiles are fetched, which are done sooner than memory answers."""
+
+TABLE_ROOM = 3
+"""Bits below a table that stands alone."""
 
 # Pieces lie side by side without gaps if tiles of m columns fill them, m dividing this.
 WHOLE_PIECES = 2 * ROW
@@ -49,6 +69,7 @@ class Panel(NamedTuple):
     bits: NDArray[np.int16]
     words: NDArray[np.int16]
     settled: NDArray[np.int16]
+    work: Augmentation
 
 
 class Problem(NamedTuple):
@@ -60,6 +81,7 @@ class Problem(NamedTuple):
     table_bits: int
     fixed_bits: int
     center: int
+    least: int
     shifts: NDArray[np.int64]
     rounds: NDArray[np.int64]
 
@@ -78,6 +100,7 @@ def new_panel(shape: TileShape) -> Panel:
         bits=bits,
         words=aligned(m * shape.halves * LANES, np.int16),
         settled=aligned(LANES, np.int16),
+        work=new_augmentation(shape),
     )
 
 
@@ -121,17 +144,67 @@ def fetch(weights, mask, problem, place, with_mask, shape):
 @register_jitable(forceinline=True)
 def solve_panel(weights, mask, problem, pieces, panel, rounds, shape):
     """Ascend, and see what is settled; meanwhile fetch the next panel."""
-    # Tiles of 4 x 4 leave memory no time to catch up with; all others fetch a little every round.
-    at_once = rounds if shape.m == len(FOUR) else 1
     slot = 0
-    for k in range(at_once, rounds + 1, at_once):
+    for k in range(1, rounds + 1):
         while slot < pieces.fetched[0] * k // rounds:
             fetch(weights, mask, problem, pieces.ahead[slot], slot % 4 == 0, shape)
             slot += 1
-        ascend(panel.lanes, panel.u, panel.v, shape, at_once)
+        ascend(panel.lanes, panel.u, panel.v, shape)
     pieces.fetched[0] = 0
     settled = threshold(panel.lanes, panel.u, panel.v, panel.bits, panel.words, shape)
     store(panel.settled, 0, settled)
+
+
+@register_jitable(forceinline=True)
+def enumerate_panel(weights, mask, problem, pieces, panel, rounds, shape):
+    """Look at all masks of tiles of 4 x 4; fetch the next panel."""
+    for slot in range(pieces.fetched[0]):
+        fetch(weights, mask, problem, pieces.ahead[slot], slot % 4 == 0, shape)
+    pieces.fetched[0] = 0
+    zero = np.int16(problem.least)
+    settled = enumerate_masks(panel.lanes, zero, panel.bits, panel.words, shape)
+    store(panel.settled, 0, settled)
+
+
+def solve_fresh(weights, mask, problem, pieces, panel, rounds, shape):
+    """Solve a panel from the matrix: see :func:`enumerate_panel` and :func:`solve_panel`."""
+
+
+@overload(solve_fresh)
+def _choose_first_stage(weights, mask, problem, pieces, panel, rounds, shape):
+    return enumerate_panel if shape.m == SIDE else solve_panel
+
+
+@register_jitable(forceinline=True)
+def repair(weights, problem, pieces, used, panel, fresh, tied, shape):
+    """Where ascent stalls among equal scores, augment; whether that was done."""
+    stalled = 0
+    for slot in range(used):
+        if is_open(panel, slot, shape):
+            if pieces.stage[slot] == 0 and not pieces.tabled[slot]:
+                choose_tables(weights, problem, pieces, slot, True, shape)
+            stalled += pieces.tabled[slot]
+    # Enumeration finds no potentials; digits alone are worth it where there are many at a time.
+    at_once = shape.m != SIDE if tied else shape.m > ROW and 2 * stalled >= used
+    if stalled == 0 or (fresh and not at_once):
+        return False
+    balance(panel.lanes, panel.u, panel.v, panel.bits, panel.work, shape)
+    if tied or not fresh:
+        settled = load(panel.settled, 0)
+        settled = finish(
+            panel.lanes, panel.u, panel.v, panel.bits, panel.words, settled, panel.work, shape
+        )
+        store(panel.settled, 0, settled)
+    return True
+
+
+@register_jitable(forceinline=True)
+def exclude(panel, fresh, shape):
+    """Call open what saturated scores might have settled, of which the first stage has none."""
+    if not fresh:
+        settled = load(panel.settled, 0)
+        settled = within_limits(panel.lanes, panel.u, panel.v, settled, shape)
+        store(panel.settled, 0, settled)
 
 
 @register_jitable(forceinline=True)
@@ -144,19 +217,51 @@ def is_open(panel, slot, shape):
 
 
 @register_jitable(forceinline=True)
+def next_window(pieces, slot, problem, balanced, shape):
+    """Choose what the next stage looks at; False if there is none.
+
+    Of a tabled piece: all its digits, until they are balanced, with the first table if that is in
+    sight; then the tables, one by one.
+    """
+    first = pieces.stage[slot] == 0
+    pieces.stage[slot] += 2 if first and shape.m != SIDE and not pieces.tabled[slot] else 1
+    if not pieces.tabled[slot]:
+        if pieces.stage[slot] == problem.shifts.size:
+            return False
+        pieces.shift[slot] = problem.shifts[pieces.stage[slot]]
+    elif first and not balanced:
+        pieces.posed[slot] = both_in_sight(pieces, slot, problem)
+    elif pieces.posed[slot] == SECOND:
+        return False
+    elif pieces.posed[slot] == 0 and pieces.shift[slot] > pieces.unit[slot]:
+        pieces.shift[slot] = pieces.unit[slot]
+    else:
+        pieces.posed[slot] = FIRST if pieces.posed[slot] == 0 else SECOND
+        pieces.shift[slot] = max(pieces.unit[slot] - problem.table_bits - TABLE_ROOM, 0)
+    return True
+
+
+@register_jitable(forceinline=True)
+def both_in_sight(pieces, slot, problem):
+    """BOTH if the first window shows digits and the first table, else 0."""
+    return BOTH if pieces.unit[slot] - problem.table_bits >= FIRST_SHIFT else 0
+
+
+@register_jitable(forceinline=True)
 def sort_out(
     weights, mask, problem, pieces, used, fresh, panel, queue, left, start, count, shape, signed,
-    memory,
+    memory, balanced,
 ):  # fmt: skip
     """Move pieces with open tiles to the queue, or to those left; returns both lengths."""
-    last = problem.shifts.size - 1
     for slot in range(used):
         unsettled = is_open(panel, slot, shape)
-        if unsettled or pieces.tabled[slot]:
+        doubtful = pieces.posed[slot] == SECOND and not pieces.exact[slot]
+        if doubtful and not unsettled:
+            unsettled = not is_clear(weights, problem, pieces, slot, shape, signed)
+        elif unsettled:
             if pieces.stage[slot] == 0:
                 start_base(pieces, slot, problem.center << FIRST_SHIFT, shape)
             move_base(pieces, slot, panel, shape)
-            unsettled = unsettled or not is_clear(weights, problem, pieces, slot, shape, signed)
         if not unsettled:
             if memory is not None:
                 at_once = fresh and pieces.stage[slot] == 0
@@ -164,17 +269,34 @@ def sort_out(
                     memory.counters[1] += own_tiles(pieces, slot, shape)
                 if not fresh or is_changed(memory, slot, shape):
                     write_changes(mask, problem.stride, pieces, slot, panel, memory, shape)
-        elif pieces.stage[slot] == last:
+        elif not next_window(pieces, slot, problem, balanced, shape):
             if memory is not None:
                 memory.left[count] = pieces.ordinal[slot]
             put_left(pieces, slot, problem, left, start, count, shape)
             count += 1
         else:
-            pieces.stage[slot] += 1
-            pieces.shift[slot] = problem.shifts[pieces.stage[slot]]
             copy_piece(pieces, slot, shape.pieces + queue, shape)
             queue += 1
     return queue, count
+
+
+@register_jitable(forceinline=True)
+def note_ahead(grid, problem, pieces, ahead, rest, shape):
+    """Note where the pieces lie that are to be fetched; the place after them."""
+    pieces.fetched[0] = max(min(shape.pieces, rest), 0)
+    for slot in range(pieces.fetched[0]):
+        pieces.ahead[slot] = position_of(ahead, grid, problem.stride, shape)
+        ahead = advance(ahead, grid, shape)
+    return ahead
+
+
+@register_jitable(forceinline=True)
+def exact_pieces(pieces, used):
+    """How many pieces have tables below all their digits."""
+    count = 0
+    for slot in range(used):
+        count += pieces.exact[slot]
+    return count
 
 
 @register_jitable(forceinline=True)
@@ -210,8 +332,11 @@ def position_of(place, grid, stride, shape):
 
 
 @register_jitable(forceinline=True)
-def next_pieces(weights, grid, problem, pieces, place, total, rest, shape):
-    """Take the next pieces of the matrices into the panel; how many, or -1 if not finite."""
+def next_pieces(weights, grid, problem, pieces, place, total, rest, tied, shape):
+    """Take the next pieces of the matrices into the panel; how many, or -1 if not finite.
+
+    If the last ones had ties, these get tables at once where all their digits fit above.
+    """
     used = min(shape.pieces, rest)
     for slot in range(used):
         pieces.position[slot] = position_of(place, grid, problem.stride, shape)
@@ -223,11 +348,8 @@ def next_pieces(weights, grid, problem, pieces, place, total, rest, shape):
         place = advance(place, grid, shape)
         if not scan(weights, problem, pieces, slot, shape):
             return -1, place
-    ahead = place
-    pieces.fetched[0] = min(shape.pieces, rest - used)
-    for slot in range(pieces.fetched[0]):
-        pieces.ahead[slot] = position_of(ahead, grid, problem.stride, shape)
-        ahead = advance(ahead, grid, shape)
+        if tied and choose_tables(weights, problem, pieces, slot, False, shape):
+            pieces.posed[slot] = both_in_sight(pieces, slot, problem)
     return used, place
 
 
@@ -264,20 +386,32 @@ def solve_lanes(
     How many pieces are left; -1 if some weight is not finite.
     """
     rest, queue, count = total, 0, 0
-    place = (0, 0, 0)
+    tied = False
+    place = ahead = (0, 0, 0)
+    lead = shape.pieces * (PANELS if shape.m == SIDE else 1)
+    for _ in range(lead):
+        ahead = advance(ahead, grid, shape)
     while rest or queue:
         used = 0
         if queue < shape.pieces and rest:
-            used, place = next_pieces(weights, grid, problem, pieces, place, total, rest, shape)
+            used, place = next_pieces(
+                weights, grid, problem, pieces, place, total, rest, tied, shape
+            )
             if used < 0:
                 return -1
+            ahead = note_ahead(grid, problem, pieces, ahead, rest - lead, shape)
             rest -= used
         fresh = used == shape.pieces
         rounds = problem.rounds[0 if fresh else 1]
         panel.u[:] = 0
         panel.v[:] = 0
         if fresh:
-            read_first(weights, problem, pieces, panel, shape, signed)
+            if tied:
+                for slot in range(used):
+                    start_base(pieces, slot, problem.center << FIRST_SHIFT, shape)
+                read_zoomed(weights, problem, pieces, panel, shape, signed)
+            else:
+                read_first(weights, problem, pieces, panel, shape, signed)
             if memory is not None:
                 first = pieces.ordinal[0]
                 rounds = recall(pieces, panel, memory, first, problem.center, shape)
@@ -288,9 +422,12 @@ def solve_lanes(
             for slot in range(used, shape.pieces):
                 copy_piece(pieces, used - 1, slot, shape)
             read_zoomed(weights, problem, pieces, panel, shape, signed)
-        solve_panel(weights, mask, problem, pieces, panel, rounds, shape)
-        if not fresh:
-            within_limits(panel.settled, panel.u, panel.v, shape)
+        if fresh:
+            solve_fresh(weights, mask, problem, pieces, panel, rounds, shape)
+        else:
+            solve_panel(weights, mask, problem, pieces, panel, rounds, shape)
+        balanced = repair(weights, problem, pieces, used, panel, fresh, tied, shape)
+        exclude(panel, fresh, shape)
         if memory is None:
             write_masks(mask, problem.stride, pieces, used, panel, shape)
         elif fresh:
@@ -298,8 +435,10 @@ def solve_lanes(
         before = queue + count
         queue, count = sort_out(
             weights, mask, problem, pieces, used, fresh, panel, queue, left, start, count, shape,
-            signed, memory,
+            signed, memory, balanced,
         )  # fmt: skip
+        if fresh:
+            tied = shape.m <= ROW and 2 * exact_pieces(pieces, used) >= used
         if fresh and memory is not None:
             unsettled = queue + count - before
             remember(pieces, panel, memory, pieces.ordinal[0], unsettled, shape)

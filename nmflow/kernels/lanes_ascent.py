@@ -7,15 +7,22 @@ as long as the potentials stay within half the range: see :func:`threshold`.
 
 from __future__ import annotations
 
-from numba.extending import overload, register_jitable
+from numba.extending import register_jitable
 
-from nmflow.simd.lanes import add_saturating, equal, greater, like, ones_count, subtract_saturating
+from nmflow.simd.lanes import (
+    add_saturating,
+    choose,
+    equal,
+    greater,
+    like,
+    ones_count,
+    subtract_saturating,
+)
 from nmflow.simd.layout import store_words
-from nmflow.simd.ranks import ranked, ranked_four
+from nmflow.simd.ranks import ranked
 from nmflow.simd.static import LANES, ROW
 from nmflow.simd.vectors import load, maximum, minimum, store
 
-FOUR = (0, 1, 2, 3)
 HIGHEST = (1 << 15) - 1
 LIMIT = 1 << 14
 """With potentials from -LIMIT to LIMIT - 1 the largest score is kept and the smallest pruned."""
@@ -43,51 +50,12 @@ def step(lanes, along, across, prices, potentials, shape):
         store(potentials, i * LANES, relaxed_midpoint(upper, lower, old))
 
 
-def ascend(lanes, u, v, shape, rounds):
-    """Move u and v in turn, so many times; v is moved last."""
-
-
-@overload(ascend)
-def _choose_ascent(lanes, u, v, shape, rounds):
-    return ascend_four if shape.m == len(FOUR) else ascend_any
-
-
 @register_jitable(forceinline=True)
-def ascend_any(lanes, u, v, shape, rounds):
-    """:func:`ascend` with the potentials in memory."""
+def ascend(lanes, u, v, shape):
+    """Move u and v in turn; v is moved last."""
     pitch = (shape.m + 1) * LANES
-    for _ in range(rounds):
-        step(lanes, LANES, pitch, v, u, shape)
-        step(lanes, pitch, LANES, u, v, shape)
-
-
-@register_jitable(forceinline=True)
-def four(lanes, along, across, prices, old, shape):
-    """The potentials of four rows or columns, without a detour through memory."""
-    a, b = ranked_four(lanes, 0, along, prices, shape)
-    c, d = ranked_four(lanes, across, along, prices, shape)
-    e, f = ranked_four(lanes, 2 * across, along, prices, shape)
-    g, h = ranked_four(lanes, 3 * across, along, prices, shape)
-    return (
-        relaxed_midpoint(a, b, old[0]),
-        relaxed_midpoint(c, d, old[1]),
-        relaxed_midpoint(e, f, old[2]),
-        relaxed_midpoint(g, h, old[3]),
-    )
-
-
-@register_jitable(forceinline=True)
-def ascend_four(lanes, u, v, shape, rounds):
-    """:func:`ascend` for tiles of 4 x 4, whose potentials fit in registers."""
-    pitch = (shape.m + 1) * LANES
-    rows = load(u, 0), load(u, LANES), load(u, 2 * LANES), load(u, 3 * LANES)
-    columns = load(v, 0), load(v, LANES), load(v, 2 * LANES), load(v, 3 * LANES)
-    for _ in range(rounds):
-        rows = four(lanes, LANES, pitch, columns, rows, shape)
-        columns = four(lanes, pitch, LANES, rows, columns, shape)
-    for i in FOUR:
-        store(u, i * LANES, rows[i])
-        store(v, i * LANES, columns[i])
+    step(lanes, LANES, pitch, v, u, shape)
+    step(lanes, pitch, LANES, u, v, shape)
 
 
 @register_jitable(forceinline=True)
@@ -123,9 +91,19 @@ def threshold(lanes, u, v, bits, words, shape):
     return settled
 
 
-@register_jitable(forceinline=True)
-def within_limits(settled, u, v, shape):
-    """The settled lanes whose potentials keep every saturated score on its side of u + v."""
-    for k in range(shape.m * LANES):
-        if not (-LIMIT <= u[k] < LIMIT and -LIMIT <= v[k] < LIMIT):
-            settled[k % LANES] = 0
+@register_jitable
+def within_limits(lanes, u, v, settled, shape):
+    """The settled lanes where no score far off is on the wrong side, be it saturated or not.
+
+    Those of LIMIT - 1 and more must be kept, and those of -LIMIT and less pruned.
+    """
+    highest = like(settled, LIMIT - 1)
+    lowest = like(settled, -LIMIT)
+    for i in range(shape.m):
+        u_i = load(u, i * LANES)
+        for j in range(shape.m):
+            score = load(lanes, (i * (shape.m + 1) + j) * LANES)
+            kept = greater(subtract_saturating(score, load(v, j * LANES)), u_i)
+            right = choose(kept, greater(score, lowest), greater(highest, score))
+            settled = settled & right
+    return settled

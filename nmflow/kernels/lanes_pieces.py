@@ -23,6 +23,8 @@ class Pieces(NamedTuple):
     exponent : its magnitudes are below 2**exponent
     scale, coarse : what turns scores into fixed point, and into the first stage's integers
     tabled, unit : whether the fixed point holds the tie table, then below 2**unit
+    exact : whether it holds all digits of the scores above the table
+    posed : which table its next stage looks at, if any
     stage, shift : how often it was solved; the low bits that its next stage leaves out
     fetched : how many of ``ahead`` count
     u, v : potentials in fixed point, of each row the tiles' in turn, of each tile the columns'
@@ -36,7 +38,9 @@ class Pieces(NamedTuple):
     scale: NDArray[Any]
     coarse: NDArray[Any]
     tabled: NDArray[np.bool_]
+    exact: NDArray[np.bool_]
     unit: NDArray[np.int64]
+    posed: NDArray[np.int64]
     stage: NDArray[np.int64]
     shift: NDArray[np.int64]
     fetched: NDArray[np.int64]
@@ -63,7 +67,9 @@ def new_pieces(shape: TileShape, kind: Any) -> Pieces:
         scale=np.zeros(count, kind),
         coarse=np.zeros(count, kind),
         tabled=np.zeros(count, np.bool_),
+        exact=np.zeros(count, np.bool_),
         unit=np.zeros(count, np.int64),
+        posed=np.zeros(count, np.int64),
         stage=np.zeros(count, np.int64),
         shift=np.zeros(count, np.int64),
         fetched=np.zeros(1, np.int64),
@@ -82,7 +88,9 @@ def copy_piece(pieces, source, target, shape):
     pieces.scale[target] = pieces.scale[source]
     pieces.coarse[target] = pieces.coarse[source]
     pieces.tabled[target] = pieces.tabled[source]
+    pieces.exact[target] = pieces.exact[source]
     pieces.unit[target] = pieces.unit[source]
+    pieces.posed[target] = pieces.posed[source]
     pieces.stage[target] = pieces.stage[source]
     pieces.shift[target] = pieces.shift[source]
     size = shape.halves * ROW

@@ -47,14 +47,42 @@ FIXED_BITS = 30
 FIRST_SHIFT = 15
 """How many of them the first stage leaves out."""
 MARGIN = 3
-"""Bits at least below the lowest table, so that potentials fit between equal sums."""
+"""Bits at least below a table, so that potentials fit between equal sums."""
+FIRST, SECOND, BOTH = 1, 2, 3
+"""What a tabled piece's stage looks at besides digits: a table alone, or the first below them."""
 LOWEST_EXPONENT = -90
 """Tiles of smaller numbers are not scaled further: the scale itself must be a finite float32."""
 
 
 @register_jitable(forceinline=True)
 def scan(weights, problem, pieces, slot, shape):
-    """Choose the scale of a piece, and whether it uses tables; say whether it is finite."""
+    """Choose the scale of a piece; say whether it is finite."""
+    start = pieces.position[slot]
+    most = bits_of(magnitude(load_row(weights, start)))
+    for half in range(shape.halves):
+        for i in range(shape.m):
+            bits = bits_of(magnitude(load_row(weights, start + i * problem.stride + half * ROW)))
+            most = maximum(most, bits)
+    exponent = exponent_of(largest_lane(most))
+    if exponent == NOT_FINITE:
+        return False
+    exponent = max(exponent, LOWEST_EXPONENT)
+    pieces.exponent[slot] = exponent
+    pieces.tabled[slot] = False
+    pieces.exact[slot] = False
+    pieces.unit[slot] = 0
+    pieces.posed[slot] = 0
+    pieces.scale[slot] = power_of_two(problem.fixed_bits - exponent)
+    pieces.coarse[slot] = power_of_two(problem.fixed_bits - exponent - FIRST_SHIFT)
+    return True
+
+
+@register_jitable
+def choose_tables(weights, problem, pieces, slot, doubtful, shape):
+    """Give a piece tables if ties are likely; say whether it has them.
+
+    ``doubtful``: also if not all its digits fit above, so that :func:`is_clear` must be asked.
+    """
     start = pieces.position[slot]
     most = bits_of(magnitude(load_row(weights, start)))
     least, every = most, most
@@ -64,27 +92,23 @@ def scan(weights, problem, pieces, slot, shape):
             most = maximum(most, bits)
             least = minimum(least, bits)
             every = every | bits
-    exponent = exponent_of(largest_lane(most))
-    if exponent == NOT_FINITE:
-        return False
     # Where half the columns have a zero, the optimum is likely to choose among zeros.
-    tabled = has_few_digits(every) or zero_lanes(least) >= ROW // 2
-    exponent = max(exponent, LOWEST_EXPONENT)
-    digits = problem.fixed_bits
-    if tabled:
-        largest = largest_lane(most)
-        digits = leading_digits(weights, problem, start, largest, any_bits(every), shape)
-    pieces.exponent[slot] = exponent
-    pieces.tabled[slot] = tabled
+    if not (has_few_digits(every) or zero_lanes(least) >= ROW // 2):
+        return False
+    needed = digit_count(weights, problem, start, largest_lane(most), any_bits(every), shape)
+    digits = min(needed, problem.fixed_bits - problem.table_bits - MARGIN)
+    if digits < needed and not doubtful:
+        return False
+    pieces.tabled[slot] = True
+    pieces.exact[slot] = digits == needed
     pieces.unit[slot] = problem.fixed_bits - digits
-    pieces.scale[slot] = power_of_two(digits - exponent)
-    pieces.coarse[slot] = power_of_two(digits - exponent - FIRST_SHIFT)
+    pieces.scale[slot] = power_of_two(digits - pieces.exponent[slot])
     return True
 
 
 @register_jitable
-def leading_digits(weights, problem, start, largest, every, shape):
-    """How many bits the scores of a tabled piece need, or may have so that a table fits below.
+def digit_count(weights, problem, start, largest, every, shape):
+    """How many bits the scores of a piece need.
 
     ``largest`` holds the bits of the largest magnitude, ``every`` those of all, or-ed.
     """
@@ -98,8 +122,7 @@ def leading_digits(weights, problem, start, largest, every, shape):
             bits = bits_of(magnitude(load_row(weights, start + i * problem.stride + half * ROW)))
             least = minimum(least, choose(equal(bits, zero), least, bits))
     span = exponent_of(largest) - exponent_of(least_lane(least))
-    most = problem.fixed_bits - problem.table_bits - MARGIN
-    return min(span + significant_bits(every), most)
+    return span + significant_bits(every)
 
 
 @register_jitable(forceinline=True)
@@ -126,22 +149,18 @@ def fixed_point(weights, place, slot, line, pieces, problem, signed):
     whole = floor(score, signed)
     if pieces.tabled[slot]:
         unit = pieces.unit[slot]
-        low = load(problem.tables, line * ROW) << like(whole, unit - problem.table_bits)
-        room = unit - 2 * problem.table_bits
-        if room >= MARGIN:
-            low = low + (load(problem.more_tables, line * ROW) << like(whole, room))
-        rest = like(whole, 1 << (unit - 1))
-        low = choose(differs(to_floats(whole, score), score), rest, low)
-        whole = (whole << like(whole, unit)) + low
+        if pieces.posed[slot] > FIRST:
+            low = load(problem.tables, line * ROW) << like(whole, unit - problem.table_bits)
+            rest = like(whole, 1 << (unit - 1))
+            low = choose(differs(to_floats(whole, score), score), rest, low)
+            return (whole << like(whole, unit)) + low
+        whole = whole << like(whole, unit)
     return whole
 
 
 @register_jitable(forceinline=True)
-def leading_bits(weights, place, slot, line, pieces, problem, signed):
+def leading_bits(weights, place, slot, pieces, signed):
     """What the first stage sees of :func:`fixed_point`: its bits from FIRST_SHIFT up."""
-    if pieces.tabled[slot]:
-        whole = fixed_point(weights, place, slot, line, pieces, problem, signed)
-        return whole >> like(whole, FIRST_SHIFT)
     score = scores(weights, place, signed)
     return floor(score * like(score, pieces.coarse[slot]), signed)
 
@@ -150,13 +169,11 @@ def leading_bits(weights, place, slot, line, pieces, problem, signed):
 def read_half(weights, problem, pieces, packed, i, half, shape, signed):
     """A row of the panel's pieces, two by two."""
     pairs = shape.pieces // 2
-    line = i * shape.halves + half
     offset = i * problem.stride + half * ROW
     for k in range(pairs):
-        place = pieces.position[k] + offset
-        first = leading_bits(weights, place, k, line, pieces, problem, signed)
+        first = leading_bits(weights, pieces.position[k] + offset, k, pieces, signed)
         place = pieces.position[k + pairs] + offset
-        second = leading_bits(weights, place, k + pairs, line, pieces, problem, signed)
+        second = leading_bits(weights, place, k + pairs, pieces, signed)
         both = pack_pairs(first, second)
         store(packed, k * LANES, both - like(both, problem.center))
 
@@ -192,16 +209,42 @@ def window(score, shift):
 
 
 @register_jitable(forceinline=True)
+def looked_at(slack, place, line, slot, weights, pieces, problem, signed):
+    """What a stage sees: a window of the slacks; or a table, where nothing else decides."""
+    if pieces.posed[slot] == 0 or pieces.posed[slot] == BOTH:
+        return window(slack, pieces.shift[slot])
+    zero = slack ^ slack
+    bits = pieces.unit[slot] - problem.table_bits - pieces.shift[slot]
+    if pieces.posed[slot] == FIRST:
+        table = load(problem.tables, line * ROW)
+        # Its floor is zero, but there is more of it.
+        score = scores(weights, place, signed)
+        score = score * like(score, pieces.scale[slot])
+        inexact = to_int32(differs(to_floats(floor(score, signed), score), score))
+        slack = choose(equal(slack, zero), zero - inexact, slack)
+    else:
+        table = load(problem.more_tables, line * ROW)
+    large = choose(greater(slack, zero), like(slack, (1 << 14) - 1), like(slack, -(1 << 14)))
+    return choose(equal(slack, zero), table << like(slack, bits), large)
+
+
+@register_jitable(forceinline=True)
 def zoom_half(weights, problem, pieces, packed, i, half, shape, signed):
     """As :func:`read_half` for what the potentials leave, at a finer unit."""
     pairs = shape.pieces // 2
+    line = i * shape.halves + half
     for k in range(pairs):
+        place = pieces.position[k] + i * problem.stride + half * ROW
+        other = pieces.position[k + pairs] + i * problem.stride + half * ROW
         first = reduced(weights, k, i, half, pieces, problem, shape, signed)
         second = reduced(weights, k + pairs, i, half, pieces, problem, shape, signed)
         store(
             packed,
             k * LANES,
-            pack_pairs(window(first, pieces.shift[k]), window(second, pieces.shift[k + pairs])),
+            pack_pairs(
+                looked_at(first, place, line, k, weights, pieces, problem, signed),
+                looked_at(second, other, line, k + pairs, weights, pieces, problem, signed),
+            ),
         )
 
 
@@ -219,7 +262,7 @@ def read_zoomed(weights, problem, pieces, panel, shape, signed):
 
 @register_jitable
 def is_clear(weights, problem, pieces, slot, shape, signed):
-    """Whether no inexact entry of a tabled piece lies within two units of its potentials.
+    """Whether no inexact entry of a piece lies within a unit of its potentials.
 
     Then scores decide by themselves wherever an inexact entry takes part, and the tables among
     the rest: a cycle of exchanges moves the tables by less than one unit of the leading digits.
@@ -232,10 +275,9 @@ def is_clear(weights, problem, pieces, slot, shape, signed):
             score = score * like(score, pieces.scale[slot])
             whole = floor(score, signed)
             inexact = to_int32(differs(to_floats(whole, score), score))
-            slack = reduced(weights, slot, i, half, pieces, problem, shape, signed) - like(
-                whole, (1 << pieces.shift[slot]) - 1
-            )
-            near = like(whole, 2 << pieces.unit[slot])
+            slack = reduced(weights, slot, i, half, pieces, problem, shape, signed)
+            # Inexact entries stand in the middle of their unit.
+            near = like(whole, 3 << (pieces.unit[slot] - 1))
             close = greater(near, slack) & greater(slack, like(whole, 0) - near) & inexact
             clear = clear and any_bits(close) == 0
     return clear

@@ -52,16 +52,3 @@ def ranked(typingctx, lanes, start, step, prices, shape):
         return _ranked(context, builder, vector, list(scores), loaded, shape)
 
     return types.UniTuple(vector, 2)(lanes, types.intp, types.intp, prices, shape), codegen
-
-
-@intrinsic
-def ranked_four(typingctx, lanes, start, step, prices, shape):
-    """:func:`ranked` for m = 4, with the prices in a tuple."""
-    vector = Vector(lanes.dtype)
-
-    def codegen(context, builder, signature, args):
-        scores = _places(context, builder, lanes, args, vector, shape.m)
-        given = [builder.extract_value(args[3], k) for k in range(shape.m)]
-        return _ranked(context, builder, vector, list(scores), given, shape)
-
-    return types.UniTuple(vector, 2)(lanes, types.intp, types.intp, prices, shape), codegen

@@ -19,8 +19,8 @@ from nmflow.kernels.lanes_pieces import Pieces, new_pieces
 from nmflow.kernels.lanes_read import FIRST_SHIFT, FIXED_BITS
 from nmflow.simd.static import ROW, TileShape
 
-# Low bits that each stage leaves out.
-_SHIFTS = np.array([FIRST_SHIFT, 10, 5, 1])
+# Low bits that each stage leaves out. The second is for pieces that get tie tables then.
+_SHIFTS = np.array([FIRST_SHIFT, FIRST_SHIFT, 10, 5, 1])
 # Rounds of ascent of the first stage, and of later ones, by m.
 _ROUNDS = {4: (6, 10), 8: (7, 9), 16: (8, 10), 32: (10, 14)}
 # Shares of open pieces between which a warm start's rounds are worth what they cost.
@@ -164,13 +164,15 @@ def _new_room(shape: TileShape, kind: Any, signed: bool) -> _Room:
         for index in range(2):
             tables[index, :, first : first + m] = ties.table(index, m, m)
     # Magnitudes are moved down by about their median, to use the sign bit too.
+    center = 0 if signed else 1 << (FIXED_BITS - FIRST_SHIFT - 2)
     problem = Problem(
         stride=0,
         tables=tables[0].ravel(),
         more_tables=tables[1].ravel(),
         table_bits=ties.TABLE_BITS + (m - 1).bit_length(),
         fixed_bits=FIXED_BITS - signed,
-        center=0 if signed else 1 << (FIXED_BITS - FIRST_SHIFT - 2),
+        center=center,
+        least=-1 << (FIXED_BITS - FIRST_SHIFT - 1) if signed else -center,
         shifts=_SHIFTS,
         rounds=np.array(_rounds(m)),
     )

@@ -99,9 +99,12 @@ def _before(optimizer: Any, args: Any, kwargs: Any) -> Any:
             _add_decay(parametrizations, decay * scale)
 
     closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
-    if closure is None:
+    if not callable(closure):
         return add_all()
-    return args[:1], {**kwargs, "closure": _then(closure, add_all)}
+    both = _then(closure, add_all)
+    if "closure" in kwargs:
+        return args, {**kwargs, "closure": both}
+    return (args[0], both, *args[2:]), kwargs
 
 
 def _then(closure: Callable[[], Any], finish: Callable[[], None]) -> Callable[[], Any]:

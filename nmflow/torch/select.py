@@ -158,7 +158,7 @@ def _reason(site: Site, pattern: Pattern) -> str | None:
             " or leave it out with exclude"
         )
     if layout is None:
-        return f"{kind} is no linear, convolution or attention layer"
+        return f"no matrix of a linear, convolution or attention layer ({kind})"
     if site.parametrizations:
         return f"has a parametrization of its own, {type(site.parametrizations[0]).__name__}"
     if is_lazy(parameter):

@@ -77,9 +77,11 @@ def sparsify(
     Notes
     -----
     The optimizer sees the dense weights: weight decay acts on all of them, pruned ones too.
-    Compiled models need no recompilation at a refresh, which changes masks in place. For FSDP2
-    sparsify before ``fully_shard``; masks then lie whole in each process. On the meta device
-    masks keep everything until weights are there and :meth:`Handle.refresh` is called.
+    Compiled models need no recompilation at a refresh, which changes masks in place. Under DDP
+    each process finds the same masks; DDP sends them along with other buffers at each forward
+    pass, which ``broadcast_buffers=False`` spares where weights start equal. For FSDP2 sparsify
+    before ``fully_shard``; masks then lie whole in each process. On the meta device masks keep
+    everything until weights are there and :meth:`Handle.refresh` is called.
 
     References
     ----------

@@ -1,0 +1,40 @@
+"""Tiles of few values are finished in lanes, and the scalar road is hardly asked."""
+
+import numpy as np
+import pytest
+from numba import config
+
+if config.DISABLE_JIT:
+    pytest.skip("the engine needs the compiler", allow_module_level=True)
+
+from test_lanes import cut, seeded
+
+from nmflow.simd.static import tile_shape
+from nmflow.solvers import lanes
+from nmflow.solvers.flow import solve_tiles
+
+FEW_VALUES = {
+    "binary": lambda rng, shape: rng.integers(0, 2, shape),
+    "four values": lambda rng, shape: rng.integers(0, 4, shape),
+    "constant": lambda rng, shape: np.ones(shape),
+    "mostly zero": lambda rng, shape: rng.standard_normal(shape) * (rng.random(shape) < 0.2),
+}
+
+
+@pytest.mark.parametrize(("n", "m"), [(4, 8), (8, 16), (16, 32)])
+@pytest.mark.parametrize("kind", FEW_VALUES)
+def test_few_tiles_are_left_and_the_others_are_right(kind, n, m):
+    """Without augmentation up to three in four of these tiles are left."""
+    rows, columns = 8 * m, 16 * m
+    matrix = FEW_VALUES[kind](seeded(kind, n, m), (rows, columns)).astype(np.float32)
+    mask = np.zeros((1, rows, columns), np.bool_)
+    shape = tile_shape(n, m)
+    box = slice(0, 1), slice(0, rows), slice(0, columns)
+    left = lanes.solve_box(matrix[None], mask, box, shape, signed=False)
+    tiles = 128
+    assert len(left.position) * shape.tiles <= 0.1 * tiles
+    expected = solve_tiles(np.abs(cut(matrix, m)).astype(np.float64), n, True)
+    settled = np.ones((rows, columns), np.bool_)
+    settled.reshape(-1)[lanes.entries(left, columns, shape)] = False
+    settled = cut(settled, m).all(axis=(1, 2))
+    np.testing.assert_array_equal(cut(mask[0], m)[settled], expected[settled])
