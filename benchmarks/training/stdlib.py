@@ -172,7 +172,6 @@ TASK = Task(
     setting=Setting(3e-3, 0.1, 800),
     sweep=(
         *(Setting(rate, 0.1, 800) for rate in (1.5e-3, 3e-3, 6e-3)),
-        Setting(3e-3, 0.01, 800),
         Setting(3e-3, 0.5, 800),
     ),
     seeds=3,
