@@ -130,7 +130,7 @@ TASK = Task(
         *(Setting(rate, 5e-3, 800) for rate in (0.05, 0.1, 0.2)),
         Setting(0.1, 5e-4, 400),
     ),
-    seeds=5,
+    seeds=3,
     dense_seeds=5,
     sweep_seeds=2,
     new_model=Network,
