@@ -17,7 +17,14 @@ from numpy.typing import NDArray
 from nmflow.kernels.jit import compile_kernel
 from nmflow.kernels.lanes_augmentation import balance, finish
 from nmflow.kernels.lanes_memory import compare, recall, remember
-from nmflow.kernels.lanes_panel import exclude, is_open, solve_fresh, solve_panel, write_masks
+from nmflow.kernels.lanes_panel import (
+    all_settled,
+    exclude,
+    is_open,
+    solve_fresh,
+    solve_panel,
+    write_masks,
+)
 from nmflow.kernels.lanes_pieces import copy_piece, start_base
 from nmflow.kernels.lanes_queue import sort_out, take
 from nmflow.kernels.lanes_read import FIRST_SHIFT, choose_tables, read_first, read_zoomed
@@ -150,6 +157,10 @@ def solve_lanes(
         else:
             queue, used = begin_queued(weights, problem, pieces, panel, queue, used, shape, signed)
             solve_panel(weights, mask, problem, pieces, panel, problem.rounds[1], shape)
+        # True of most panels of small tiles, and sooner seen for all their pieces than for each.
+        if fresh and memory is None and not tied and all_settled(panel):
+            write_masks(mask, problem.stride, pieces, used, panel, shape)
+            continue
         balanced = repair(weights, problem, pieces, used, panel, fresh, tied, shape)
         exclude(panel, fresh, shape)
         if memory is None:

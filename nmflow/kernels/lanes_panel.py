@@ -13,6 +13,7 @@ from nmflow.kernels.lanes_enumeration import enumerate_masks
 from nmflow.kernels.lanes_pieces import aligned
 from nmflow.kernels.lanes_units import Augmentation, new_augmentation
 from nmflow.simd.enumeration import SIDE
+from nmflow.simd.lanes import any_bits, like
 from nmflow.simd.layout import prefetch, store_bits, store_mask
 from nmflow.simd.static import LANES, ROW, TileShape
 from nmflow.simd.vectors import load, store
@@ -130,6 +131,13 @@ def exclude(panel, fresh, shape):
         settled = load(panel.settled, 0)
         settled = within_limits(panel.lanes, panel.u, panel.v, settled, shape)
         store(panel.settled, 0, settled)
+
+
+@register_jitable(forceinline=True)
+def all_settled(panel):
+    """Whether no tile of the panel is open."""
+    settled = load(panel.settled, 0)
+    return any_bits(settled ^ like(settled, -1)) == 0
 
 
 @register_jitable(forceinline=True)
