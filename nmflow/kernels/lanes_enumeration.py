@@ -16,14 +16,13 @@ def enumerate_masks(lanes, zero, bits, words, shape):
     """The best mask of each tile, a bit each into ``words``; which lanes are settled.
 
     ``zero`` is the least score there can be. Returns a vector of -1 where the best mask is ahead
-    of all others by more than rounding can hide. Masks differ in 4 min(n, 4 - n) entries at most
-    on either side, each of which stands for less than a unit more than it counts; two halved sums
-    hide a unit more.
+    of all others by more than rounding can hide. If another were better, so would be the one that
+    differs from it by a single cycle of exchanges, with m entries on either side at most; each
+    stands for less than a unit more than it counts, and two halved sums hide a unit more.
     """
     first, second, found = best_of_four(lanes, zero, shape)
     row = like(found, 15)
     for i in range(shape.m):
         nibble = (found >> like(found, shape.m * i)) & row
         store_words(words, i * LANES, nibble * load(bits, 0), nibble, shape)
-    hidden = shape.m * min(shape.n, shape.m - shape.n)
-    return greater(first - second, like(first, hidden // 2))
+    return greater(first - second, like(first, shape.m // 2))
