@@ -43,7 +43,7 @@ RUNS = (
         for n, m in ((2, 4), (4, 8), (8, 16))
         for rule in ("ste", "sr-ste")
     ),
-    Run("4:8 STE, every step", 4, 8, every=1),
+    *(Run(f"{n}:{m} STE, every step", n, m, every=1) for n, m in ((2, 4), (4, 8), (8, 16))),
     Run("4:8 fixed at the start", 4, 8, every=0),
     Run("4:8 fixed after dense", 4, 8, every=0, from_dense=True),
     Run("2:4 one-way", 2, 4, pattern="rows"),

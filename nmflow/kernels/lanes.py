@@ -146,7 +146,8 @@ def solve_lanes(
             )
             if used < 0:
                 return -1
-            ahead = note_ahead(grid, problem, pieces, ahead, rest - lead, shape)
+            if memory is None:
+                ahead = note_ahead(grid, problem, pieces, ahead, rest - lead, shape)
             rest -= used
         fresh = used == shape.pieces
         panel.u[:] = 0
