@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from nmflow.scores import ScoreName, check_score
 from nmflow.solve import run_all, thread_count
 from nmflow.stack import MatrixStack, matrix_shape, normalise_axes
 from nmflow.tiling import Window, windows
+
+if TYPE_CHECKING:
+    from nmflow.solvers.warm import WarmBox
 
 # Entries of a window: the unit of work of a thread, and of what is kept.
 _WINDOW = 1 << 20
@@ -149,7 +152,7 @@ class Tracker:
         Raises
         ------
         NmflowError
-            For another shape, or NaN or infinite weights; mask and potentials stay as they were.
+            For another shape, or NaN or infinite weights; the mask stays as it was.
         """
         began = time.perf_counter()
         stack = MatrixStack.of(weights, self.pattern, self.axes, self.score)
@@ -171,27 +174,44 @@ class Tracker:
 
     def _update(self, stack: MatrixStack) -> list[tuple[int, int]]:
         values = _plain(stack) if any(self._boxes) else None
-        if values is None and not stack.host.is_finite(stack.matrices):
-            stack.raise_not_finite()
         results = [(0, 0)] * max(len(self._windows), 1)
+        undo: list[Callable[[], None]] = []
 
         def work(index: int) -> None:
             box, window = self._boxes[index], self._windows[index]
             if box is None or values is None:
-                results[index] = self._solve_anew(stack, window)
-                if box is not None:
-                    box.follow(self._mask)
+                results[index] = self._solve_anew(stack, window, box, undo)
                 return
-            results[index] = box.update(values, self._mask, self.score == "raw", stack.scores_of)
+            undo.append(box.begin(self._mask))
+            done = box.update(values, self._mask, self.score == "raw", stack.scores_of)
+            if done is None:
+                stack.raise_not_finite()
+            results[index] = done
 
-        run_all(work, range(len(self._windows)), self._threads)
+        try:
+            run_all(work, range(len(self._windows)), self._threads)
+        except BaseException:
+            for each in undo:
+                each()
+            raise
         return results
 
-    def _solve_anew(self, stack: MatrixStack, window: Window) -> tuple[int, int]:
+    def _solve_anew(
+        self, stack: MatrixStack, window: Window, box: WarmBox | None, undo: list[Any]
+    ) -> tuple[int, int]:
         from nmflow.solvers.flow import solve_window
 
         before = self._mask[window.box].copy()
+
+        def back() -> None:
+            self._mask[window.box] = before
+            if box is not None:
+                box.follow(self._mask)
+
+        undo.append(back)
         solve_window(stack, window, self._mask, self.pattern.n, None)
+        if box is not None:
+            box.follow(self._mask)
         flipped = int(np.count_nonzero(before != self._mask[window.box]))
         return flipped, 0
 
@@ -243,7 +263,9 @@ class Tracker:
         return np.array([*self.shape, *self.axes, self.pattern.n, self.pattern.m, score], np.int64)
 
 
-def _warm_boxes(parts: list[Window], pattern: Pattern, shape: tuple[int, int, int]) -> list[Any]:
+def _warm_boxes(
+    parts: list[Window], pattern: Pattern, shape: tuple[int, int, int]
+) -> list[WarmBox | None]:
     """For each window what remembers it, or None where it is solved anew each time."""
     from numba import config
 
@@ -262,16 +284,11 @@ def _warm_boxes(parts: list[Window], pattern: Pattern, shape: tuple[int, int, in
 
 
 def _plain(stack: MatrixStack) -> NDArray[Any] | None:
-    """The stack as finite C-contiguous floats; None for integers and squares."""
+    """The stack as C-contiguous floats; None for integers and squares."""
     floats = stack.host.bfloat16 or stack.matrices.dtype.kind == "f"
     if not floats or stack.score == "square" or math.prod(stack.shape) == 0:
         return None
-    from nmflow.solvers.warm import is_finite
-
     matrices = stack.matrices
     if not matrices.dtype.isnative or not matrices.flags.aligned:
         matrices = matrices.astype(matrices.dtype.newbyteorder("="))
-    values = np.ascontiguousarray(matrices)
-    if not is_finite(values):
-        stack.raise_not_finite()
-    return values
+    return np.ascontiguousarray(matrices)

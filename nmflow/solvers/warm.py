@@ -8,29 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nmflow.kernels.finite import LINE, largest_magnitude
 from nmflow.kernels.lanes_memory import Memory
 from nmflow.simd.static import LANES, ROW, TileShape
 from nmflow.solvers import lanes
 from nmflow.solvers.flow import solve_tiles
-
-_NUMBERS: dict[Any, tuple[Any, int]] = {
-    np.dtype(np.float64): (np.int64, 0x7FF0000000000000),
-    np.dtype(np.float32): (np.int32, 0x7F800000),
-    np.dtype(np.float16): (np.int16, 0x7C00),
-    np.dtype(np.uint16): (np.int16, 0x7F80),
-}
-
-
-def is_finite(values: NDArray[Any]) -> bool:
-    """Whether C-contiguous floats (bfloat16 as uint16) hold neither NaN nor infinity."""
-    kind, infinity = _NUMBERS[values.dtype]
-    if values.nbytes < 2 * LINE:
-        magnitudes = values.reshape(-1).view(kind) & np.iinfo(kind).max
-        return bool((magnitudes < infinity).all())
-    bits = values.reshape(-1).view(kind)
-    bits.flags.writeable = False
-    return bool(largest_magnitude(bits, np.iinfo(kind).max) < infinity)
 
 
 class WarmBox:
@@ -42,18 +23,34 @@ class WarmBox:
         self.memory: Memory = lanes.memory_of(box, shape)
         self._height, self._stride = height, stride
 
+    def begin(self, mask: NDArray[np.bool_]) -> Callable[[], None]:
+        """What takes the mask, and what is known of it, back to how they are now."""
+        words = self.memory.words.copy()
+
+        def back() -> None:
+            self.memory.words[:] = words
+            where, home = self._homes(np.arange(lanes.piece_count(self.box, self.shape)))
+            octets = self.memory.words.reshape(-1, self.shape.halves)[home].view(np.uint8)
+            mask.reshape(-1)[where] = np.unpackbits(octets, axis=2, bitorder="little")
+
+        return back
+
     def update(
         self,
         values: NDArray[Any],
         mask: NDArray[np.bool_],
         signed: bool,
         as_scores: Callable[[NDArray[Any]], NDArray[Any]],
-    ) -> tuple[int, int]:
-        """Bring the mask up to date; how many entries flipped, and tiles settled at once."""
+    ) -> tuple[int, int] | None:
+        """Bring the mask up to date; how many entries flipped, and tiles settled at once.
+
+        None if some value is not finite: then :meth:`begin` says how to go back.
+        """
         memory, shape = self.memory, self.shape
         memory.counters[:2] = 0
         left = lanes.solve_box(values, mask, self.box, shape, signed, memory)
-        assert left is not None, "the caller has looked for NaN"
+        if left is None:
+            return None
         flipped = int(memory.counters[0])
         if left.position.size:
             flipped += self._finish(values, mask, left, as_scores)
@@ -77,13 +74,17 @@ class WarmBox:
 
     def _note(self, mask: NDArray[np.bool_], pieces: NDArray[np.int64]) -> None:
         """Copy the masks of some pieces into the memory's words."""
-        shape, memory = self.shape, self.memory
+        where, home = self._homes(pieces)
+        words = np.packbits(mask.reshape(-1)[where], axis=2, bitorder="little").view(np.int16)
+        self.memory.words.reshape(-1, self.shape.halves)[home] = words
+
+    def _homes(self, pieces: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where the entries of some pieces lie in the flat mask, and their rows in the words."""
+        shape = self.shape
         rows = self._positions()[pieces][:, None] + self._stride * np.arange(shape.m)
-        bits = mask.reshape(-1)[rows[:, :, None] + np.arange(shape.halves * ROW)]
-        words = np.packbits(bits, axis=2, bitorder="little").view(np.int16)
         panel, slot = np.divmod(pieces, shape.pieces)
         home = (panel[:, None] * shape.m + np.arange(shape.m)) * LANES + slot[:, None]
-        memory.words.reshape(-1, shape.halves)[home] = words
+        return rows[:, :, None] + np.arange(shape.halves * ROW), home
 
     def _positions(self) -> NDArray[np.int64]:
         """Where each piece begins in the flat array."""
