@@ -62,6 +62,25 @@ def test_exact_costs_less_than_any_approximation():
         assert min(points, key=lambda name: points[name][0]) == "flow"
 
 
+def test_masks_of_every_step_end_within_the_dense_spread():
+    """The sentences on what late masks cost."""
+    for task in TRAINING["tasks"].values():
+        for pattern in ("2:4", "4:8", "8:16"):
+            assert task["runs"][f"{pattern} STE, every step"]["within_dense"]
+    digits, stdlib = (TRAINING["tasks"][name] for name in ("digits", "stdlib"))
+    behind = {
+        name
+        for name in ("2:4 STE", "4:8 STE", "8:16 STE")
+        for task in (digits, stdlib)
+        if not task["runs"][name]["within_dense"]
+    }
+    assert behind == {"4:8 STE", "8:16 STE"}
+    for name in behind:
+        assert round(stdlib["runs"][name]["beyond_dense"], 2) == 0.04
+    assert round(797 * digits["runs"]["4:8 STE"]["beyond_dense"]) == -4
+    assert digits["runs"]["8:16 STE"]["within_dense"]
+
+
 SOLVE, TRAIN = re.findall(r"```python\n(.*?)```", TEXT, flags=re.S)
 
 
