@@ -7,7 +7,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY
 
@@ -19,7 +19,8 @@ STYLES = {
     "2:4": (ORANGE, "^"),
     "4:8": (BLUE, "o"),
     "8:16": (GREEN, "D"),
-    "one-way": (PURPLE, "v"),
+    "2:4 one-way": (PURPLE, "v"),
+    "4:8 one-way": (PURPLE, ">"),
     "fixed": (GREY, "P"),
     "greedy-keep": (RED, "X"),
 }
@@ -29,8 +30,8 @@ PERCENT = FuncFormatter(lambda value, _: f"{value:g}")
 
 def kind(name: str) -> str:
     """What a run is drawn as."""
-    special = next((key for key in ("one-way", "fixed", "greedy-keep") if key in name), None)
-    return special or name.split(maxsplit=1)[0]
+    special = next((key for key in ("fixed", "greedy-keep") if key in name), None)
+    return name if name in STYLES else special or name.split(maxsplit=1)[0]
 
 
 def ends(tasks: dict[str, Task]) -> Figure:
@@ -66,6 +67,7 @@ def curves(tasks: dict[str, Task], names: list[str]) -> Figure:
                 lower.plot(at, mean - dense, **style)
         lower.axhline(0, color=BLACK, linewidth=1)
         upper.set(title=task["title"], yscale="log", ylabel="training loss (nats)")
+        upper.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         upper.yaxis.set_major_formatter(PERCENT)
         upper.yaxis.set_minor_formatter(NullFormatter())
         lower.set(xlabel="share of the steps (%)", ylabel="above dense (nats)")
@@ -117,11 +119,13 @@ def costs(tasks: dict[str, Task]) -> Figure:
         style = {"color": colour, "hatch": hatch, "edgecolor": "white", "label": when}
         for axes, values, form in ((row[0], shares, "%.2g"), (row[1], ratios, "%.2f")):
             bars = axes.bar(places, [values[i] for i in chosen], 0.38, **style)
-            axes.bar_label(bars, fmt=form, padding=2, fontsize=9)
+            box = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+            axes.bar_label(bars, fmt=form, padding=2, fontsize=9, bbox=box)
     for level, line in ((1, ":"), (20, "--")):
         axes = row[0]
         axes.axhline(level, color=BLACK, linestyle=line, linewidth=1)
-        axes.text(len(names) - 0.45, level, f"{level} %", va="bottom", ha="right", fontsize=9)
+        axes.text(len(names) - 0.05, level, f"{level} %", va="bottom", ha="right", fontsize=9)
+        axes.set_xlim(-0.6, len(names))
     row[0].set(yscale="log", ylabel="masks' share of the time (%)", title="finding masks")
     row[0].yaxis.set_major_formatter(PERCENT)
     row[0].margins(y=0.15)
@@ -144,7 +148,7 @@ def diversity(tasks: dict[str, Task], names: list[str]) -> Figure:
             colour, marker = STYLES[kind(name)]
             across = run["log10_masks_per_weight"]
             (mean,), (low,), (high,) = (_shown(task, [run[k]]) for k in ("mean", "min", "max"))
-            hollow = "white" if "SR-STE" in name else colour
+            hollow = "white" if "every step" in name else colour
             axes.vlines(across, low, high, color=colour, linewidth=1.3)
             axes.plot(across, mean, marker, color=colour, mfc=hollow, ms=8, label=name)
         axes.set(title=task["title"], xlabel="log10 of masks, per weight", ylabel=_label(task))
