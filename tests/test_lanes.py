@@ -176,6 +176,19 @@ def test_finds_what_is_not_finite(dtype, value, rng):
                 nmflow.solve(weights, n, m)
 
 
+@pytest.mark.parametrize(
+    ("n", "m", "dtype"), [(2, 4, np.float32), (4, 8, np.float32), (2, 4, np.float64)]
+)
+def test_the_tiniest_numbers_beside_the_hugest(n, m, dtype):
+    """Scaled to fixed point the tiny ones vanish, but they are no zeros, which tie."""
+    rng, most = seeded("tiny", n, m), np.finfo(dtype)
+    tiles = np.zeros((256, m, m), dtype)
+    tiny, huge = rng.random(tiles.shape) < 0.3, rng.random(tiles.shape) < 0.2
+    tiles[tiny] = rng.integers(1, 5, tiny.sum()) * most.smallest_subnormal
+    tiles[huge] = most.max
+    check(tiles, n, m, 16)
+
+
 @given(st.data())
 def test_every_bfloat16_and_float16(data):
     torch = pytest.importorskip("torch")

@@ -150,17 +150,22 @@ def floor(score, signed):
 
 
 @register_jitable(forceinline=True)
+def exceeds(score, whole, scale):
+    """-1 where a score is more than its floor, if only by what scaling loses to underflow."""
+    return to_int32(differs(to_floats(whole, score) * like(score, 1 / scale), score))
+
+
+@register_jitable(forceinline=True)
 def fixed_point(weights, place, slot, line, pieces, problem, signed):
     """16 scores as 30-bit integers; ``line`` counts the rows (and halves) of the tables."""
     score = scores(weights, place, signed)
-    score = score * like(score, pieces.scale[slot])
-    whole = floor(score, signed)
+    whole = floor(score * like(score, pieces.scale[slot]), signed)
     if pieces.tabled[slot]:
         unit = pieces.unit[slot]
         if pieces.posed[slot] > FIRST:
             low = load(problem.tables, line * ROW) << like(whole, unit - problem.table_bits)
             rest = like(whole, 1 << (unit - 1))
-            low = choose(differs(to_floats(whole, score), score), rest, low)
+            low = choose(exceeds(score, whole, pieces.scale[slot]), rest, low)
             return (whole << like(whole, unit)) + low
         whole = whole << like(whole, unit)
     return whole
@@ -227,8 +232,8 @@ def looked_at(slack, place, line, slot, weights, pieces, problem, signed):
         table = load(problem.tables, line * ROW)
         # Its floor is zero, but there is more of it.
         score = scores(weights, place, signed)
-        score = score * like(score, pieces.scale[slot])
-        inexact = to_int32(differs(to_floats(floor(score, signed), score), score))
+        whole = floor(score * like(score, pieces.scale[slot]), signed)
+        inexact = exceeds(score, whole, pieces.scale[slot])
         slack = choose(equal(slack, zero), zero - inexact, slack)
     else:
         table = load(problem.more_tables, line * ROW)
@@ -280,9 +285,8 @@ def is_clear(weights, problem, pieces, slot, shape, signed):
         for half in range(shape.halves):
             place = pieces.position[slot] + i * problem.stride + half * ROW
             score = scores(weights, place, signed)
-            score = score * like(score, pieces.scale[slot])
-            whole = floor(score, signed)
-            inexact = to_int32(differs(to_floats(whole, score), score))
+            whole = floor(score * like(score, pieces.scale[slot]), signed)
+            inexact = exceeds(score, whole, pieces.scale[slot])
             slack = reduced(weights, slot, i, half, pieces, problem, shape, signed)
             # Inexact entries stand in the middle of their unit.
             near = like(whole, 3 << (pieces.unit[slot] - 1))
