@@ -47,7 +47,11 @@ def run(names: list[str], plan: Plan, records: Path, workers: int) -> dict[str, 
         timing = _timed(name, plan, store)
         first, then = todo[name]
         report["tasks"][name] = {**summarise(TASKS[name], first + then, store), "timing": timing}
-    report["seconds"] = time.perf_counter() - begin
+    every = [job for stages in todo.values() for stage in stages for job in stage]
+    # Of all records, also those that an earlier command left.
+    found = [record for record in (store.load(job.key) for job in every) if record]
+    report["trainings"] = len(found)
+    report["training_seconds"] = sum(record["seconds"] for record in found)
     report["workers"] = workers
     return report
 

@@ -20,7 +20,8 @@ def text(report: Report) -> str:
     parts = [machine(report), "", _NOTES]
     for name, task in report["tasks"].items():
         parts += ["", *_task(name, task)]
-    parts += ["", f"Trained and measured in {report['seconds']:.0f} s."]
+    count, seconds, workers = (report[k] for k in ("trainings", "training_seconds", "workers"))
+    parts += ["", f"{count} trainings took {seconds:.0f} s, {workers} at a time."]
     return "\n".join(parts)
 
 
