@@ -15,7 +15,7 @@ from numba.extending import register_jitable
 from numpy.typing import NDArray
 
 from nmflow.kernels.jit import compile_kernel
-from nmflow.kernels.lanes_augmentation import balance, finish
+from nmflow.kernels.lanes_finish import finish_piece
 from nmflow.kernels.lanes_memory import compare, recall, remember
 from nmflow.kernels.lanes_panel import (
     all_settled,
@@ -30,8 +30,6 @@ from nmflow.kernels.lanes_queue import sort_out, take
 from nmflow.kernels.lanes_read import FIRST_SHIFT, choose_tables, read_first, read_zoomed
 from nmflow.kernels.lanes_walk import advance, next_pieces, note_ahead
 from nmflow.simd.enumeration import SIDE
-from nmflow.simd.static import ROW
-from nmflow.simd.vectors import load, store
 
 PANELS = 2
 """How far ahead panels of 4 x 4 tiles are fetched, which are done sooner than memory answers."""
@@ -52,26 +50,14 @@ class Problem(NamedTuple):
 
 
 @register_jitable(forceinline=True)
-def repair(weights, problem, pieces, used, panel, fresh, tied, shape):
-    """Where ascent stalls among equal scores, augment; whether that was done."""
-    stalled = 0
+def finish_ties(weights, problem, pieces, used, panel, shape, signed):
+    """Settle open pieces where ties are likely, one by one."""
     for slot in range(used):
         if is_open(panel, slot, shape):
             if pieces.stage[slot] == 0 and not pieces.tabled[slot]:
                 choose_tables(weights, problem, pieces, slot, True, shape)
-            stalled += pieces.tabled[slot]
-    # Enumeration finds no potentials; digits alone are worth it where there are many at a time.
-    at_once = shape.m != SIDE if tied else shape.m > ROW and 2 * stalled >= used
-    if stalled == 0 or (fresh and not at_once):
-        return False
-    balance(panel.lanes, panel.u, panel.v, panel.bits, panel.work, shape)
-    if tied or not fresh:
-        settled = load(panel.settled, 0)
-        settled = finish(
-            panel.lanes, panel.u, panel.v, panel.bits, panel.words, settled, panel.work, shape
-        )
-        store(panel.settled, 0, settled)
-    return True
+            if pieces.tabled[slot]:
+                finish_piece(weights, problem, pieces, slot, panel, shape, signed)
 
 
 @register_jitable(forceinline=True)
@@ -162,8 +148,8 @@ def solve_lanes(
         if fresh and memory is None and not tied and all_settled(panel):
             write_masks(mask, problem.stride, pieces, used, panel, shape)
             continue
-        balanced = repair(weights, problem, pieces, used, panel, fresh, tied, shape)
         exclude(panel, fresh, shape)
+        finish_ties(weights, problem, pieces, used, panel, shape, signed)
         if memory is None:
             write_masks(mask, problem.stride, pieces, used, panel, shape)
         elif fresh:
@@ -171,11 +157,11 @@ def solve_lanes(
         before = queue + count
         queue, count = sort_out(
             weights, mask, problem, pieces, used, fresh, panel, queue, left, start, count, shape,
-            signed, memory, balanced,
+            signed, memory,
         )  # fmt: skip
         if not fresh:
             continue
-        tied = shape.m <= ROW and 2 * exact_pieces(pieces, used) >= used
+        tied = 2 * exact_pieces(pieces, used) >= used
         if memory is not None:
             unsettled = queue + count - before
             remember(pieces, panel, memory, pieces.ordinal[0], unsettled, shape)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nmflow.kernels.lanes_ascent import ascend, threshold, within_limits
 from nmflow.kernels.lanes_enumeration import enumerate_masks
 from nmflow.kernels.lanes_pieces import aligned
-from nmflow.kernels.lanes_units import Augmentation, new_augmentation
+from nmflow.kernels.lanes_tile import Tile, new_tile
 from nmflow.simd.enumeration import SIDE
 from nmflow.simd.lanes import any_bits, like
 from nmflow.simd.layout import prefetch, store_bits, store_mask
@@ -32,7 +32,7 @@ class Panel(NamedTuple):
     bits: NDArray[np.int16]
     words: NDArray[np.int16]
     settled: NDArray[np.int16]
-    work: Augmentation
+    tile: Tile
 
 
 def new_panel(shape: TileShape) -> Panel:
@@ -49,7 +49,7 @@ def new_panel(shape: TileShape) -> Panel:
         bits=bits,
         words=aligned(m * shape.halves * LANES, np.int16),
         settled=aligned(LANES, np.int16),
-        work=new_augmentation(shape),
+        tile=new_tile(shape),
     )
 
 

@@ -7,36 +7,17 @@ from numba.extending import register_jitable
 from nmflow.kernels.lanes_memory import is_changed, own_tiles, write_changes
 from nmflow.kernels.lanes_panel import is_open
 from nmflow.kernels.lanes_pieces import copy_piece, move_base, start_base
-from nmflow.kernels.lanes_read import FIRST, FIRST_SHIFT, SECOND, both_in_sight, is_clear
+from nmflow.kernels.lanes_read import FIRST_SHIFT
 from nmflow.simd.enumeration import SIDE
 from nmflow.simd.static import ROW
 
-TABLE_ROOM = 3
-"""Bits below a table that stands alone."""
-
-
 @register_jitable(forceinline=True)
-def next_window(pieces, slot, problem, balanced, shape):
-    """Choose what the next stage looks at; False if there is none.
-
-    Of a tabled piece: all its digits, until they are balanced, with the first table if that is in
-    sight; then the tables, one by one.
-    """
-    first = pieces.stage[slot] == 0
-    pieces.stage[slot] += 2 if first and shape.m != SIDE and not pieces.tabled[slot] else 1
-    if not pieces.tabled[slot]:
-        if pieces.stage[slot] == problem.shifts.size:
-            return False
-        pieces.shift[slot] = problem.shifts[pieces.stage[slot]]
-    elif first and not balanced:
-        pieces.posed[slot] = both_in_sight(pieces, slot, problem)
-    elif pieces.posed[slot] == SECOND:
+def next_window(pieces, slot, problem, shape):
+    """Choose what the next stage looks at; False if there is none."""
+    pieces.stage[slot] += 2 if pieces.stage[slot] == 0 and shape.m != SIDE else 1
+    if pieces.tabled[slot] or pieces.stage[slot] == problem.shifts.size:
         return False
-    elif pieces.posed[slot] == 0 and pieces.shift[slot] > pieces.unit[slot]:
-        pieces.shift[slot] = pieces.unit[slot]
-    else:
-        pieces.posed[slot] = FIRST if pieces.posed[slot] == 0 else SECOND
-        pieces.shift[slot] = max(pieces.unit[slot] - problem.table_bits - TABLE_ROOM, 0)
+    pieces.shift[slot] = problem.shifts[pieces.stage[slot]]
     return True
 
 
@@ -53,15 +34,12 @@ def take(pieces, queue, used, shape):
 @register_jitable(forceinline=True)
 def sort_out(
     weights, mask, problem, pieces, used, fresh, panel, queue, left, start, count, shape, signed,
-    memory, balanced,
+    memory,
 ):  # fmt: skip
     """Move pieces with open tiles to the queue, or to those left; returns both lengths."""
     for slot in range(used):
         unsettled = is_open(panel, slot, shape)
-        doubtful = pieces.posed[slot] == SECOND and not pieces.exact[slot]
-        if doubtful and not unsettled:
-            unsettled = not is_clear(weights, problem, pieces, slot, shape, signed)
-        elif unsettled:
+        if unsettled and not pieces.tabled[slot]:
             if pieces.stage[slot] == 0:
                 start_base(pieces, slot, problem.center << FIRST_SHIFT, shape)
             move_base(pieces, slot, panel, shape)
@@ -72,7 +50,7 @@ def sort_out(
                     memory.counters[1] += own_tiles(pieces, slot, shape)
                 if not fresh or is_changed(memory, slot, shape):
                     write_changes(mask, problem.stride, pieces, slot, panel, memory, shape)
-        elif not next_window(pieces, slot, problem, balanced, shape):
+        elif not next_window(pieces, slot, problem, shape):
             if memory is not None:
                 memory.left[count] = pieces.ordinal[slot]
             put_left(pieces, slot, problem, left, start, count, shape)

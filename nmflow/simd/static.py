@@ -40,11 +40,11 @@ class TileShape:
         Pieces that a tile is wide: 2 for m > 16.
     pieces : int
         Pieces (pairs of them, if ``halves`` is 2) that hold LANES tiles.
-    planes : int
-        Binary digits of numbers below m.
+    line : int
+        Lanes of a vector that holds a row or a column of a tile.
     """
 
-    __slots__ = ("_numba_type_", "halves", "m", "n", "pieces", "planes", "tiles")
+    __slots__ = ("_numba_type_", "halves", "line", "m", "n", "pieces", "tiles")
 
     def __init__(self, n: int, m: int) -> None:
         self.n, self.m = n, m
@@ -52,7 +52,7 @@ class TileShape:
         self.tiles = ROW // m if ROW % m == 0 else 1
         self.halves = -(-m // ROW)
         self.pieces = LANES // self.tiles
-        self.planes = (m - 1).bit_length()
+        self.line = 8 if m <= 8 else self.halves * ROW
 
 
 @functools.cache
@@ -78,5 +78,5 @@ def _attribute(name: str) -> None:
         return lambda shape: value
 
 
-for _name in ("n", "m", "tiles", "halves", "pieces", "planes"):
+for _name in ("n", "m", "tiles", "halves", "pieces", "line"):
     _attribute(_name)

@@ -1,0 +1,142 @@
+"""Pieces with ties, finished tile by tile: digits and the first table, then the second.
+
+A mask is proved by potentials strictly between what is kept and what is pruned, of which then no
+other can be optimal. Where the first table leaves several, their potentials tell what they have in
+common: the second table decides among the entries of slack 0.
+"""
+
+from __future__ import annotations
+
+from numba.extending import register_jitable
+
+from nmflow.kernels.lanes_panel import is_open
+from nmflow.kernels.lanes_paths import balance
+from nmflow.kernels.lanes_pieces import move_base, start_base
+from nmflow.kernels.lanes_read import FIRST_SHIFT, MARGIN, is_clear, reduced
+from nmflow.kernels.lanes_tile import EDGE, HIGHEST, separate, within_limits
+from nmflow.simd.lanes import bit_count, greater, largest_lane, like
+from nmflow.simd.lines import load_line, negative_lanes
+from nmflow.simd.static import LANES, ROW
+from nmflow.simd.vectors import load, maximum, minimum, store
+
+TABLE_UNIT = 12
+"""Bits below the second table."""
+SPARE = 4
+"""Bits at most that a tile does without."""
+
+
+@register_jitable
+def read_piece(weights, problem, pieces, slot, tile, spare, shape, signed):
+    """Slacks of a piece, the first table with them, but for some low bits."""
+    for i in range(shape.m):
+        for half in range(shape.halves):
+            slack = reduced(weights, slot, i, half, pieces, problem, shape, signed)
+            slack = slack >> like(slack, spare)
+            slack = maximum(minimum(slack, like(slack, EDGE)), like(slack, -EDGE))
+            store(tile.piece, (i * shape.halves + half) * ROW, slack)
+
+
+@register_jitable(forceinline=True)
+def set_score(tile, i, j, score, shape):
+    """Of one entry."""
+    tile.scores[i * shape.line + j] = score
+    tile.across[j * shape.line + i] = score
+
+
+@register_jitable
+def choose_tile(tile, index, level, shape):
+    """One tile of the piece; what exceeds the level is kept."""
+    for i in range(shape.m):
+        for j in range(shape.m):
+            place = i * shape.halves * ROW + index * shape.m + j
+            set_score(tile, i, j, tile.piece[place], shape)
+    begin(tile, level, shape)
+
+
+@register_jitable
+def choose_face(tables, tile, shape):
+    """The second table where slack is 0; what is kept, and pruned, by all optimal masks apart."""
+    for i in range(shape.m):
+        for j in range(shape.m):
+            slack = tile.scores[i * shape.line + j] - tile.u[i] - tile.v[j]
+            score = tables[i * shape.halves * ROW + j] << TABLE_UNIT
+            if slack != 0:
+                score = EDGE if slack > 0 else -EDGE
+            set_score(tile, i, j, score, shape)
+    begin(tile, 1 << (TABLE_UNIT + 8), shape)
+
+
+@register_jitable
+def begin(tile, level, shape):
+    """Keep what exceeds the level, but of columns with more than n of these none."""
+    for k in range(shape.line):
+        tile.u[k] = level
+        tile.v[k] = 0
+    u = load_line(tile.u, 0, shape)
+    for j in range(shape.m):
+        slack = load_line(tile.across, j * shape.line, shape) - u
+        kept = greater(slack, slack ^ slack)
+        count = bit_count(negative_lanes(kept))
+        if count > shape.n:
+            tile.v[j] = largest_lane(slack)
+            kept, count = kept ^ kept, 0
+        store(tile.gates_across, j * shape.line, kept ^ like(kept, HIGHEST))
+        tile.missing[j] = shape.n - count
+    v = load_line(tile.v, 0, shape)
+    for i in range(shape.m):
+        kept = greater(load_line(tile.scores, i * shape.line, shape) - v, u)
+        store(tile.gates, i * shape.line, kept ^ like(kept, HIGHEST))
+        tile.need[i] = shape.n - bit_count(negative_lanes(kept))
+
+
+@register_jitable
+def write_words(tile, slot, index, panel, shape):
+    """The tile's bits among those of its piece."""
+    own = (1 << shape.m) - 1
+    for i in range(shape.m):
+        word = (i * LANES + slot) * shape.halves
+        bits = negative_lanes(load_line(tile.gates, i * shape.line, shape)) & own
+        if shape.halves == 2:
+            panel.words[word + 1] = bits >> ROW
+            panel.words[word] = bits & 0xFFFF
+        else:
+            others = panel.words[word] & ~(own << (index * shape.m))
+            panel.words[word] = others | (bits << (index * shape.m))
+
+
+@register_jitable(forceinline=True)
+def move_tile_base(pieces, slot, index, tile, spare, shape):
+    """Add a tile's potentials to those that its piece stands on."""
+    start = slot * shape.halves * ROW
+    for k in range(shape.m):
+        pieces.u[start + k * shape.tiles + index] += tile.u[k] << spare
+        pieces.v[start + index * shape.m + k] += tile.v[k] << spare
+
+
+@register_jitable
+def finish_piece(weights, problem, pieces, slot, panel, shape, signed):
+    """Settle the open tiles of a tabled piece."""
+    tile = panel.tile
+    if pieces.stage[slot] == 0:
+        start_base(pieces, slot, problem.center << FIRST_SHIFT, shape)
+    move_base(pieces, slot, panel, shape)
+    pieces.posed[slot] = 3
+    # What few digits leave free is room for potentials.
+    spare = min(max(pieces.unit[slot] - problem.table_bits - MARGIN, 0), SPARE)
+    read_piece(weights, problem, pieces, slot, tile, spare, shape, signed)
+    for index in range(shape.tiles):
+        lane = slot * shape.tiles + index
+        if panel.settled[lane] != 0:
+            continue
+        choose_tile(tile, index, ((1 << pieces.shift[slot]) - 1) >> spare, shape)
+        balanced = balance(tile, shape)
+        move_tile_base(pieces, slot, index, tile, spare, shape)
+        balanced = balanced and within_limits(tile, shape)
+        if balanced and not separate(tile, shape):
+            choose_face(problem.more_tables, tile, shape)
+            balanced = balance(tile, shape) and separate(tile, shape)
+        if balanced:
+            write_words(tile, slot, index, panel, shape)
+            panel.settled[lane] = -1
+    if not pieces.exact[slot] and not is_clear(weights, problem, pieces, slot, shape, signed):
+        panel.settled[slot * shape.tiles] = 0

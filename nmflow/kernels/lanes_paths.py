@@ -1,0 +1,120 @@
+"""Units moved along paths of slack 0 in one tile, from rows in need to where units are missing.
+
+A path of :func:`nmflow.kernels.lanes_tile.find_distances` is followed back from its end: to a row
+that may add the column's entry, then to a column whose entry that row may drop, and so on. Each
+step back leads to an earlier sweep, so that it comes to an end even where all slacks are 0.
+"""
+
+from __future__ import annotations
+
+from numba.extending import register_jitable
+
+from nmflow.kernels.lanes_tile import (
+    SWEEPS,
+    HIGHEST,
+    LOWEST,
+    PHASES,
+    find_distances,
+    follow_distances,
+)
+from nmflow.simd.lanes import any_bits, equal, greater, like
+from nmflow.simd.lines import first_one, load_line, negative_lanes
+
+NOWHERE = 64
+
+
+@register_jitable(forceinline=True)
+def dropped_from(tile, row, shape):
+    """A column whose entry the row may drop, reached no later than the row was."""
+    scores = load_line(tile.scores, row * shape.line, shape)
+    slack = scores - like(scores, tile.u[row]) - load_line(tile.v, 0, shape)
+    fits = equal(slack, slack ^ slack) & load_line(tile.gates, row * shape.line, shape)
+    later = like(slack, tile.row_sweep[row] + 1)
+    return first_one(negative_lanes(fits & greater(later, load_line(tile.column_sweep, 0, shape))))
+
+
+@register_jitable(forceinline=True)
+def added_to(tile, column, shape):
+    """A row that may add the column's entry, reached sooner; one in need if there is any."""
+    scores = load_line(tile.across, column * shape.line, shape)
+    slack = scores - like(scores, tile.v[column]) - load_line(tile.u, 0, shape)
+    zero = slack ^ slack
+    pruned = greater(load_line(tile.gates_across, column * shape.line, shape), zero)
+    sweep = load_line(tile.row_sweep, 0, shape)
+    fits = equal(slack, zero) & pruned & greater(like(zero, tile.column_sweep[column]), sweep)
+    here = fits & equal(sweep, zero) & greater(load_line(tile.need, 0, shape), zero)
+    row = first_one(negative_lanes(here))
+    if row == NOWHERE:
+        row = first_one(negative_lanes(fits & greater(sweep, zero)))
+    return row
+
+
+@register_jitable
+def trace(tile, column, row, shape):
+    """Note the path that ends at a column, or else at a row; how long it is, 0 if it is cut."""
+    length = 0
+    while True:
+        if column == NOWHERE:
+            column = dropped_from(tile, row, shape)
+            if column == NOWHERE:
+                return 0
+        row = added_to(tile, column, shape)
+        if row == NOWHERE:
+            return 0
+        tile.path[length] = column
+        tile.path[length + 1] = row
+        length += 2
+        if tile.row_sweep[row] == 0:
+            return length
+        column = NOWHERE
+
+
+@register_jitable(forceinline=True)
+def set_gate(tile, row, column, value, shape):
+    """Keep or prune an entry."""
+    tile.gates[row * shape.line + column] = value
+    tile.gates_across[column * shape.line + row] = value
+
+
+@register_jitable
+def move_unit(tile, end, length, shape):
+    """Move a unit along the path that was noted, from its end, if that is a row."""
+    row = end
+    for k in range(0, length, 2):
+        column = tile.path[k]
+        if row != NOWHERE:
+            set_gate(tile, row, column, HIGHEST, shape)
+        row = tile.path[k + 1]
+        set_gate(tile, row, column, LOWEST, shape)
+    tile.need[row] -= 1
+
+
+@register_jitable
+def move_units(tile, shape):
+    """As many as there are paths that do not cut each other."""
+    for k in range(shape.m):
+        while tile.missing[k] > 0 and tile.column_sweep[k] < SWEEPS:
+            length = trace(tile, k, NOWHERE, shape)
+            if length == 0:
+                break
+            move_unit(tile, NOWHERE, length, shape)
+            tile.missing[k] -= 1
+        while tile.need[k] < 0 and tile.row_sweep[k] < SWEEPS:
+            length = trace(tile, NOWHERE, k, shape)
+            if length == 0:
+                break
+            move_unit(tile, k, length, shape)
+            tile.need[k] += 1
+
+
+@register_jitable
+def balance(tile, shape):
+    """Move units, and potentials, until all rows and columns hold n; whether they do."""
+    for _ in range(PHASES):
+        need = load_line(tile.need, 0, shape)
+        if any_bits(greater(need, need ^ need)) == 0:
+            return True
+        if not find_distances(tile, shape) or not follow_distances(tile, shape):
+            return False
+        move_units(tile, shape)
+    return False

@@ -1,0 +1,197 @@
+"""One tile by itself, a row or a column a vector: what ascent in lanes leaves open.
+
+Coordinate ascent may stall where many scores are equal: no single potential can improve, yet some
+rows hold more than n and some fewer. From there on it is a matter of moving units along shortest
+paths (Ahuja, Magnanti & Orlin, Network Flows, 1993, sec. 9.7), as in
+:mod:`nmflow.kernels.augmentation`. What is kept has slack w - u - v >= 0 and what is pruned <= 0
+throughout, so a row in need may add pruned entries and a column drop kept ones at no negative
+cost. :func:`balance`, in turn,
+
+- finds all distances from rows in need, by Bellman and Ford, a sweep over the columns, then the
+  rows, at a time;
+- lets the potentials follow, which makes shortest paths paths of slack 0;
+- moves units along them (:mod:`nmflow.kernels.lanes_paths`).
+
+Then :func:`separate` moves the potentials between what is kept and what is pruned.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba.extending import register_jitable
+from numpy.typing import NDArray
+
+from nmflow.kernels.lanes_pieces import aligned
+from nmflow.simd.lanes import (
+    any_bits,
+    choose,
+    differs,
+    greater,
+    largest_lane,
+    like,
+)
+from nmflow.simd.lines import load_line
+from nmflow.simd.static import ROW, TileShape
+from nmflow.simd.vectors import maximum, minimum, store
+
+FAR = 1 << 28
+"""No potential may exceed it, nor any distance."""
+EDGE = 1 << 29
+"""What larger slacks count as; they stay on their side of all potentials."""
+HIGHEST, LOWEST = (1 << 31) - 1, -(1 << 31)
+SWEEPS = 32
+"""Sweeps in which distances must be found."""
+PHASES = 32
+"""How often potentials and units move in turn."""
+ROUNDS = 8
+"""Rounds in which potentials must come between what is kept and what is pruned."""
+
+
+class Tile(NamedTuple):
+    """Working memory for a tile; lines of m > 8 are padded to 16 or 32, others to 8.
+
+    Attributes
+    ----------
+    piece : slacks of the piece in which the tile lies, row by row
+    scores, across : the tile row by row, and column by column
+    gates, gates_across : the same of numbers that are the lowest where kept, else the highest
+    u, v : potentials
+    row, column : those that distances lead to
+    row_sweep, column_sweep : the sweep that found them
+    need, missing : units that rows and columns lack
+    path : columns and rows in turn
+    """
+
+    piece: NDArray[np.int32]
+    scores: NDArray[np.int32]
+    across: NDArray[np.int32]
+    gates: NDArray[np.int32]
+    gates_across: NDArray[np.int32]
+    u: NDArray[np.int32]
+    v: NDArray[np.int32]
+    row: NDArray[np.int32]
+    column: NDArray[np.int32]
+    row_sweep: NDArray[np.int32]
+    column_sweep: NDArray[np.int32]
+    need: NDArray[np.int32]
+    missing: NDArray[np.int32]
+    path: NDArray[np.int64]
+
+
+def new_tile(shape: TileShape) -> Tile:
+    """Working memory, with nothing to win in the padding."""
+    m, line = shape.m, shape.line
+    sizes = (m * shape.halves * ROW,) + (m * line,) * 4 + (line,) * 8
+    tile = Tile(*(aligned(size, np.int32) for size in sizes), np.zeros(2 * m + 2, np.int64))
+    for scores in (tile.scores, tile.across):
+        scores[:] = -EDGE
+    for gates in (tile.gates, tile.gates_across):
+        gates[:] = HIGHEST
+    return tile
+
+
+@register_jitable(forceinline=True)
+def largest_pruned(lines, gates, prices, shape):
+    """Of each column, given the rows with their potentials: the largest pruned score - price."""
+    best = like(load_line(lines, 0, shape), LOWEST)
+    for k in range(shape.m):
+        score = load_line(lines, k * shape.line, shape)
+        gate = load_line(gates, k * shape.line, shape)
+        best = maximum(best, minimum(score - like(score, prices[k]), gate))
+    return best
+
+
+@register_jitable(forceinline=True)
+def least_kept(lines, gates, prices, shape):
+    """Of each row, given the columns with their potentials: the least kept score - price."""
+    best = like(load_line(lines, 0, shape), HIGHEST)
+    for k in range(shape.m):
+        score = load_line(lines, k * shape.line, shape)
+        gate = load_line(gates, k * shape.line, shape)
+        best = minimum(best, maximum(score - like(score, prices[k]), gate))
+    return best
+
+
+@register_jitable
+def find_distances(tile, shape):
+    """Distances from rows in need, as potentials that follow them; whether they are complete."""
+    v = load_line(tile.v, 0, shape)
+    zero = v ^ v
+    never = like(v, SWEEPS)
+    source = greater(load_line(tile.need, 0, shape), zero)
+    row = load_line(tile.u, 0, shape) + choose(source, zero, like(v, FAR))
+    row_sweep, column_sweep = choose(source, zero, never), never
+    column = v - like(v, FAR)
+    complete = False
+    store(tile.row, 0, row)
+    for sweep in range(1, SWEEPS):
+        new = maximum(column, largest_pruned(tile.scores, tile.gates, tile.row, shape))
+        column_sweep = choose(differs(new, column), like(v, sweep), column_sweep)
+        column = new
+        store(tile.column, 0, column)
+        new = minimum(row, least_kept(tile.across, tile.gates_across, tile.column, shape))
+        changed = differs(new, row)
+        row_sweep = choose(changed, like(v, sweep), row_sweep)
+        row = new
+        store(tile.row, 0, row)
+        complete = any_bits(changed) == 0
+        if complete:
+            break
+    store(tile.row_sweep, 0, row_sweep)
+    store(tile.column_sweep, 0, column_sweep)
+    return complete
+
+
+@register_jitable
+def follow_distances(tile, shape):
+    """Move the potentials as far as the farthest end of a path; whether there is any."""
+    u, v = load_line(tile.u, 0, shape), load_line(tile.v, 0, shape)
+    row, column = load_line(tile.row, 0, shape), load_line(tile.column, 0, shape)
+    zero, far = v ^ v, like(v, FAR)
+    ends = greater(load_line(tile.missing, 0, shape), zero) & greater(far, v - column)
+    most = choose(ends, v - column, like(v, -1))
+    ends = greater(zero, load_line(tile.need, 0, shape)) & greater(far, row - u)
+    farthest = largest_lane(maximum(most, choose(ends, row - u, like(v, -1))))
+    if farthest < 0:
+        return False
+    store(tile.u, 0, minimum(row, u + like(u, farthest)))
+    store(tile.v, 0, maximum(column, v - like(v, farthest)))
+    return True
+
+
+@register_jitable(forceinline=True)
+def between(below, above):
+    """Their middle, rounded down."""
+    one = like(below, 1)
+    return (below >> one) + (above >> one) + (below & above & one)
+
+
+@register_jitable
+def separate(tile, shape):
+    """Potentials between what is kept and what is pruned, v last; if there are none, the old."""
+    old_u, old_v = load_line(tile.u, 0, shape), load_line(tile.v, 0, shape)
+    for _ in range(ROUNDS):
+        below = largest_pruned(tile.across, tile.gates_across, tile.v, shape)
+        above = least_kept(tile.across, tile.gates_across, tile.v, shape)
+        store(tile.u, 0, between(below, above))
+        below = largest_pruned(tile.scores, tile.gates, tile.u, shape)
+        above = least_kept(tile.scores, tile.gates, tile.u, shape)
+        store(tile.v, 0, between(below, above))
+        if any_bits(greater(above, below) ^ like(below, -1)) == 0:
+            if within_limits(tile, shape):
+                return True
+            break
+    store(tile.u, 0, old_u)
+    store(tile.v, 0, old_v)
+    return False
+
+
+@register_jitable(forceinline=True)
+def within_limits(tile, shape):
+    """Whether the slacks that count as EDGE or -EDGE are kept and pruned whatever they are."""
+    within = True
+    for k in range(shape.m):
+        within = within and abs(tile.u[k]) < FAR and abs(tile.v[k]) < FAR
+    return within
