@@ -54,18 +54,20 @@ def finish_ties(weights, problem, pieces, used, panel, shape, signed):
     """Settle open pieces where ties are likely, one by one."""
     for slot in range(used):
         if is_open(panel, slot, shape):
-            if pieces.stage[slot] == 0 and not pieces.tabled[slot]:
-                choose_tables(weights, problem, pieces, slot, True, shape)
-            if pieces.tabled[slot]:
+            tied = pieces.tabled[slot]
+            if pieces.stage[slot] == 0 and not tied:
+                tied = choose_tables(weights, problem, pieces, slot, shape)
+            # Enumeration finds no potentials to start from, which only few digits can do without.
+            if tied and (shape.m != SIDE or pieces.tabled[slot]):
                 finish_piece(weights, problem, pieces, slot, panel, shape, signed)
 
 
 @register_jitable(forceinline=True)
-def exact_pieces(pieces, used):
+def tabled_pieces(pieces, used):
     """How many pieces have tables below all their digits."""
     count = 0
     for slot in range(used):
-        count += pieces.exact[slot]
+        count += pieces.tabled[slot]
     return count
 
 
@@ -161,7 +163,7 @@ def solve_lanes(
         )  # fmt: skip
         if not fresh:
             continue
-        tied = 2 * exact_pieces(pieces, used) >= used
+        tied = 2 * tabled_pieces(pieces, used) >= used
         if memory is not None:
             unsettled = queue + count - before
             remember(pieces, panel, memory, pieces.ordinal[0], unsettled, shape)

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from numba.extending import register_jitable
 
-from nmflow.kernels.lanes_panel import is_open
 from nmflow.kernels.lanes_paths import balance
-from nmflow.kernels.lanes_pieces import move_base, start_base
-from nmflow.kernels.lanes_read import FIRST_SHIFT, MARGIN, is_clear, reduced
+from nmflow.kernels.lanes_pieces import beyond, mean_of, move_base, start_base
+from nmflow.kernels.lanes_read import FIRST_SHIFT, MARGIN, is_inexact, reduced
 from nmflow.kernels.lanes_tile import EDGE, HIGHEST, separate, within_limits
 from nmflow.simd.lanes import bit_count, greater, largest_lane, like
 from nmflow.simd.lines import load_line, negative_lanes
 from nmflow.simd.static import LANES, ROW
-from nmflow.simd.vectors import load, maximum, minimum, store
+from nmflow.simd.vectors import maximum, minimum, store
+from nmflow.ties import TABLE_BITS
 
 TABLE_UNIT = 12
 """Bits below the second table."""
@@ -33,7 +33,13 @@ def read_piece(weights, problem, pieces, slot, tile, spare, shape, signed):
             slack = reduced(weights, slot, i, half, pieces, problem, shape, signed)
             slack = slack >> like(slack, spare)
             slack = maximum(minimum(slack, like(slack, EDGE)), like(slack, -EDGE))
-            store(tile.piece, (i * shape.halves + half) * ROW, slack)
+            line = (i * shape.halves + half) * ROW
+            store(tile.piece, line, slack)
+            store(
+                tile.inexact,
+                line,
+                is_inexact(weights, slot, i, half, pieces, problem, shape, signed),
+            )
 
 
 @register_jitable(forceinline=True)
@@ -44,47 +50,62 @@ def set_score(tile, i, j, score, shape):
 
 
 @register_jitable
-def choose_tile(tile, index, level, shape):
-    """One tile of the piece; what exceeds the level is kept."""
+def choose_tile(pieces, slot, index, panel, level, spare, shape):
+    """One tile of the piece, and what of its potentials did not fit into those of the piece."""
+    tile, lane, shift = panel.tile, slot * shape.tiles + index, pieces.shift[slot]
+    mean = mean_of(panel.v, lane, shape)
+    for k in range(shape.m):
+        u, v = panel.u[k * LANES + lane] + mean, panel.v[k * LANES + lane] - mean
+        tile.u[k] = (beyond(u) << shift) + level >> spare
+        tile.v[k] = beyond(v) << shift >> spare
     for i in range(shape.m):
         for j in range(shape.m):
             place = i * shape.halves * ROW + index * shape.m + j
             set_score(tile, i, j, tile.piece[place], shape)
-    begin(tile, level, shape)
+    begin(tile, shape)
 
 
 @register_jitable
-def choose_face(tables, tile, shape):
-    """The second table where slack is 0; what is kept, and pruned, by all optimal masks apart."""
+def choose_face(tables, index, tile, shape):
+    """A table where slack is 0; what is kept, and pruned, by all optimal masks stands apart."""
     for i in range(shape.m):
         for j in range(shape.m):
             slack = tile.scores[i * shape.line + j] - tile.u[i] - tile.v[j]
-            score = tables[i * shape.halves * ROW + j] << TABLE_UNIT
+            line = i * shape.halves * ROW
+            score = tables[line + j] << TABLE_UNIT
+            if slack == 0:
+                # Its floor is zero, but there may be more of it.
+                slack = -tile.inexact[line + index * shape.m + j]
             if slack != 0:
                 score = EDGE if slack > 0 else -EDGE
             set_score(tile, i, j, score, shape)
-    begin(tile, 1 << (TABLE_UNIT + 8), shape)
+    for k in range(shape.m):
+        tile.u[k] = 1 << (TABLE_UNIT + TABLE_BITS)
+        tile.v[k] = 0
+    begin(tile, shape)
 
 
 @register_jitable
-def begin(tile, level, shape):
-    """Keep what exceeds the level, but of columns with more than n of these none."""
-    for k in range(shape.line):
-        tile.u[k] = level
+def begin(tile, shape):
+    """Keep what exceeds u + v, but of columns with more than n of these none."""
+    for k in range(shape.m, shape.line):
+        tile.u[k] = 0
         tile.v[k] = 0
     u = load_line(tile.u, 0, shape)
     for j in range(shape.m):
         slack = load_line(tile.across, j * shape.line, shape) - u
+        slack = slack - like(slack, tile.v[j])
         kept = greater(slack, slack ^ slack)
         count = bit_count(negative_lanes(kept))
         if count > shape.n:
-            tile.v[j] = largest_lane(slack)
+            tile.v[j] += largest_lane(slack)
             kept, count = kept ^ kept, 0
         store(tile.gates_across, j * shape.line, kept ^ like(kept, HIGHEST))
         tile.missing[j] = shape.n - count
     v = load_line(tile.v, 0, shape)
     for i in range(shape.m):
-        kept = greater(load_line(tile.scores, i * shape.line, shape) - v, u)
+        kept = load_line(tile.scores, i * shape.line, shape) - v
+        kept = greater(kept, like(kept, tile.u[i]))
         store(tile.gates, i * shape.line, kept ^ like(kept, HIGHEST))
         tile.need[i] = shape.n - bit_count(negative_lanes(kept))
 
@@ -115,28 +136,38 @@ def move_tile_base(pieces, slot, index, tile, spare, shape):
 
 @register_jitable
 def finish_piece(weights, problem, pieces, slot, panel, shape, signed):
-    """Settle the open tiles of a tabled piece."""
+    """Settle the open tiles of a piece."""
     tile = panel.tile
     if pieces.stage[slot] == 0:
         start_base(pieces, slot, problem.center << FIRST_SHIFT, shape)
     move_base(pieces, slot, panel, shape)
-    pieces.posed[slot] = 3
-    # What few digits leave free is room for potentials.
-    spare = min(max(pieces.unit[slot] - problem.table_bits - MARGIN, 0), SPARE)
+    pieces.finished[slot] = True
+    # What equaled its potentials in the window was pruned, whatever is behind it.
+    level, spare = (1 << pieces.shift[slot]) - 1, 0
+    if pieces.tabled[slot]:
+        if pieces.shown[slot]:
+            level = 0
+        else:
+            level = max(level, 1 << (pieces.unit[slot] - problem.table_bits + TABLE_BITS))
+        pieces.shown[slot] = True
+        # What few digits leave free is room for potentials.
+        spare = min(max(pieces.unit[slot] - problem.table_bits - MARGIN, 0), SPARE)
     read_piece(weights, problem, pieces, slot, tile, spare, shape, signed)
     for index in range(shape.tiles):
         lane = slot * shape.tiles + index
         if panel.settled[lane] != 0:
             continue
-        choose_tile(tile, index, ((1 << pieces.shift[slot]) - 1) >> spare, shape)
-        balanced = balance(tile, shape)
+        choose_tile(pieces, slot, index, panel, level, spare, shape)
+        balanced = balance(tile, shape) and within_limits(tile, shape)
+        apart = balanced and separate(tile, shape)
         move_tile_base(pieces, slot, index, tile, spare, shape)
-        balanced = balanced and within_limits(tile, shape)
-        if balanced and not separate(tile, shape):
-            choose_face(problem.more_tables, tile, shape)
-            balanced = balance(tile, shape) and separate(tile, shape)
-        if balanced:
+        if balanced and not apart and not pieces.tabled[slot]:
+            choose_face(problem.tables, index, tile, shape)
+            balanced = balance(tile, shape) and within_limits(tile, shape)
+            apart = balanced and separate(tile, shape)
+        if balanced and not apart:
+            choose_face(problem.more_tables, index, tile, shape)
+            apart = balance(tile, shape) and separate(tile, shape)
+        if apart:
             write_words(tile, slot, index, panel, shape)
             panel.settled[lane] = -1
-    if not pieces.exact[slot] and not is_clear(weights, problem, pieces, slot, shape, signed):
-        panel.settled[slot * shape.tiles] = 0

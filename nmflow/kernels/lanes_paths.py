@@ -10,10 +10,10 @@ from __future__ import annotations
 from numba.extending import register_jitable
 
 from nmflow.kernels.lanes_tile import (
-    SWEEPS,
     HIGHEST,
     LOWEST,
     PHASES,
+    SWEEPS,
     find_distances,
     follow_distances,
 )

@@ -23,8 +23,8 @@ class Pieces(NamedTuple):
     exponent : its magnitudes are below 2**exponent
     scale, coarse : what turns scores into fixed point, and into the first stage's integers
     tabled, unit : whether the fixed point holds the tie table, then below 2**unit
-    exact : whether it holds all digits of the scores above the table
-    posed : which table its next stage looks at, if any
+    shown : whether the first stage looks at that table too
+    finished : whether its tiles were solved one by one
     stage, shift : how often it was solved; the low bits that its next stage leaves out
     fetched : how many of ``ahead`` count
     u, v : potentials in fixed point, of each row the tiles' in turn, of each tile the columns'
@@ -38,9 +38,9 @@ class Pieces(NamedTuple):
     scale: NDArray[Any]
     coarse: NDArray[Any]
     tabled: NDArray[np.bool_]
-    exact: NDArray[np.bool_]
+    shown: NDArray[np.bool_]
+    finished: NDArray[np.bool_]
     unit: NDArray[np.int64]
-    posed: NDArray[np.int64]
     stage: NDArray[np.int64]
     shift: NDArray[np.int64]
     fetched: NDArray[np.int64]
@@ -67,9 +67,9 @@ def new_pieces(shape: TileShape, kind: Any) -> Pieces:
         scale=np.zeros(count, kind),
         coarse=np.zeros(count, kind),
         tabled=np.zeros(count, np.bool_),
-        exact=np.zeros(count, np.bool_),
+        shown=np.zeros(count, np.bool_),
+        finished=np.zeros(count, np.bool_),
         unit=np.zeros(count, np.int64),
-        posed=np.zeros(count, np.int64),
         stage=np.zeros(count, np.int64),
         shift=np.zeros(count, np.int64),
         fetched=np.zeros(1, np.int64),
@@ -88,9 +88,9 @@ def copy_piece(pieces, source, target, shape):
     pieces.scale[target] = pieces.scale[source]
     pieces.coarse[target] = pieces.coarse[source]
     pieces.tabled[target] = pieces.tabled[source]
-    pieces.exact[target] = pieces.exact[source]
+    pieces.shown[target] = pieces.shown[source]
+    pieces.finished[target] = pieces.finished[source]
     pieces.unit[target] = pieces.unit[source]
-    pieces.posed[target] = pieces.posed[source]
     pieces.stage[target] = pieces.stage[source]
     pieces.shift[target] = pieces.shift[source]
     size = shape.halves * ROW
@@ -114,6 +114,21 @@ def limited(value):
 
 
 @register_jitable(forceinline=True)
+def beyond(value):
+    """What :func:`limited` cuts off."""
+    return np.int32(value) - limited(value)
+
+
+@register_jitable(forceinline=True)
+def mean_of(v, lane, shape):
+    """Of one tile's potentials."""
+    total = 0
+    for j in range(shape.m):
+        total += v[j * LANES + lane]
+    return total // shape.m
+
+
+@register_jitable(forceinline=True)
 def move_base(pieces, slot, panel, shape):
     """Add the potentials that a stage found to those that the piece stands on.
 
@@ -123,10 +138,7 @@ def move_base(pieces, slot, panel, shape):
     shift = pieces.shift[slot]
     for tile in range(shape.tiles):
         t = slot * shape.tiles + tile
-        total = 0
-        for j in range(m):
-            total += panel.v[j * LANES + t]
-        mean = total // m
+        mean = mean_of(panel.v, t, shape)
         for i in range(m):
             change = limited(panel.u[i * LANES + t] + mean) << shift
             pieces.u[slot * shape.halves * ROW + i * shape.tiles + tile] += change

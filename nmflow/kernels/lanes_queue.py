@@ -11,11 +11,12 @@ from nmflow.kernels.lanes_read import FIRST_SHIFT
 from nmflow.simd.enumeration import SIDE
 from nmflow.simd.static import ROW
 
+
 @register_jitable(forceinline=True)
 def next_window(pieces, slot, problem, shape):
     """Choose what the next stage looks at; False if there is none."""
     pieces.stage[slot] += 2 if pieces.stage[slot] == 0 and shape.m != SIDE else 1
-    if pieces.tabled[slot] or pieces.stage[slot] == problem.shifts.size:
+    if pieces.finished[slot] or pieces.stage[slot] == problem.shifts.size:
         return False
     pieces.shift[slot] = problem.shifts[pieces.stage[slot]]
     return True
@@ -39,7 +40,7 @@ def sort_out(
     """Move pieces with open tiles to the queue, or to those left; returns both lengths."""
     for slot in range(used):
         unsettled = is_open(panel, slot, shape)
-        if unsettled and not pieces.tabled[slot]:
+        if unsettled and not pieces.finished[slot]:
             if pieces.stage[slot] == 0:
                 start_base(pieces, slot, problem.center << FIRST_SHIFT, shape)
             move_base(pieces, slot, panel, shape)

@@ -50,8 +50,6 @@ FIRST_SHIFT = 15
 """How many of them the first stage leaves out."""
 MARGIN = 3
 """Bits at least below a table, so that potentials fit between equal sums."""
-FIRST, SECOND, BOTH = 1, 2, 3
-"""What a tabled piece's stage looks at besides digits: a table alone, or the first below them."""
 LOWEST_EXPONENT = -90
 """Tiles of smaller numbers are not scaled further: the scale itself must be a finite float32."""
 
@@ -71,20 +69,17 @@ def scan(weights, problem, pieces, slot, shape):
     exponent = max(exponent, LOWEST_EXPONENT)
     pieces.exponent[slot] = exponent
     pieces.tabled[slot] = False
-    pieces.exact[slot] = False
+    pieces.shown[slot] = False
+    pieces.finished[slot] = False
     pieces.unit[slot] = 0
-    pieces.posed[slot] = 0
     pieces.scale[slot] = power_of_two(problem.fixed_bits - exponent)
     pieces.coarse[slot] = power_of_two(problem.fixed_bits - exponent - FIRST_SHIFT)
     return True
 
 
 @register_jitable
-def choose_tables(weights, problem, pieces, slot, doubtful, shape):
-    """Give a piece tables if ties are likely; say whether it has them.
-
-    ``doubtful``: also if not all its digits fit above, so that :func:`is_clear` must be asked.
-    """
+def choose_tables(weights, problem, pieces, slot, shape):
+    """Give a piece tables if ties are likely and all its digits fit above; whether ties are."""
     start = pieces.position[slot]
     most = bits_of(magnitude(load_row(weights, start)))
     least, every = most, most
@@ -97,21 +92,18 @@ def choose_tables(weights, problem, pieces, slot, doubtful, shape):
     # Where half the columns have a zero, the optimum is likely to choose among zeros.
     if not (has_few_digits(every) or zero_lanes(least) >= ROW // 2):
         return False
-    needed = digit_count(weights, problem, start, largest_lane(most), any_bits(every), shape)
-    digits = min(needed, problem.fixed_bits - problem.table_bits - MARGIN)
-    if digits < needed and not doubtful:
-        return False
-    pieces.tabled[slot] = True
-    pieces.exact[slot] = digits == needed
-    pieces.unit[slot] = problem.fixed_bits - digits
-    pieces.scale[slot] = power_of_two(digits - pieces.exponent[slot])
+    digits = digit_count(weights, problem, start, largest_lane(most), any_bits(every), shape)
+    if digits <= problem.fixed_bits - problem.table_bits - MARGIN:
+        pieces.tabled[slot] = True
+        pieces.unit[slot] = problem.fixed_bits - digits
+        pieces.scale[slot] = power_of_two(digits - pieces.exponent[slot])
     return True
 
 
 @register_jitable(forceinline=True)
 def both_in_sight(pieces, slot, problem):
-    """BOTH if the first window shows digits and the first table, else 0."""
-    return BOTH if pieces.unit[slot] - problem.table_bits >= FIRST_SHIFT else 0
+    """Whether the first window shows digits and the first table."""
+    return pieces.unit[slot] - problem.table_bits >= FIRST_SHIFT
 
 
 @register_jitable
@@ -162,12 +154,10 @@ def fixed_point(weights, place, slot, line, pieces, problem, signed):
     whole = floor(score * like(score, pieces.scale[slot]), signed)
     if pieces.tabled[slot]:
         unit = pieces.unit[slot]
-        if pieces.posed[slot] > FIRST:
-            low = load(problem.tables, line * ROW) << like(whole, unit - problem.table_bits)
-            rest = like(whole, 1 << (unit - 1))
-            low = choose(exceeds(score, whole, pieces.scale[slot]), rest, low)
-            return (whole << like(whole, unit)) + low
         whole = whole << like(whole, unit)
+        if pieces.shown[slot]:
+            table = load(problem.tables, line * ROW)
+            whole = whole + (table << like(whole, unit - problem.table_bits))
     return whole
 
 
@@ -204,6 +194,15 @@ def read_first(weights, problem, pieces, panel, shape, signed):
 
 
 @register_jitable(forceinline=True)
+def is_inexact(weights, slot, i, half, pieces, problem, shape, signed):
+    """-1 where a score is more than its floor in fixed point."""
+    place = pieces.position[slot] + i * problem.stride + half * ROW
+    score = scores(weights, place, signed)
+    whole = floor(score * like(score, pieces.scale[slot]), signed)
+    return exceeds(score, whole, pieces.scale[slot])
+
+
+@register_jitable(forceinline=True)
 def reduced(weights, slot, i, half, pieces, problem, shape, signed):
     """16 scores in fixed point less the potentials that the piece stands on."""
     line = i * shape.halves + half
@@ -222,42 +221,16 @@ def window(score, shift):
 
 
 @register_jitable(forceinline=True)
-def looked_at(slack, place, line, slot, weights, pieces, problem, signed):
-    """What a stage sees: a window of the slacks; or a table, where nothing else decides."""
-    if pieces.posed[slot] == 0 or pieces.posed[slot] == BOTH:
-        return window(slack, pieces.shift[slot])
-    zero = slack ^ slack
-    bits = pieces.unit[slot] - problem.table_bits - pieces.shift[slot]
-    if pieces.posed[slot] == FIRST:
-        table = load(problem.tables, line * ROW)
-        # Its floor is zero, but there is more of it.
-        score = scores(weights, place, signed)
-        whole = floor(score * like(score, pieces.scale[slot]), signed)
-        inexact = exceeds(score, whole, pieces.scale[slot])
-        slack = choose(equal(slack, zero), zero - inexact, slack)
-    else:
-        table = load(problem.more_tables, line * ROW)
-    large = choose(greater(slack, zero), like(slack, (1 << 14) - 1), like(slack, -(1 << 14)))
-    return choose(equal(slack, zero), table << like(slack, bits), large)
-
-
-@register_jitable(forceinline=True)
 def zoom_half(weights, problem, pieces, packed, i, half, shape, signed):
     """As :func:`read_half` for what the potentials leave, at a finer unit."""
     pairs = shape.pieces // 2
-    line = i * shape.halves + half
     for k in range(pairs):
-        place = pieces.position[k] + i * problem.stride + half * ROW
-        other = pieces.position[k + pairs] + i * problem.stride + half * ROW
         first = reduced(weights, k, i, half, pieces, problem, shape, signed)
         second = reduced(weights, k + pairs, i, half, pieces, problem, shape, signed)
         store(
             packed,
             k * LANES,
-            pack_pairs(
-                looked_at(first, place, line, k, weights, pieces, problem, signed),
-                looked_at(second, other, line, k + pairs, weights, pieces, problem, signed),
-            ),
+            pack_pairs(window(first, pieces.shift[k]), window(second, pieces.shift[k + pairs])),
         )
 
 
@@ -271,25 +244,3 @@ def read_zoomed(weights, problem, pieces, panel, shape, signed):
         if shape.m > ROW:
             zoom_half(weights, problem, pieces, panel.packed, i, 1, shape, signed)
             transpose_store(panel.packed, panel.lanes, i * pitch + ROW * LANES, shape, 1)
-
-
-@register_jitable
-def is_clear(weights, problem, pieces, slot, shape, signed):
-    """Whether no inexact entry of a piece lies within a unit of its potentials.
-
-    Then scores decide by themselves wherever an inexact entry takes part, and the tables among
-    the rest: a cycle of exchanges moves the tables by less than one unit of the leading digits.
-    """
-    clear = True
-    for i in range(shape.m):
-        for half in range(shape.halves):
-            place = pieces.position[slot] + i * problem.stride + half * ROW
-            score = scores(weights, place, signed)
-            whole = floor(score * like(score, pieces.scale[slot]), signed)
-            inexact = exceeds(score, whole, pieces.scale[slot])
-            slack = reduced(weights, slot, i, half, pieces, problem, shape, signed)
-            # Inexact entries stand in the middle of their unit.
-            near = like(whole, 3 << (pieces.unit[slot] - 1))
-            close = greater(near, slack) & greater(slack, like(whole, 0) - near) & inexact
-            clear = clear and any_bits(close) == 0
-    return clear

@@ -41,6 +41,8 @@ FAR = 1 << 28
 EDGE = 1 << 29
 """What larger slacks count as; they stay on their side of all potentials."""
 HIGHEST, LOWEST = (1 << 31) - 1, -(1 << 31)
+NEAR = 1 << 21
+"""What potentials keep to where they can."""
 SWEEPS = 32
 """Sweeps in which distances must be found."""
 PHASES = 32
@@ -54,7 +56,7 @@ class Tile(NamedTuple):
 
     Attributes
     ----------
-    piece : slacks of the piece in which the tile lies, row by row
+    piece, inexact : slacks of the piece in which the tile lies, row by row; which are but floors
     scores, across : the tile row by row, and column by column
     gates, gates_across : the same of numbers that are the lowest where kept, else the highest
     u, v : potentials
@@ -65,6 +67,7 @@ class Tile(NamedTuple):
     """
 
     piece: NDArray[np.int32]
+    inexact: NDArray[np.int32]
     scores: NDArray[np.int32]
     across: NDArray[np.int32]
     gates: NDArray[np.int32]
@@ -83,7 +86,7 @@ class Tile(NamedTuple):
 def new_tile(shape: TileShape) -> Tile:
     """Working memory, with nothing to win in the padding."""
     m, line = shape.m, shape.line
-    sizes = (m * shape.halves * ROW,) + (m * line,) * 4 + (line,) * 8
+    sizes = (m * shape.halves * ROW,) * 2 + (m * line,) * 4 + (line,) * 8
     tile = Tile(*(aligned(size, np.int32) for size in sizes), np.zeros(2 * m + 2, np.int64))
     for scores in (tile.scores, tile.across):
         scores[:] = -EDGE
@@ -156,15 +159,25 @@ def follow_distances(tile, shape):
     farthest = largest_lane(maximum(most, choose(ends, row - u, like(v, -1))))
     if farthest < 0:
         return False
-    store(tile.u, 0, minimum(row, u + like(u, farthest)))
-    store(tile.v, 0, maximum(column, v - like(v, farthest)))
+    u, v = minimum(row, u + like(u, farthest)), maximum(column, v - like(v, farthest))
+    store(tile.u, 0, u)
+    store(tile.v, 0, v)
+    # No path leads through what is farther.
+    never = like(v, SWEEPS)
+    store(tile.row_sweep, 0, choose(differs(row, u), never, load_line(tile.row_sweep, 0, shape)))
+    sweep = load_line(tile.column_sweep, 0, shape)
+    store(tile.column_sweep, 0, choose(differs(column, v), never, sweep))
     return True
 
 
 @register_jitable(forceinline=True)
 def between(below, above):
-    """Their middle, rounded down."""
-    one = like(below, 1)
+    """Their middle, rounded down; not far from zero where there is a choice."""
+    one, near, far = like(below, 1), like(below, NEAR), like(below, -NEAR)
+    below, above = (
+        maximum(below, minimum(far, above - one)),
+        minimum(above, maximum(near, below + one)),
+    )
     return (below >> one) + (above >> one) + (below & above & one)
 
 

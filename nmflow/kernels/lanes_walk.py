@@ -47,8 +47,8 @@ def next_pieces(weights, grid, problem, pieces, place, total, rest, tied, shape)
         place = advance(place, grid, shape)
         if not scan(weights, problem, pieces, slot, shape):
             return -1, place
-        if tied and choose_tables(weights, problem, pieces, slot, False, shape):
-            pieces.posed[slot] = both_in_sight(pieces, slot, problem)
+        if tied and choose_tables(weights, problem, pieces, slot, shape):
+            pieces.shown[slot] = both_in_sight(pieces, slot, problem)
     return used, place
 
 
