@@ -1,4 +1,4 @@
-"""Tiles of few values are finished in lanes, and the scalar road is hardly asked."""
+"""Tiles of few values are finished by the engine, and the scalar road is hardly asked."""
 
 import numpy as np
 import pytest
@@ -43,11 +43,13 @@ def test_few_tiles_are_left_and_the_others_are_right(kind, n, m):
 
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.6])
 def test_ties_beside_scores_of_more_digits_than_there_is_room_for(share):
-    """Zeros and ones tie even in the first table; some ones are larger by less than a unit."""
+    """Zeros and ones tie; some ones, and some zeros, are larger by less than a unit."""
     n, m = 8, 16
     rng = seeded("a little more than one")
     matrix = rng.integers(0, 2, (16 * m, 32 * m)).astype(np.float32)
     more = (matrix > 0) & (rng.random(matrix.shape) < share)
     matrix[more] += rng.integers(1, 9, more.sum()).astype(np.float32) * np.float32(2.0**-20)
+    more = (matrix == 0) & (rng.random(matrix.shape) < share)
+    matrix[more] = rng.integers(1, 9, more.sum()).astype(np.float32) * np.float32(2.0**-40)
     expected = solve_tiles(cut(matrix, m).astype(np.float64), n, True)
     np.testing.assert_array_equal(cut(nmflow.solve(matrix, n, m), m), expected)

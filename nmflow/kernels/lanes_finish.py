@@ -1,8 +1,11 @@
-"""Pieces with ties, finished tile by tile: digits and the first table, then the second.
+"""Pieces with ties, finished tile by tile: scores first, then one table after the other.
 
 A mask is proved by potentials strictly between what is kept and what is pruned, of which then no
-other can be optimal. Where the first table leaves several, their potentials tell what they have in
-common: the second table decides among the entries of slack 0.
+other can be optimal. Where there are none, optimal potentials still tell what all optimal masks
+have in common: they keep the entries of positive slack and prune those of negative. The next table
+decides among the others. A score of more digits than its floor shows is never among them: where
+the floor has slack 0, it has more. In pieces that are tabled the first table is read with the
+scores, which spares a step.
 """
 
 from __future__ import annotations

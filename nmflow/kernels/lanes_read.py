@@ -6,11 +6,8 @@ piece has its own power of two, so that its largest score fills the fixed point'
 There are two ways to write scores in fixed point. *Floored*: what is left is dropped; a mask whose
 kept entries exceed u + v by a unit, and whose pruned ones do not exceed it, is optimal for the
 true scores. *Tabled*, for pieces where ties are likely, being full of zeros or of numbers of few
-digits: the leading digits alone, until the potentials are optimal for them; then the first tie
-table where they leave slack 0, all else standing far off on its side; then the second where the
-first leaves none. Where the first window has room for digits and the first table, it shows BOTH.
-To look at the second, digits and first table are one number; an entry of more digits than that
-stands half a unit higher, and :func:`is_clear` makes sure that none of those came near u + v.
+digits, and where there is room: all digits, and the first tie table below them, so far that no
+sum of its entries reaches the last digit.
 """
 
 from __future__ import annotations

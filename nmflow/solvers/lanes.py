@@ -20,7 +20,8 @@ from nmflow.kernels.lanes_pieces import Pieces, new_pieces
 from nmflow.kernels.lanes_read import FIRST_SHIFT, FIXED_BITS
 from nmflow.simd.static import ROW, TileShape
 
-# Low bits that each stage leaves out. The second is for pieces that get tie tables then.
+# Low bits that each stage leaves out. The second is for tiles of 4 x 4, of which the
+# first looks at all masks and finds no potentials.
 _SHIFTS = np.array([FIRST_SHIFT, FIRST_SHIFT, 10, 5, 1])
 # Rounds of ascent of the first stage, and of later ones, by m.
 _ROUNDS = {4: (6, 10), 8: (7, 9), 16: (8, 10), 32: (10, 14)}
