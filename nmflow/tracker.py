@@ -270,7 +270,7 @@ def _warm_boxes(
     from numba import config
 
     n, m = pattern.n, pattern.m
-    if config.DISABLE_JIT or n == m or m not in (2, 4, 8, 16, 32):
+    if config.DISABLE_JIT or n == m or m not in (8, 16, 32):
         return [None] * len(parts)
     from nmflow.simd.static import ROW, tile_shape
     from nmflow.solvers.warm import WarmBox

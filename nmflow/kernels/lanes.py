@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from nmflow.kernels.jit import compile_kernel
 from nmflow.kernels.lanes_augmentation import balance, finish
-from nmflow.kernels.lanes_memory import compare, recall, remember
+from nmflow.kernels.lanes_memory import recall
 from nmflow.kernels.lanes_panel import (
     all_settled,
     exclude,
@@ -84,29 +84,35 @@ def exact_pieces(pieces, used):
 
 
 @register_jitable(forceinline=True)
-def begin_fresh(weights, problem, pieces, panel, tied, memory, shape, signed):
-    """Read a panel from the matrices, and start from what is remembered of it; rounds to go."""
+def begin_fresh(weights, problem, pieces, panel, tied, shape, signed):
+    """Read a panel from the matrices."""
     if tied:
         for slot in range(shape.pieces):
             start_base(pieces, slot, problem.center << FIRST_SHIFT, shape)
         read_zoomed(weights, problem, pieces, panel, shape, signed)
     else:
         read_first(weights, problem, pieces, panel, shape, signed)
-    if memory is None:
-        return problem.rounds[0]
-    return recall(pieces, panel, memory, pieces.ordinal[0], problem.center, shape)
 
 
 @register_jitable(forceinline=True)
-def begin_queued(weights, problem, pieces, panel, queue, used, shape, signed):
+def begin_queued(weights, problem, pieces, panel, queue, used, memory, shape, signed):
     """Fill the panel from the queue and read it; how long the queue and the panel are."""
     for slot in range(used):
-        start_base(pieces, slot, problem.center << FIRST_SHIFT, shape)
+        if memory is not None and memory.warm[pieces.ordinal[slot]]:
+            recall(pieces, slot, memory, problem, shape)
+        else:
+            start_base(pieces, slot, problem.center << FIRST_SHIFT, shape)
     queue, used = take(pieces, queue, used, shape)
     for slot in range(used, shape.pieces):
         copy_piece(pieces, used - 1, slot, shape)
     read_zoomed(weights, problem, pieces, panel, shape, signed)
     return queue, used
+
+
+@register_jitable(forceinline=True)
+def remembers(memory, pieces):
+    """Whether the panel's first piece was solved before; most likely all were, or none."""
+    return memory is not None and memory.warm[pieces.ordinal[0]]
 
 
 @compile_kernel(nrt=False)
@@ -141,23 +147,29 @@ def solve_lanes(
     while rest or queue:
         used = 0
         if queue < shape.pieces and rest:
-            used, place = next_pieces(
-                weights, grid, problem, pieces, place, total, rest, tied, shape
+            before = rest
+            used, place, rest = next_pieces(
+                weights, grid, problem, pieces, place, total, rest, tied, memory, shape, signed
             )
             if used < 0:
                 return -1
             if memory is None:
-                ahead = note_ahead(grid, problem, pieces, ahead, rest - lead, shape)
-            rest -= used
-        fresh = used == shape.pieces
+                ahead = note_ahead(grid, problem, pieces, ahead, before - lead, shape)
+            elif used == 0 and queue == 0:
+                continue
+        warm = used == shape.pieces and remembers(memory, pieces)
+        fresh = used == shape.pieces and not warm
         panel.u[:] = 0
         panel.v[:] = 0
         if fresh:
-            rounds = begin_fresh(weights, problem, pieces, panel, tied, memory, shape, signed)
-            solve_fresh(weights, mask, problem, pieces, panel, rounds, shape)
+            begin_fresh(weights, problem, pieces, panel, tied, shape, signed)
+            solve_fresh(weights, mask, problem, pieces, panel, problem.rounds[0], memory, shape)
         else:
-            queue, used = begin_queued(weights, problem, pieces, panel, queue, used, shape, signed)
-            solve_panel(weights, mask, problem, pieces, panel, problem.rounds[1], shape)
+            queue, used = begin_queued(
+                weights, problem, pieces, panel, queue, used, memory, shape, signed
+            )
+            rounds = problem.rounds[0] if warm else problem.rounds[1]
+            solve_panel(weights, mask, problem, pieces, panel, rounds, memory, shape)
         # True of most panels of small tiles, and sooner seen for all their pieces than for each.
         if fresh and memory is None and not tied and all_settled(panel):
             write_masks(mask, problem.stride, pieces, used, panel, shape)
@@ -166,17 +178,10 @@ def solve_lanes(
         exclude(panel, fresh, shape)
         if memory is None:
             write_masks(mask, problem.stride, pieces, used, panel, shape)
-        elif fresh:
-            compare(panel, memory, pieces.ordinal[0], shape)
-        before = queue + count
         queue, count = sort_out(
             weights, mask, problem, pieces, used, fresh, panel, queue, left, start, count, shape,
             signed, memory, balanced,
         )  # fmt: skip
-        if not fresh:
-            continue
-        tied = shape.m <= ROW and 2 * exact_pieces(pieces, used) >= used
-        if memory is not None:
-            unsettled = queue + count - before
-            remember(pieces, panel, memory, pieces.ordinal[0], unsettled, shape)
+        if fresh:
+            tied = shape.m <= ROW and 2 * exact_pieces(pieces, used) >= used
     return count

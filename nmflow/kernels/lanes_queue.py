@@ -4,25 +4,32 @@ from __future__ import annotations
 
 from numba.extending import register_jitable
 
-from nmflow.kernels.lanes_memory import is_changed, own_tiles, write_changes
+from nmflow.kernels.lanes_memory import own_tiles, remember, write_changes
 from nmflow.kernels.lanes_panel import is_open
 from nmflow.kernels.lanes_pieces import copy_piece, move_base, start_base
 from nmflow.kernels.lanes_read import FIRST, FIRST_SHIFT, SECOND, both_in_sight, is_clear
 from nmflow.simd.enumeration import SIDE
-from nmflow.simd.static import ROW
+from nmflow.simd.static import LANES, ROW
 
 TABLE_ROOM = 3
 """Bits below a table that stands alone."""
 
 
 @register_jitable(forceinline=True)
-def next_window(pieces, slot, problem, balanced, shape):
+def next_window(pieces, slot, problem, inside, balanced, shape):
     """Choose what the next stage looks at; False if there is none.
 
+    Of a remembered piece whose potentials left the narrow window around them: all there is.
     Of a tabled piece: all its digits, until they are balanced, with the first table if that is in
     sight; then the tables, one by one.
     """
     first = pieces.stage[slot] == 0
+    narrow = pieces.shift[slot] < FIRST_SHIFT
+    if first and narrow and (pieces.tabled[slot] or not inside):
+        pieces.shift[slot] = FIRST_SHIFT
+        pieces.stage[slot] = 1
+        pieces.posed[slot] = both_in_sight(pieces, slot, problem) if pieces.tabled[slot] else 0
+        return True
     pieces.stage[slot] += 2 if first and shape.m != SIDE and not pieces.tabled[slot] else 1
     if not pieces.tabled[slot]:
         if pieces.stage[slot] == problem.shifts.size:
@@ -58,23 +65,26 @@ def sort_out(
     """Move pieces with open tiles to the queue, or to those left; returns both lengths."""
     for slot in range(used):
         unsettled = is_open(panel, slot, shape)
+        inside = True
         doubtful = pieces.posed[slot] == SECOND and not pieces.exact[slot]
         if doubtful and not unsettled:
             unsettled = not is_clear(weights, problem, pieces, slot, shape, signed)
-        elif unsettled:
-            if pieces.stage[slot] == 0:
+        elif unsettled or memory is not None:
+            if fresh:
                 start_base(pieces, slot, problem.center << FIRST_SHIFT, shape)
-            move_base(pieces, slot, panel, shape)
+            inside = move_base(pieces, slot, panel, shape)
         if not unsettled:
             if memory is not None:
-                at_once = fresh and pieces.stage[slot] == 0
-                if at_once:
-                    memory.counters[1] += own_tiles(pieces, slot, shape)
-                if not fresh or is_changed(memory, slot, shape):
-                    write_changes(mask, problem.stride, pieces, slot, panel, memory, shape)
-        elif not next_window(pieces, slot, problem, balanced, shape):
+                if pieces.stage[slot] == 0:
+                    memory.counters[1] += own_tiles(pieces.own[slot], shape)
+                remember(pieces, slot, memory, problem, shape)
+                write_changes(
+                    mask, problem.stride, pieces, slot, panel.words, LANES, memory, shape
+                )
+        elif not next_window(pieces, slot, problem, inside, balanced, shape):
             if memory is not None:
                 memory.left[count] = pieces.ordinal[slot]
+                remember(pieces, slot, memory, problem, shape)
             put_left(pieces, slot, problem, left, start, count, shape)
             count += 1
         else:
