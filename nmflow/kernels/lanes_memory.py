@@ -15,7 +15,7 @@ from numba.extending import register_jitable
 from numpy.typing import NDArray
 
 from nmflow.kernels.lanes_pieces import aligned
-from nmflow.kernels.lanes_read import FIRST_SHIFT, scores
+from nmflow.kernels.lanes_read import scores
 from nmflow.simd.floats import (
     bits_of,
     exceeding,
@@ -80,7 +80,7 @@ def put_on_grid(memory: Memory) -> None:
     finite = np.isfinite(both).all(axis=1)
     both[~finite] = 0
     _, exponent = np.frexp(np.abs(both).max(axis=1, initial=0))
-    memory.warm[:] &= finite & (LEAST_EXPONENT <= exponent) & (exponent <= GREATEST_EXPONENT)
+    memory.warm[:] &= finite & (exponent >= LEAST_EXPONENT) & (exponent <= GREATEST_EXPONENT)
     both[~memory.warm] = 0
     exponent[~memory.warm] = 0
     unit = np.ldexp(np.float32(1), exponent - 23)[:, None]

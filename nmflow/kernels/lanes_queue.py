@@ -78,9 +78,7 @@ def sort_out(
                 if pieces.stage[slot] == 0:
                     memory.counters[1] += own_tiles(pieces.own[slot], shape)
                 remember(pieces, slot, memory, problem, shape)
-                write_changes(
-                    mask, problem.stride, pieces, slot, panel.words, LANES, memory, shape
-                )
+                write_changes(mask, problem.stride, pieces, slot, panel.words, LANES, memory, shape)
         elif not next_window(pieces, slot, problem, inside, balanced, shape):
             if memory is not None:
                 memory.left[count] = pieces.ordinal[slot]

@@ -140,7 +140,7 @@ def bits_of(typingctx, vector):
 
 @intrinsic
 def exceeding(typingctx, score, bound):
-    """A bit for each of 16 lanes, set where the score is larger than the bound (of its kind or float32)."""
+    """A bit for each of 16 lanes, set where the score is larger than the bound."""
 
     def codegen(context, builder, signature, args):
         wide = args[1] if score == bound else builder.fpext(args[1], args[0].type)

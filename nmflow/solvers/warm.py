@@ -25,10 +25,10 @@ class WarmBox:
 
     def begin(self, mask: NDArray[np.bool_]) -> Callable[[], None]:
         """What takes the mask, and what is known of it, back to how they are now."""
-        words = self.memory.words.copy()
+        words, warm = self.memory.words.copy(), self.memory.warm.copy()
 
         def back() -> None:
-            self.memory.words[:] = words
+            self.memory.words[:], self.memory.warm[:] = words, warm
             where, home = self._homes(np.arange(lanes.piece_count(self.box, self.shape)))
             octets = self.memory.words.reshape(-1, self.shape.halves)[home].view(np.uint8)
             mask.reshape(-1)[where] = np.unpackbits(octets, axis=2, bitorder="little")
@@ -106,7 +106,17 @@ class WarmBox:
         memory = self.memory
         memory.u[:], memory.v[:], memory.warm[:] = (state[name] for name in ("u", "v", "warm"))
         put_on_grid(memory)
+        memory.warm[:] &= self._holds_n(mask)
         self.follow(mask)
+
+    def _holds_n(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """In which pieces every row and column of every tile holds n."""
+        shape = self.shape
+        where, _ = self._homes(np.arange(lanes.piece_count(self.box, shape)))
+        tiles = mask.reshape(-1)[where].reshape(len(where), shape.m, shape.tiles, shape.m)
+        rows, columns = tiles.sum(axis=3) == shape.n, tiles.sum(axis=1) == shape.n
+        full: NDArray[np.bool_] = rows.all(axis=(1, 2)) & columns.all(axis=(1, 2))
+        return full
 
     def follow(self, mask: NDArray[np.bool_]) -> None:
         """Take over a mask that was found in another way."""
