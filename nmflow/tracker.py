@@ -70,17 +70,19 @@ class Tracker:
     mask : ndarray of bool
         The last update's mask in host memory, read-only; all False before the first.
     nbytes : int
-        Memory held, the mask's byte an entry included: 1, 1.8, 1.4 and 1.3 bytes an entry at
+        Memory held, the mask's byte an entry included: 1, 2.2, 1.7 and 1.4 bytes an entry at
         2:4, 4:8, 8:16 and 16:32.
 
     Notes
     -----
-    What is kept is 16 bits for each row and column of each full tile of up to 32 x 32, with
-    the tile's exponent, so that the dtype and the scale of the weights may change. Where weights
-    changed much, more steps are taken until it is worth no less than a solve from nothing.
-    Partial tiles, tiles of other sizes than 8, 16 and 32, and integers are solved anew each time:
-    at m = 4 nothing that could be remembered is sooner read than a mask is found. Not for
-    concurrent updates: a lock makes one wait for the other.
+    What is kept is a float32 for each row and column of each full tile of up to 32 x 32, in the
+    weights' units, so that their dtype and scale may change. Where every kept score still exceeds
+    the sum of its row's and its column's number, and no pruned one does, the mask is still the
+    only optimal one: that costs a comparison for each weight. All other tiles are solved, from
+    these numbers. Where nearly all weights changed by a hundredth or more, an update may take
+    longer than a solve from nothing. Partial tiles, tiles of other sizes than 8, 16 and 32, and
+    integers are solved anew each time: at m = 4 nothing that could be remembered is sooner read
+    than a mask is found. Not for concurrent updates: a lock makes one wait for the other.
 
     Examples
     --------
@@ -270,7 +272,7 @@ def _warm_boxes(
     from numba import config
 
     n, m = pattern.n, pattern.m
-    if config.DISABLE_JIT or n == m or m not in (2, 4, 8, 16, 32):
+    if config.DISABLE_JIT or n == m or m not in (8, 16, 32):
         return [None] * len(parts)
     from nmflow.simd.static import ROW, tile_shape
     from nmflow.solvers.warm import WarmBox

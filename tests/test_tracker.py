@@ -120,7 +120,7 @@ def test_most_tiles_need_little_where_weights_change_little(rng):
         for _ in range(4):
             _, update = tracker.update(changed(rng, weights, 1e-4))
         assert update.at_once > least * update.tiles
-        # The mask, two 16-bit potentials a row and column, and the mask again as bits.
+        # The mask, a float32 potential for each row and column, and the mask again as bits.
         assert tracker.nbytes < (1 + 8 / m + 0.25) * weights.size
 
 
@@ -143,8 +143,10 @@ def test_a_state_may_hold_anything_and_only_cost_time(rng):
     tracker = nmflow.Tracker(weights.shape, 4, 8)
     state = tracker.state_dict()
     for name, part in state.items():
-        if name.endswith((".u", ".v", ".exponent")):
-            part[:] = rng.integers(-(2**15), 2**15, part.shape)
+        if name.endswith((".u", ".v")):
+            part[:] = rng.standard_normal(part.shape)
+            part[::97] = np.nan
+            part[50::97] = 3e38
         if name.endswith(".warm"):
             part[:] = True
     state["mask"][:] = rng.integers(0, 256, state["mask"].shape)
@@ -169,6 +171,26 @@ def test_weights_that_are_not_finite_change_nothing(n, m, dtype, rng):
         mask, update = tracker.update(weights)
         assert update.flipped == 0
         np.testing.assert_array_equal(mask, before)
+
+
+@pytest.mark.parametrize(("n", "m"), [(4, 8), (8, 16)])
+def test_what_no_mask_was_kept_of_is_not_taken_for_proved(n, m, rng):
+    """An empty mask separates zeros from potentials above 0, but holds too few."""
+    zeros = np.zeros((2 * m, 32), np.float32)
+    expected = nmflow.solve(zeros, n, m)
+    tracker = nmflow.Tracker(zeros.shape, n, m)
+    broken = rng.standard_normal(zeros.shape).astype(np.float32)
+    broken[-1, -1] = np.nan
+    with pytest.raises(nmflow.NmflowError):
+        tracker.update(broken)
+    np.testing.assert_array_equal(tracker.update(zeros)[0], expected)
+    tracker = nmflow.Tracker(zeros.shape, n, m)
+    state = tracker.state_dict()
+    for name in state:
+        if name.endswith(".warm"):
+            state[name][:] = True
+    tracker.load_state_dict(state)
+    np.testing.assert_array_equal(tracker.update(zeros)[0], expected)
 
 
 def test_an_interrupt_changes_nothing(rng, monkeypatch):

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from nmflow.kernels.jit import compile_kernel
 from nmflow.kernels.lanes_finish import finish_piece
-from nmflow.kernels.lanes_memory import compare, recall, remember
+from nmflow.kernels.lanes_memory import recall
 from nmflow.kernels.lanes_panel import (
     all_settled,
     exclude,
@@ -51,7 +51,7 @@ class Problem(NamedTuple):
 
 
 @register_jitable(forceinline=True)
-def finish_ties(weights, problem, pieces, used, panel, shape, signed):
+def finish_ties(weights, problem, pieces, used, fresh, panel, shape, signed):
     """Settle open pieces where ties are likely, one by one."""
     for slot in range(used):
         if is_open(panel, slot, shape):
@@ -60,6 +60,8 @@ def finish_ties(weights, problem, pieces, used, panel, shape, signed):
                 tied = choose_tables(weights, problem, pieces, slot, shape)
             # Enumeration finds no potentials to start from, which only few digits can do without.
             if tied and (shape.m != SIDE or pieces.tabled[slot]):
+                if fresh:
+                    start_base(pieces, slot, problem.center << FIRST_SHIFT, shape)
                 finish_piece(weights, problem, pieces, slot, panel, shape, signed)
 
 
@@ -73,30 +75,35 @@ def tabled_pieces(pieces, used):
 
 
 @register_jitable(forceinline=True)
-def begin_fresh(weights, problem, pieces, panel, tied, memory, shape, signed):
-    """Read a panel from the matrices, and start from what is remembered of it; rounds to go."""
+def begin_fresh(weights, problem, pieces, panel, tied, shape, signed):
+    """Read a panel from the matrices."""
     if tied:
         for slot in range(shape.pieces):
             start_base(pieces, slot, problem.center << FIRST_SHIFT, shape)
         read_zoomed(weights, problem, pieces, panel, shape, signed)
     else:
         read_first(weights, problem, pieces, panel, shape, signed)
-    if memory is None:
-        # A round more costs all 32 tiles less than the open ones among them cost one by one.
-        return problem.rounds[0] * 3 // 2 if tied else problem.rounds[0]
-    return recall(pieces, panel, memory, pieces.ordinal[0], problem.center, shape)
 
 
 @register_jitable(forceinline=True)
-def begin_queued(weights, problem, pieces, panel, queue, used, shape, signed):
+def begin_queued(weights, problem, pieces, panel, queue, used, memory, shape, signed):
     """Fill the panel from the queue and read it; how long the queue and the panel are."""
     for slot in range(used):
-        start_base(pieces, slot, problem.center << FIRST_SHIFT, shape)
+        if memory is not None and memory.warm[pieces.ordinal[slot]]:
+            recall(pieces, slot, memory, problem, shape)
+        else:
+            start_base(pieces, slot, problem.center << FIRST_SHIFT, shape)
     queue, used = take(pieces, queue, used, shape)
     for slot in range(used, shape.pieces):
         copy_piece(pieces, used - 1, slot, shape)
     read_zoomed(weights, problem, pieces, panel, shape, signed)
     return queue, used
+
+
+@register_jitable(forceinline=True)
+def remembers(memory, pieces):
+    """Whether the panel's first piece was solved before; most likely all were, or none."""
+    return memory is not None and memory.warm[pieces.ordinal[0]]
 
 
 @compile_kernel(nrt=False)
@@ -131,42 +138,43 @@ def solve_lanes(
     while rest or queue:
         used = 0
         if queue < shape.pieces and rest:
-            used, place = next_pieces(
-                weights, grid, problem, pieces, place, total, rest, tied, shape
+            before = rest
+            used, place, rest = next_pieces(
+                weights, grid, problem, pieces, place, total, rest, tied, memory, shape, signed
             )
             if used < 0:
                 return -1
             if memory is None:
-                ahead = note_ahead(grid, problem, pieces, ahead, rest - lead, shape)
-            rest -= used
-        fresh = used == shape.pieces
+                ahead = note_ahead(grid, problem, pieces, ahead, before - lead, shape)
+            elif used == 0 and queue == 0:
+                continue
+        warm = used == shape.pieces and remembers(memory, pieces)
+        fresh = used == shape.pieces and not warm
         panel.u[:] = 0
         panel.v[:] = 0
         if fresh:
-            rounds = begin_fresh(weights, problem, pieces, panel, tied, memory, shape, signed)
-            solve_fresh(weights, mask, problem, pieces, panel, rounds, shape)
+            begin_fresh(weights, problem, pieces, panel, tied, shape, signed)
+            # A round more costs all 32 tiles less than the open ones among them cost one by one.
+            rounds = problem.rounds[0] * 3 // 2 if tied else problem.rounds[0]
+            solve_fresh(weights, mask, problem, pieces, panel, rounds, memory, shape)
         else:
-            queue, used = begin_queued(weights, problem, pieces, panel, queue, used, shape, signed)
-            solve_panel(weights, mask, problem, pieces, panel, problem.rounds[1], shape)
+            queue, used = begin_queued(
+                weights, problem, pieces, panel, queue, used, memory, shape, signed
+            )
+            rounds = problem.rounds[0] if warm else problem.rounds[1]
+            solve_panel(weights, mask, problem, pieces, panel, rounds, memory, shape)
         # True of most panels of small tiles, and sooner seen for all their pieces than for each.
         if fresh and memory is None and not tied and all_settled(panel):
             write_masks(mask, problem.stride, pieces, used, panel, shape)
             continue
         exclude(panel, fresh, shape)
-        finish_ties(weights, problem, pieces, used, panel, shape, signed)
+        finish_ties(weights, problem, pieces, used, fresh, panel, shape, signed)
         if memory is None:
             write_masks(mask, problem.stride, pieces, used, panel, shape)
-        elif fresh:
-            compare(panel, memory, pieces.ordinal[0], shape)
-        before = queue + count
         queue, count = sort_out(
             weights, mask, problem, pieces, used, fresh, panel, queue, left, start, count, shape,
             signed, memory,
         )  # fmt: skip
-        if not fresh:
-            continue
-        tied = 2 * tabled_pieces(pieces, used) >= used
-        if memory is not None:
-            unsettled = queue + count - before
-            remember(pieces, panel, memory, pieces.ordinal[0], unsettled, shape)
+        if fresh:
+            tied = 2 * tabled_pieces(pieces, used) >= used
     return count

@@ -42,20 +42,35 @@ def relaxed_midpoint(upper, lower, old):
 
 
 @register_jitable(forceinline=True)
-def step(lanes, along, across, prices, potentials, shape):
+def midpoint(upper, lower, _old):
+    """Between two neighbouring ranks, rounded down."""
+    one = like(upper, 1)
+    return (upper >> one) + (lower >> one) + (upper & lower & one)
+
+
+@register_jitable(forceinline=True)
+def step(lanes, along, across, prices, potentials, choose_between, shape):
     """Set the potential of each row; or of each column, with the two strides exchanged."""
     for i in range(shape.m):
         upper, lower = ranked(lanes, i * across, along, prices, shape)
         old = load(potentials, i * LANES)
-        store(potentials, i * LANES, relaxed_midpoint(upper, lower, old))
+        store(potentials, i * LANES, choose_between(upper, lower, old))
 
 
 @register_jitable(forceinline=True)
 def ascend(lanes, u, v, shape):
     """Move u and v in turn; v is moved last."""
     pitch = (shape.m + 1) * LANES
-    step(lanes, LANES, pitch, v, u, shape)
-    step(lanes, pitch, LANES, u, v, shape)
+    step(lanes, LANES, pitch, v, u, relaxed_midpoint, shape)
+    step(lanes, pitch, LANES, u, v, relaxed_midpoint, shape)
+
+
+@register_jitable
+def centre(lanes, u, v, shape):
+    """Move what proves a mask as far as may be from what would not."""
+    pitch = (shape.m + 1) * LANES
+    step(lanes, LANES, pitch, v, u, midpoint, shape)
+    step(lanes, pitch, LANES, u, v, midpoint, shape)
 
 
 @register_jitable(forceinline=True)

@@ -13,8 +13,8 @@ from __future__ import annotations
 from numba.extending import register_jitable
 
 from nmflow.kernels.lanes_paths import balance
-from nmflow.kernels.lanes_pieces import beyond, mean_of, move_base, start_base
-from nmflow.kernels.lanes_read import FIRST_SHIFT, MARGIN, is_inexact, reduced
+from nmflow.kernels.lanes_pieces import beyond, mean_of, move_base
+from nmflow.kernels.lanes_read import MARGIN, is_inexact, reduced
 from nmflow.kernels.lanes_tile import EDGE, HIGHEST, separate, within_limits
 from nmflow.simd.lanes import bit_count, greater, largest_lane, like
 from nmflow.simd.lines import load_line, negative_lanes
@@ -141,8 +141,6 @@ def move_tile_base(pieces, slot, index, tile, spare, shape):
 def finish_piece(weights, problem, pieces, slot, panel, shape, signed):
     """Settle the open tiles of a piece."""
     tile = panel.tile
-    if pieces.stage[slot] == 0:
-        start_base(pieces, slot, problem.center << FIRST_SHIFT, shape)
     move_base(pieces, slot, panel, shape)
     pieces.finished[slot] = True
     # What equaled its potentials in the window was pruned, whatever is behind it.

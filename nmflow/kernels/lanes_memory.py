@@ -1,7 +1,9 @@
 """What the lane engine remembers from one solve to the next of nearly the same weights.
 
-Potentials of the first stage, 16 bits each beside the piece's exponent (so they are in real units,
-whatever the next exponent is), and the masks as bits, so that only what changes is written.
+Potentials in the scores' units, and the masks as bits. Where each kept score still exceeds the sum
+of its potentials, and no pruned one does, the mask is still the only optimal one: one look at the
+weights where they lie tells, without lanes (:func:`glance`). Pieces of which that is not true are
+solved, from these potentials.
 """
 
 from __future__ import annotations
@@ -13,12 +15,27 @@ from numba.extending import register_jitable
 from numpy.typing import NDArray
 
 from nmflow.kernels.lanes_pieces import aligned
-from nmflow.simd.lanes import bit_count
-from nmflow.simd.layout import store_bits
-from nmflow.simd.static import LANES, ROW, TileShape
-from nmflow.simd.vectors import load, store
+from nmflow.kernels.lanes_read import scores
+from nmflow.simd.floats import (
+    bits_of,
+    exceeding,
+    load_row,
+    magnitude,
+    power_of_two,
+    to_floats,
+    to_int32,
+)
+from nmflow.simd.lanes import any_bits, bit_count, like
+from nmflow.simd.layout import prefetch, spread, store_bits
+from nmflow.simd.static import ROW, TileShape
+from nmflow.simd.vectors import load, maximum, minimum, store
 
-RANGE = (1 << 15) - 2
+WARM_SHIFT = 13
+"""Low bits that the first stage of a remembered piece leaves out."""
+LEAST_EXPONENT, GREATEST_EXPONENT = -89, 120
+"""Tiles of smaller or larger numbers are not remembered: sums must be normal and finite."""
+AHEAD = 4
+"""How many pieces ahead weights are fetched."""
 
 
 class Memory(NamedTuple):
@@ -26,127 +43,142 @@ class Memory(NamedTuple):
 
     Attributes
     ----------
-    u, v : potentials of the first stage, a vector of 32 tiles for each row or column of a panel
-    exponent : what their unit was
-    words, changed : the masks' bits, 16 to each row of a piece; which differ in a panel at work
+    u, v : potentials, of each row the tiles' in turn, and of each column
+    words : the masks' bits, 16 to each row, or twice 16
     warm : whether the piece was solved before
     left : the pieces that the engine leaves open
-    counters : entries flipped, tiles settled from these potentials at once, rounds, cold rounds
-    band : with fewer, and with more open pieces to a panel than these, rounds become fewer, more
+    counters : entries flipped; tiles settled from these potentials at once
     """
 
-    u: NDArray[np.int16]
-    v: NDArray[np.int16]
-    exponent: NDArray[np.int16]
+    u: NDArray[np.float32]
+    v: NDArray[np.float32]
     words: NDArray[np.int16]
-    changed: NDArray[np.int16]
     warm: NDArray[np.bool_]
     left: NDArray[np.int64]
     counters: NDArray[np.int64]
-    band: NDArray[np.float64]
 
 
-def new_memory(shape: TileShape, pieces: int, rounds: int, band: tuple[float, float]) -> Memory:
+def new_memory(shape: TileShape, pieces: int) -> Memory:
     """Memory for so many pieces, none of them solved yet."""
-    panels = -(-pieces // shape.pieces)
-    m = shape.m
     return Memory(
-        u=aligned(panels * m * LANES, np.int16),
-        v=aligned(panels * m * LANES, np.int16),
-        exponent=np.zeros(panels * shape.pieces, np.int16),
-        words=aligned(panels * LANES * m * shape.halves, np.int16),
-        changed=aligned(LANES * shape.halves, np.int16),
-        warm=np.zeros(panels * shape.pieces, np.bool_),
+        u=aligned(pieces * shape.m * shape.tiles, np.float32),
+        v=aligned(pieces * shape.halves * ROW, np.float32),
+        words=aligned(pieces * shape.m * shape.halves, np.int16),
+        warm=np.zeros(pieces, np.bool_),
         left=np.zeros(pieces, np.int64),
-        counters=np.array([0, 0, 2, rounds]),
-        band=np.array(band),
+        counters=np.zeros(2, np.int64),
     )
 
 
-@register_jitable
-def rescaled(value, change):
-    """A potential in another unit, as near as 16 bits allow."""
-    if change < -16:
-        return 0
-    value = value << min(change, 16) if change > 0 else value >> -change
-    return max(min(value, RANGE), -RANGE)
+def put_on_grid(memory: Memory) -> None:
+    """Make potentials from anywhere such that float32 adds those of a piece exactly.
+
+    A piece is forgotten where that can't be.
+    """
+    u, v = (part.reshape(len(memory.warm), -1) for part in (memory.u, memory.v))
+    both = np.concatenate((u, v), axis=1)
+    finite = np.isfinite(both).all(axis=1)
+    both[~finite] = 0
+    _, exponent = np.frexp(np.abs(both).max(axis=1, initial=0))
+    memory.warm[:] &= finite & (exponent >= LEAST_EXPONENT) & (exponent <= GREATEST_EXPONENT)
+    both[~memory.warm] = 0
+    exponent[~memory.warm] = 0
+    unit = np.ldexp(np.float32(1), exponent - 23)[:, None]
+    both = np.rint(both / unit) * unit
+    u[:], v[:] = both[:, : u.shape[1]], both[:, u.shape[1] :]
 
 
 @register_jitable(forceinline=True)
-def recall(pieces, panel, memory, first, center, shape):
-    """Start a panel, whose first piece that is, from its last potentials; the rounds to go."""
-    m = shape.m
-    start = first // shape.pieces * m * LANES
-    for k in range(0, m * LANES, LANES):
-        store(panel.u, k, load(memory.u, start + k))
-        store(panel.v, k, load(memory.v, start + k))
-    warm = True
-    for slot in range(shape.pieces):
-        warm = warm and memory.warm[first + slot]
-        change = memory.exponent[first + slot] - pieces.exponent[slot]
-        if change != 0:
-            for t in range(slot * shape.tiles, (slot + 1) * shape.tiles):
-                for k in range(t, m * LANES, LANES):
-                    panel.u[k] = rescaled(panel.u[k] + center, change) - center
-                    panel.v[k] = rescaled(panel.v[k], change)
-    return memory.counters[2] if warm else memory.counters[3]
+def glance(weights, position, ordinal, stride, memory, shape, signed):
+    """Whether a piece's last mask is still proved; and the bits of its largest magnitudes.
+
+    NaN and infinities may pass for what they are not: the magnitudes tell.
+    """
+    most = bits_of(magnitude(load_row(weights, position)))
+    differing = np.int16(0)
+    for half in range(shape.halves):
+        v = load(memory.v, (ordinal * shape.halves + half) * ROW)
+        for i in range(shape.m):
+            place = position + i * stride + half * ROW
+            prefetch(weights, place + AHEAD * shape.halves * ROW, 0, shape)
+            most = maximum(most, bits_of(magnitude(load_row(weights, place))))
+            bound = spread(memory.u, (ordinal * shape.m + i) * shape.tiles, shape) + v
+            word = memory.words[(ordinal * shape.m + i) * shape.halves + half]
+            differing |= word ^ exceeding(scores(weights, place, signed), bound)
+    return memory.warm[ordinal] and differing == 0, most
 
 
 @register_jitable(forceinline=True)
-def remember(pieces, panel, memory, first, unsettled, shape):
-    """Keep a panel's potentials, and learn from how many of its pieces are still open."""
-    m = shape.m
-    start = first // shape.pieces * m * LANES
-    for k in range(0, m * LANES, LANES):
-        store(memory.u, start + k, load(panel.u, k))
-        store(memory.v, start + k, load(panel.v, k))
-    for slot in range(shape.pieces):
-        memory.exponent[first + slot] = pieces.exponent[slot]
-        memory.warm[first + slot] = True
-    rounds = memory.counters[2]
-    if unsettled < memory.band[0] * shape.pieces:
-        memory.counters[2] = max(rounds - 1, 1)
-    elif unsettled > memory.band[1] * shape.pieces:
-        memory.counters[2] = min(rounds + 1, memory.counters[3])
+def recall(pieces, slot, memory, problem, shape):
+    """Stand a piece on the potentials it had."""
+    size = shape.halves * ROW
+    home = pieces.ordinal[slot] * size
+    scale = power_of_two(problem.fixed_bits - pieces.exponent[slot])
+    for k in range(0, size, ROW):
+        u, v = load(memory.u, home + k), load(memory.v, home + k)
+        store(pieces.u, slot * size + k, fixed(u, scale))
+        store(pieces.v, slot * size + k, fixed(v, scale))
+    pieces.shift[slot] = WARM_SHIFT
 
 
 @register_jitable(forceinline=True)
-def compare(panel, memory, first, shape):
-    """Note which words of a whole panel, whose first piece that is, differ from those kept."""
-    row = LANES * shape.halves
-    start = first // shape.pieces * shape.m * row
-    for k in range(0, row, LANES):
-        differing = load(panel.words, k) ^ load(memory.words, start + k)
-        for i in range(1, shape.m):
-            place = i * row + k
-            differing = differing | (load(panel.words, place) ^ load(memory.words, start + place))
-        store(memory.changed, k, differing)
+def fixed(potential, scale):
+    """In fixed point, or the nearest that overflows no sum."""
+    most = like(potential, 1 << 29)
+    number = potential * like(potential, scale)
+    return to_int32(maximum(minimum(number, most), like(potential, -(1 << 29))))
 
 
 @register_jitable(forceinline=True)
-def is_changed(memory, slot, shape):
-    """Whether :func:`compare` found the piece changed."""
-    if shape.halves == 1:
-        return memory.changed[slot] != 0
-    return memory.changed[2 * slot] != 0 or memory.changed[2 * slot + 1] != 0
+def remember(pieces, slot, memory, problem, shape):
+    """Keep the potentials on which a piece stands."""
+    size = shape.halves * ROW
+    ordinal, exponent = pieces.ordinal[slot], pieces.exponent[slot]
+    home, start = ordinal * size, slot * size
+    memory.warm[ordinal] = LEAST_EXPONENT <= exponent <= GREATEST_EXPONENT
+    u, v = load(pieces.u, start), load(pieces.v, start)
+    most = magnitude_bits(u) | magnitude_bits(v)
+    if shape.halves == 2:
+        u, v = load(pieces.u, start + ROW), load(pieces.v, start + ROW)
+        most = most | magnitude_bits(u) | magnitude_bits(v)
+    # Float32 adds numbers of so many bits exactly.
+    spare = 0
+    every = any_bits(most)
+    while every >> spare >= 1 << 23:
+        spare += 1
+    unit = power_of_two(exponent - problem.fixed_bits + spare)
+    for k in range(0, size, ROW):
+        store(memory.u, home + k, in_units(load(pieces.u, start + k), spare, unit, memory.u))
+        store(memory.v, home + k, in_units(load(pieces.v, start + k), spare, unit, memory.v))
 
 
 @register_jitable(forceinline=True)
-def own_tiles(pieces, slot, shape):
-    """How many tiles of a piece no piece before it has."""
-    return bit_count(pieces.own[slot] & 0xFFFF) // min(shape.m, ROW)
+def magnitude_bits(number):
+    """What holds all bits that the number's magnitude has."""
+    return number ^ (number >> like(number, 31))
 
 
 @register_jitable(forceinline=True)
-def write_changes(mask, stride, pieces, slot, panel, memory, shape):
+def in_units(number, spare, unit, array):
+    """Of fixed point without its last bits, as floats of an array's kind."""
+    floats = to_floats(number >> like(number, spare), load(array, 0))
+    return floats * like(floats, unit)
+
+
+@register_jitable(forceinline=True)
+def own_tiles(own, shape):
+    """How many tiles of a piece no piece before it has, given the bits of a row that are new."""
+    return bit_count(own & 0xFFFF) // min(shape.m, ROW)
+
+
+@register_jitable(forceinline=True)
+def write_changes(mask, stride, pieces, slot, words, lanes_row, memory, shape):
     """Write the rows of a settled piece's mask that changed, and count the entries."""
-    ordinal = pieces.ordinal[slot]
-    panel_start = ordinal // shape.pieces * shape.m
-    place = pieces.position[slot]
+    ordinal, place = pieces.ordinal[slot], pieces.position[slot]
     for i in range(shape.m):
         for half in range(shape.halves):
-            word = panel.words[(i * LANES + slot) * shape.halves + half]
-            home = ((panel_start + i) * LANES + ordinal % shape.pieces) * shape.halves + half
+            word = words[(i * lanes_row + slot) * shape.halves + half]
+            home = (ordinal * shape.m + i) * shape.halves + half
             change = word ^ memory.words[home]
             if change != 0:
                 memory.counters[0] += bit_count(change & pieces.own[slot] & 0xFFFF)

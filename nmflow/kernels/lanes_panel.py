@@ -8,7 +8,7 @@ import numpy as np
 from numba.extending import overload, register_jitable
 from numpy.typing import NDArray
 
-from nmflow.kernels.lanes_ascent import ascend, threshold, within_limits
+from nmflow.kernels.lanes_ascent import ascend, centre, threshold, within_limits
 from nmflow.kernels.lanes_enumeration import enumerate_masks
 from nmflow.kernels.lanes_pieces import aligned
 from nmflow.kernels.lanes_tile import Tile, new_tile
@@ -91,21 +91,25 @@ def fetch(weights, mask, problem, place, with_mask, shape):
 
 
 @register_jitable(forceinline=True)
-def solve_panel(weights, mask, problem, pieces, panel, rounds, shape):
+def solve_panel(weights, mask, problem, pieces, panel, rounds, memory, shape):
     """Ascend, and see what is settled; meanwhile fetch the next panel."""
+    if memory is not None:
+        rounds -= 1
     slot = 0
     for k in range(1, rounds + 1):
         while slot < pieces.fetched[0] * k // rounds:
             fetch(weights, mask, problem, pieces.ahead[slot], slot % 4 == 0, shape)
             slot += 1
         ascend(panel.lanes, panel.u, panel.v, shape)
+    if memory is not None:
+        centre(panel.lanes, panel.u, panel.v, shape)
     pieces.fetched[0] = 0
     settled = threshold(panel.lanes, panel.u, panel.v, panel.bits, panel.words, shape)
     store(panel.settled, 0, settled)
 
 
 @register_jitable(forceinline=True)
-def enumerate_panel(weights, mask, problem, pieces, panel, rounds, shape):
+def enumerate_panel(weights, mask, problem, pieces, panel, rounds, memory, shape):
     """Look at all masks of tiles of 4 x 4; fetch the next panel."""
     for slot in range(pieces.fetched[0]):
         fetch(weights, mask, problem, pieces.ahead[slot], slot % 4 == 0, shape)
@@ -115,12 +119,12 @@ def enumerate_panel(weights, mask, problem, pieces, panel, rounds, shape):
     store(panel.settled, 0, settled)
 
 
-def solve_fresh(weights, mask, problem, pieces, panel, rounds, shape):
+def solve_fresh(weights, mask, problem, pieces, panel, rounds, memory, shape):
     """Solve a panel from the matrix: see :func:`enumerate_panel` and :func:`solve_panel`."""
 
 
 @overload(solve_fresh)
-def _choose_first_stage(weights, mask, problem, pieces, panel, rounds, shape):
+def _choose_first_stage(weights, mask, problem, pieces, panel, rounds, memory, shape):
     return enumerate_panel if shape.m == SIDE else solve_panel
 
 

@@ -9,8 +9,10 @@ from numba.extending import register_jitable
 from numpy.typing import NDArray
 
 from nmflow.kernels.lanes_ascent import LIMIT
+from nmflow.simd.lanes import any_bits, like
+from nmflow.simd.layout import as_rows, of_piece, tile_totals
 from nmflow.simd.static import LANES, ROW, TileShape
-from nmflow.simd.vectors import load, store
+from nmflow.simd.vectors import load, maximum, minimum, store
 
 
 class Pieces(NamedTuple):
@@ -108,40 +110,48 @@ def start_base(pieces, slot, center, shape):
 
 
 @register_jitable(forceinline=True)
-def limited(value):
-    """A potential within the range in which nothing overflows."""
-    return np.int32(max(min(value, LIMIT - 1), -LIMIT))
+def add_limited(base, start, change, shift):
+    """Add potentials, kept within the range in which nothing overflows; what that takes off."""
+    within = minimum(maximum(change, like(change, -LIMIT)), like(change, LIMIT - 1))
+    store(base, start, load(base, start) + (within << like(within, shift)))
+    return change - within
 
 
 @register_jitable(forceinline=True)
 def beyond(value):
-    """What :func:`limited` cuts off."""
-    return np.int32(value) - limited(value)
+    """What :func:`add_limited` takes off."""
+    return np.int32(value - max(min(value, LIMIT - 1), -LIMIT))
 
 
 @register_jitable(forceinline=True)
 def mean_of(v, lane, shape):
-    """Of one tile's potentials."""
+    """Of one tile's potentials, rounded as :func:`move_base` does."""
     total = 0
     for j in range(shape.m):
         total += v[j * LANES + lane]
-    return total // shape.m
+    return total // shape.m if total >= 0 else -(-total // shape.m)
 
 
 @register_jitable(forceinline=True)
 def move_base(pieces, slot, panel, shape):
     """Add the potentials that a stage found to those that the piece stands on.
 
-    Only differences count: v is centred, which keeps both within what 32 bits can add.
+    Only differences count: v is centred, which keeps both within what 32 bits can add. Returns
+    whether all are within the range in which nothing overflows.
     """
-    m = shape.m
     shift = pieces.shift[slot]
-    for tile in range(shape.tiles):
-        t = slot * shape.tiles + tile
-        mean = mean_of(panel.v, t, shape)
-        for i in range(m):
-            change = limited(panel.u[i * LANES + t] + mean) << shift
-            pieces.u[slot * shape.halves * ROW + i * shape.tiles + tile] += change
-        for j in range(m):
-            change = limited(panel.v[j * LANES + t] - mean) << shift
-            pieces.v[slot * shape.halves * ROW + tile * m + j] += change
+    start = slot * shape.halves * ROW
+    v = of_piece(panel.v, slot, False, 0, shape)
+    if shape.halves == 2:
+        other = of_piece(panel.v, slot, False, 1, shape)
+        mean = tile_totals(v + other, shape) // like(v, shape.m)
+        outside = add_limited(pieces.v, start + ROW, other - mean, shift)
+        u = of_piece(panel.u, slot, True, 1, shape)
+        outside = outside | add_limited(pieces.u, start + ROW, u + mean, shift)
+    else:
+        mean = tile_totals(v, shape) // like(v, shape.m)
+        outside = v ^ v
+    outside = outside | add_limited(pieces.v, start, v - mean, shift)
+    u = of_piece(panel.u, slot, True, 0, shape)
+    outside = outside | add_limited(pieces.u, start, u + as_rows(mean, shape), shift)
+    return any_bits(outside) == 0

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from numba.extending import register_jitable
 
-from nmflow.kernels.lanes_memory import is_changed, own_tiles, write_changes
+from nmflow.kernels.lanes_memory import own_tiles, remember, write_changes
 from nmflow.kernels.lanes_panel import is_open
 from nmflow.kernels.lanes_pieces import copy_piece, move_base, start_base
 from nmflow.kernels.lanes_read import FIRST_SHIFT
 from nmflow.simd.enumeration import SIDE
-from nmflow.simd.static import ROW
+from nmflow.simd.static import LANES, ROW
 
 
 @register_jitable(forceinline=True)
-def next_window(pieces, slot, problem, shape):
-    """Choose what the next stage looks at; False if there is none."""
-    pieces.stage[slot] += 2 if pieces.stage[slot] == 0 and shape.m != SIDE else 1
+def next_window(pieces, slot, problem, inside, shape):
+    """Choose what the next stage looks at; False if there is none.
+
+    Of a remembered piece whose potentials left the narrow window around them: all there is.
+    """
+    first = pieces.stage[slot] == 0
+    if first and not inside and pieces.shift[slot] < FIRST_SHIFT:
+        pieces.stage[slot] = 1
+    else:
+        pieces.stage[slot] += 2 if first and shape.m != SIDE else 1
     if pieces.finished[slot] or pieces.stage[slot] == problem.shifts.size:
         return False
     pieces.shift[slot] = problem.shifts[pieces.stage[slot]]
@@ -40,20 +47,21 @@ def sort_out(
     """Move pieces with open tiles to the queue, or to those left; returns both lengths."""
     for slot in range(used):
         unsettled = is_open(panel, slot, shape)
-        if unsettled and not pieces.finished[slot]:
-            if pieces.stage[slot] == 0:
+        inside = True
+        if (unsettled or memory is not None) and not pieces.finished[slot]:
+            if fresh:
                 start_base(pieces, slot, problem.center << FIRST_SHIFT, shape)
-            move_base(pieces, slot, panel, shape)
+            inside = move_base(pieces, slot, panel, shape)
         if not unsettled:
             if memory is not None:
-                at_once = fresh and pieces.stage[slot] == 0
-                if at_once:
-                    memory.counters[1] += own_tiles(pieces, slot, shape)
-                if not fresh or is_changed(memory, slot, shape):
-                    write_changes(mask, problem.stride, pieces, slot, panel, memory, shape)
-        elif not next_window(pieces, slot, problem, shape):
+                if pieces.stage[slot] == 0:
+                    memory.counters[1] += own_tiles(pieces.own[slot], shape)
+                remember(pieces, slot, memory, problem, shape)
+                write_changes(mask, problem.stride, pieces, slot, panel.words, LANES, memory, shape)
+        elif not next_window(pieces, slot, problem, inside, shape):
             if memory is not None:
                 memory.left[count] = pieces.ordinal[slot]
+                remember(pieces, slot, memory, problem, shape)
             put_left(pieces, slot, problem, left, start, count, shape)
             count += 1
         else:

@@ -52,14 +52,19 @@ LOWEST_EXPONENT = -90
 
 
 @register_jitable(forceinline=True)
-def scan(weights, problem, pieces, slot, shape):
-    """Choose the scale of a piece; say whether it is finite."""
-    start = pieces.position[slot]
+def scan(weights, start, stride, shape):
+    """The bits of a piece's largest magnitudes."""
     most = bits_of(magnitude(load_row(weights, start)))
     for half in range(shape.halves):
         for i in range(shape.m):
-            bits = bits_of(magnitude(load_row(weights, start + i * problem.stride + half * ROW)))
+            bits = bits_of(magnitude(load_row(weights, start + i * stride + half * ROW)))
             most = maximum(most, bits)
+    return most
+
+
+@register_jitable(forceinline=True)
+def choose_scale(most, problem, pieces, slot):
+    """Of a piece with such magnitudes; say whether it is finite."""
     exponent = exponent_of(largest_lane(most))
     if exponent == NOT_FINITE:
         return False

@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numba.extending import register_jitable
 
-from nmflow.kernels.lanes_read import FIRST_SHIFT, both_in_sight, choose_tables, scan
+from nmflow.kernels.lanes_memory import glance, own_tiles
+from nmflow.kernels.lanes_read import (
+    FIRST_SHIFT,
+    both_in_sight,
+    choose_scale,
+    choose_tables,
+    scan,
+)
 
 
 @register_jitable(forceinline=True)
@@ -31,25 +38,39 @@ def position_of(place, grid, stride, shape):
 
 
 @register_jitable(forceinline=True)
-def next_pieces(weights, grid, problem, pieces, place, total, rest, tied, shape):
+def next_pieces(weights, grid, problem, pieces, place, total, rest, tied, memory, shape, signed):
     """Take the next pieces of the matrices into the panel; how many, or -1 if not finite.
 
-    If the last ones had ties, these get tables at once where all their digits fit above.
+    Also returns the place after them, and how many are left. Pieces whose remembered mask is still
+    proved are passed over. If the last ones had ties, these get tables at once where all their
+    digits fit above.
     """
-    used = min(shape.pieces, rest)
-    for slot in range(used):
-        pieces.position[slot] = position_of(place, grid, problem.stride, shape)
-        pieces.ordinal[slot] = total - rest + slot
-        beyond = max(place[2] + shape.m * shape.tiles - grid[2], 0)
-        pieces.own[slot] = np.int16(-1 << beyond)
+    slot = 0
+    while slot < shape.pieces and rest > 0:
+        position = position_of(place, grid, problem.stride, shape)
+        ordinal = total - rest
+        own = np.int16(-1 << max(place[2] + shape.m * shape.tiles - grid[2], 0))
+        place = advance(place, grid, shape)
+        rest -= 1
+        proved = False
+        if memory is None:
+            most = scan(weights, position, problem.stride, shape)
+        else:
+            proved, most = glance(weights, position, ordinal, problem.stride, memory, shape, signed)
+        if not choose_scale(most, problem, pieces, slot):
+            return -1, place, rest
+        if proved and memory is not None:
+            memory.counters[1] += own_tiles(own, shape)
+            continue
+        pieces.position[slot] = position
+        pieces.ordinal[slot] = ordinal
+        pieces.own[slot] = own
         pieces.stage[slot] = 0
         pieces.shift[slot] = FIRST_SHIFT
-        place = advance(place, grid, shape)
-        if not scan(weights, problem, pieces, slot, shape):
-            return -1, place
         if tied and choose_tables(weights, problem, pieces, slot, shape):
             pieces.shown[slot] = both_in_sight(pieces, slot, problem)
-    return used, place
+        slot += 1
+    return slot, place, rest
 
 
 @register_jitable(forceinline=True)

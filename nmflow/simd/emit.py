@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -24,3 +26,41 @@ def call(builder: Any, name: str, result: Any, args: Any) -> Any:
 def suffix(kind: ir.VectorType) -> str:
     """How LLVM's names of intrinsic functions end for vectors of that kind of integers."""
     return f"v{kind.count}i{kind.element.width}"
+
+
+def _register_bits(context: Any) -> int:
+    features = context.codegen().magic_tuple()[2]
+    return 512 if "+avx512bw" in features else 256 if "+avx2" in features else 128
+
+
+def by_registers(
+    context: Any, builder: Any, kind: ir.VectorType, emit: Callable[[Any, Any], Sequence[Any]]
+) -> list[Any]:
+    """Vectors of a kind wider than the processor's registers, computed one register at a time.
+
+    Long straight-line code on vectors of several registers keeps twice or four times as many
+    values alive as it needs to, and most of them in memory. ``emit(part, load)`` computes with
+    vectors of the narrower kind ``part``; ``load`` takes a pointer to a whole vector and loads the
+    part at hand.
+    """
+    count = max(1, kind.count * kind.element.width // _register_bits(context))
+    part = ir.VectorType(kind.element, kind.count // count)
+
+    def load(index: int, pointer: Any) -> Any:
+        place = builder.gep(
+            builder.bitcast(pointer, part.as_pointer()), [I64(index)], source_etype=part
+        )
+        return builder.load(place, align=64 // count)
+
+    results = [emit(part, functools.partial(load, index)) for index in range(count)]
+    return [_joined(builder, list(parts)) for parts in zip(*results, strict=True)]
+
+
+def _joined(builder: Any, parts: list[Any]) -> Any:
+    while len(parts) > 1:
+        lanes = ir.Constant(
+            ir.VectorType(I32, 2 * parts[0].type.count), list(range(2 * parts[0].type.count))
+        )
+        pairs = zip(parts[::2], parts[1::2], strict=True)
+        parts = [builder.shuffle_vector(*pair, lanes) for pair in pairs]
+    return parts[0]

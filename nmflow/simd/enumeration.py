@@ -17,7 +17,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from nmflow.simd.emit import I32, call, constant, suffix
+from nmflow.simd.emit import I32, by_registers, call, constant, suffix
 from nmflow.simd.vectors import Vector, address
 
 SIDE = 4
@@ -113,27 +113,34 @@ def best_of_four(typingctx, lanes, zero, shape):
 
     def codegen(context, builder, signature, args):
         kind = context.get_value_type(vector)
-        single = builder.insert_element(ir.Constant(kind, ir.Undefined), args[1], I32(0))
-        zero = builder.shuffle_vector(single, single, constant(ir.VectorType(I32, kind.count), 0))
 
-        def score(i: int, j: int) -> Any:
+        def place(i: int, j: int) -> Any:
             index = context.get_value_type(types.intp)((i * (SIDE + 1) + j) * vector.lanes)
-            pointer = address(context, builder, lanes, [args[0], index], vector)
-            moved = builder.sub(builder.load(pointer, align=64), zero)
-            half = builder.lshr(moved, constant(kind, 1))
-            return builder.sub(constant(kind, (1 << 14) - 1), half) if pruned else half
+            return address(context, builder, lanes, [args[0], index], vector)
 
-        search = _Search(builder, kind)
-        sums = [search.sums([score(i, j) for j in range(SIDE)], n) for i in range(SIDE)]
-        best = functools.reduce(
-            search.better,
-            (
-                search.joined(search.best_way(sums, above, 0), search.best_way(sums, below, 2))
-                for above, below in _halves(n)
-            ),
-        )
-        bits = builder.not_(best.bits) if pruned else best.bits
-        answer = types.UniTuple(vector, 3)
-        return context.make_tuple(builder, answer, [best.first, best.second, bits])
+        places = [[place(i, j) for j in range(SIDE)] for i in range(SIDE)]
+
+        def emit(part: Any, load: Any) -> _Best:
+            single = builder.insert_element(ir.Constant(part, ir.Undefined), args[1], I32(0))
+            zeros = constant(ir.VectorType(I32, part.count), 0)
+            zero = builder.shuffle_vector(single, single, zeros)
+
+            def score(pointer: Any) -> Any:
+                half = builder.lshr(builder.sub(load(pointer), zero), constant(part, 1))
+                return builder.sub(constant(part, (1 << 14) - 1), half) if pruned else half
+
+            search = _Search(builder, part)
+            sums = [search.sums([score(p) for p in row], n) for row in places]
+            best = functools.reduce(
+                search.better,
+                (
+                    search.joined(search.best_way(sums, above, 0), search.best_way(sums, below, 2))
+                    for above, below in _halves(n)
+                ),
+            )
+            return best._replace(bits=builder.not_(best.bits)) if pruned else best
+
+        found = by_registers(context, builder, kind, emit)
+        return context.make_tuple(builder, types.UniTuple(vector, 3), found)
 
     return types.UniTuple(vector, 3)(lanes, types.int16, shape), codegen

@@ -6,7 +6,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from nmflow.simd.emit import I1, I32, call, constant
+from nmflow.simd.emit import I1, I16, I32, call, constant
 from nmflow.simd.static import ROW
 from nmflow.simd.vectors import Vector, address
 
@@ -136,6 +136,17 @@ def bits_of(typingctx, vector):
         return builder.bitcast(args[0], context.get_value_type(answer))
 
     return answer(vector), codegen
+
+
+@intrinsic
+def exceeding(typingctx, score, bound):
+    """A bit for each of 16 lanes, set where the score is larger than the bound."""
+
+    def codegen(context, builder, signature, args):
+        wide = args[1] if score == bound else builder.fpext(args[1], args[0].type)
+        return builder.bitcast(builder.fcmp_ordered(">", args[0], wide), I16)
+
+    return types.int16(score, bound), codegen
 
 
 @intrinsic

@@ -10,7 +10,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from nmflow.simd.emit import I1, I8, I16, I32, I64, constant
-from nmflow.simd.static import ROW, tile_shape
+from nmflow.simd.static import LANES, ROW, tile_shape
 from nmflow.simd.vectors import Vector, address
 
 
@@ -42,6 +42,71 @@ def spread(typingctx, array, start, shape):
         return builder.shuffle_vector(numbers, numbers, mask)
 
     return answer(array, types.intp, shape), codegen
+
+
+def _order(geometry: Any, by_rows: bool, half: int) -> list[tuple[int, int]]:
+    """For 16 numbers of a piece, which row or column of which of its tiles each belongs to.
+
+    Of each row the tiles' in turn, or of each tile the columns'. Less than 16 where m is less.
+    """
+    places = [divmod(k, geometry.tiles) for k in range(geometry.m * geometry.tiles)]
+    if not by_rows:
+        places = [divmod(k, geometry.m)[::-1] for k in range(geometry.m * geometry.tiles)]
+    return places[half * ROW : (half + 1) * ROW]
+
+
+@intrinsic(prefer_literal=True)
+def of_piece(typingctx, array, slot, by_rows, half, shape):
+    """16 potentials of a panel's piece, from a vector of all lanes for each row or column.
+
+    Those of each row, the tiles' in turn; or of each tile its columns'. Zeros where m has no more.
+    """
+    geometry = tile_shape(shape.n, shape.m)
+    answer = Vector(types.int32, ROW)
+
+    def codegen(context, builder, signature, args):
+        kind = context.get_value_type(answer)
+        single = Vector(array.dtype, 1)
+        first = builder.mul(args[1], args[1].type(geometry.tiles))
+        numbers = ir.Constant(ir.VectorType(I16, ROW), [0] * ROW)
+        places = _order(geometry, by_rows.literal_value, half.literal_value)
+        for k, (line, tile) in enumerate(places):
+            index = builder.add(first, args[1].type(line * LANES + tile))
+            pointer = address(context, builder, array, [args[0], index], single)
+            number = builder.load(builder.bitcast(pointer, I16.as_pointer()), align=2)
+            numbers = builder.insert_element(numbers, number, I32(k))
+        return builder.sext(numbers, kind)
+
+    return answer(array, types.intp, by_rows, half, shape), codegen
+
+
+@intrinsic
+def tile_totals(typingctx, numbers, shape):
+    """The sum of each tile's numbers, of 16 that stand for columns, in all of its lanes."""
+    width = min(shape.m, ROW) if ROW % shape.m == 0 else ROW
+
+    def codegen(context, builder, signature, args):
+        total, step = args[0], 1
+        while step < width:
+            other = ir.Constant(ir.VectorType(I32, ROW), [lane ^ step for lane in range(ROW)])
+            total = builder.add(total, builder.shuffle_vector(total, total, other))
+            step *= 2
+        return total
+
+    return numbers(numbers, shape), codegen
+
+
+@intrinsic
+def as_rows(typingctx, numbers, shape):
+    """Numbers that are alike in all columns of a tile, in the order of rows."""
+    geometry = tile_shape(shape.n, shape.m)
+    source = [lane % geometry.tiles * (ROW // geometry.tiles) for lane in range(ROW)]
+
+    def codegen(context, builder, signature, args):
+        lanes = ir.Constant(ir.VectorType(I32, ROW), source)
+        return builder.shuffle_vector(args[0], args[0], lanes)
+
+    return numbers(numbers, shape), codegen
 
 
 @intrinsic(prefer_literal=True)

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from numba import types
 from numba.extending import intrinsic
 
 from nmflow.networks import selection
-from nmflow.simd.emit import call, suffix
+from nmflow.simd.emit import by_registers, call, suffix
 from nmflow.simd.vectors import Vector, address
 
 
-def _ranked(context: Any, builder: Any, vector: Any, scores: Any, prices: Any, shape: Any) -> Any:
-    """Pointers to scores, and prices -> the two vectors."""
-    kind = context.get_value_type(vector)
-    values = [
-        call(builder, f"llvm.ssub.sat.{suffix(kind)}", kind, [builder.load(s, align=64), price])
-        for s, price in zip(scores, prices, strict=True)
-    ]
+def _ranked(builder: Any, kind: Any, scores: Any, prices: Any, shape: Any) -> list[Any]:
+    """Of the differences of two lists of vectors."""
+    saturating = functools.partial(call, builder, f"llvm.ssub.sat.{suffix(kind)}", kind)
+    values = [saturating(pair) for pair in zip(scores, prices, strict=True)]
     network = selection(shape.m, shape.n)
     for larger, first, second in network.steps:
         name = "llvm.smax" if larger else "llvm.smin"
         pair = [values[first], values[second]]
         values.append(call(builder, f"{name}.{suffix(kind)}", kind, pair))
-    answer = types.UniTuple(vector, 2)
-    return context.make_tuple(builder, answer, [values[k] for k in network.outputs])
+    return [values[k] for k in network.outputs]
 
 
 def _places(context: Any, builder: Any, lanes: Any, args: Any, vector: Any, count: int) -> Any:
@@ -45,10 +42,16 @@ def ranked(typingctx, lanes, start, step, prices, shape):
     vector = Vector(lanes.dtype)
 
     def codegen(context, builder, signature, args):
-        scores = _places(context, builder, lanes, args, vector, shape.m)
         zero, one = (args[2].type(k) for k in (0, vector.lanes))
-        memory = _places(context, builder, prices, [args[3], zero, one], vector, shape.m)
-        loaded = [builder.load(p, align=64) for p in memory]
-        return _ranked(context, builder, vector, list(scores), loaded, shape)
+        scores = list(_places(context, builder, lanes, args, vector, shape.m))
+        memory = [args[3], zero, one]
+        costs = list(_places(context, builder, prices, memory, vector, shape.m))
+
+        def emit(kind: Any, load: Any) -> list[Any]:
+            loaded = ([load(place) for place in places] for places in (scores, costs))
+            return _ranked(builder, kind, *loaded, shape)
+
+        found = by_registers(context, builder, context.get_value_type(vector), emit)
+        return context.make_tuple(builder, types.UniTuple(vector, 2), found)
 
     return types.UniTuple(vector, 2)(lanes, types.intp, types.intp, prices, shape), codegen

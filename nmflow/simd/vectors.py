@@ -153,6 +153,7 @@ else:
     _operator(operator.sub, "fsub", "sub")
     _operator(operator.mul, "fmul", "mul")
     _operator(operator.truediv, "fdiv", None)
+    _operator(operator.floordiv, None, "sdiv")
     _operator(operator.and_, None, "and_")
     _operator(operator.or_, None, "or_")
     _operator(operator.xor, None, "xor")

@@ -25,8 +25,6 @@ from nmflow.simd.static import ROW, TileShape
 _SHIFTS = np.array([FIRST_SHIFT, FIRST_SHIFT, 10, 5, 1])
 # Rounds of ascent of the first stage, and of later ones, by m.
 _ROUNDS = {4: (6, 10), 8: (7, 9), 16: (8, 10), 32: (10, 14)}
-# Shares of open pieces between which a warm start's rounds are worth what they cost.
-_BANDS = {8: (0.04, 0.12), 16: (0.08, 0.2), 32: (0.3, 0.4)}
 
 
 Box = tuple[slice, slice, slice]
@@ -131,9 +129,7 @@ def piece_count(box: Box, shape: TileShape) -> int:
 
 def memory_of(box: Box, shape: TileShape) -> Memory:
     """Memory for a box that was never solved."""
-    rounds, _ = _rounds(shape.m)
-    band = next(band for size, band in _BANDS.items() if shape.m <= size)
-    return new_memory(shape, piece_count(box, shape), rounds, band)
+    return new_memory(shape, piece_count(box, shape))
 
 
 def _rounds(m: int) -> tuple[int, int]:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nmflow.kernels.lanes_memory import Memory
-from nmflow.simd.static import LANES, ROW, TileShape
+from nmflow.kernels.lanes_memory import Memory, put_on_grid
+from nmflow.simd.static import ROW, TileShape
 from nmflow.solvers import lanes
 from nmflow.solvers.flow import solve_tiles
 
@@ -25,10 +25,10 @@ class WarmBox:
 
     def begin(self, mask: NDArray[np.bool_]) -> Callable[[], None]:
         """What takes the mask, and what is known of it, back to how they are now."""
-        words = self.memory.words.copy()
+        words, warm = self.memory.words.copy(), self.memory.warm.copy()
 
         def back() -> None:
-            self.memory.words[:] = words
+            self.memory.words[:], self.memory.warm[:] = words, warm
             where, home = self._homes(np.arange(lanes.piece_count(self.box, self.shape)))
             octets = self.memory.words.reshape(-1, self.shape.halves)[home].view(np.uint8)
             mask.reshape(-1)[where] = np.unpackbits(octets, axis=2, bitorder="little")
@@ -47,7 +47,7 @@ class WarmBox:
         None if some value is not finite: then :meth:`begin` says how to go back.
         """
         memory, shape = self.memory, self.shape
-        memory.counters[:2] = 0
+        memory.counters[:] = 0
         left = lanes.solve_box(values, mask, self.box, shape, signed, memory)
         if left is None:
             return None
@@ -82,8 +82,7 @@ class WarmBox:
         """Where the entries of some pieces lie in the flat mask, and their rows in the words."""
         shape = self.shape
         rows = self._positions()[pieces][:, None] + self._stride * np.arange(shape.m)
-        panel, slot = np.divmod(pieces, shape.pieces)
-        home = (panel[:, None] * shape.m + np.arange(shape.m)) * LANES + slot[:, None]
+        home = pieces[:, None] * shape.m + np.arange(shape.m)
         return rows[:, :, None] + np.arange(shape.halves * ROW), home
 
     def _positions(self) -> NDArray[np.int64]:
@@ -99,15 +98,25 @@ class WarmBox:
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Plain arrays from which :meth:`restore` goes on."""
-        kept = ("u", "v", "exponent", "warm", "counters")
-        return {name: getattr(self.memory, name).copy() for name in kept}
+        memory = self.memory
+        return {"u": memory.u.copy(), "v": memory.v.copy(), "warm": memory.warm.copy()}
 
     def restore(self, state: dict[str, NDArray[Any]], mask: NDArray[np.bool_]) -> None:
         """Go on from saved arrays and the mask that was solved with them."""
-        for name, values in state.items():
-            getattr(self.memory, name)[:] = values
-        self.memory.counters[2] = np.clip(self.memory.counters[2], 1, self.memory.counters[3])
+        memory = self.memory
+        memory.u[:], memory.v[:], memory.warm[:] = (state[name] for name in ("u", "v", "warm"))
+        put_on_grid(memory)
+        memory.warm[:] &= self._holds_n(mask)
         self.follow(mask)
+
+    def _holds_n(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """In which pieces every row and column of every tile holds n."""
+        shape = self.shape
+        where, _ = self._homes(np.arange(lanes.piece_count(self.box, shape)))
+        tiles = mask.reshape(-1)[where].reshape(len(where), shape.m, shape.tiles, shape.m)
+        rows, columns = tiles.sum(axis=3) == shape.n, tiles.sum(axis=1) == shape.n
+        full: NDArray[np.bool_] = rows.all(axis=(1, 2)) & columns.all(axis=(1, 2))
+        return full
 
     def follow(self, mask: NDArray[np.bool_]) -> None:
         """Take over a mask that was found in another way."""
