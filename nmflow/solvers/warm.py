@@ -67,10 +67,23 @@ class WarmBox:
         where = where[once]
         start = left.start.reshape(-1, shape.m)[once]
         solved = solve_tiles(as_scores(values.reshape(-1)[where]), shape.n, True, start=start)
-        flipped = int(np.count_nonzero(flat[where] != solved))
         flat[where] = solved
-        self._note(mask, self.memory.left[: len(left.position)])
-        return flipped
+        pieces = self.memory.left[: len(left.position)]
+        _, home = self._homes(pieces)
+        words = self.memory.words.reshape(-1, shape.halves)
+        before = words[home]
+        self._note(mask, pieces)
+        octets = (before ^ words[home]).view(np.uint8)
+        changed = np.unpackbits(octets, axis=2, bitorder="little")
+        return int(np.count_nonzero(changed & self._own(pieces)[:, None]))
+
+    def _own(self, pieces: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which columns of some pieces no piece before them has: the last of a row may overlap."""
+        width = self.shape.m * self.shape.tiles
+        first = np.arange(0, self.box[2].stop - self.box[2].start, width)
+        overlap = np.maximum(first + width - (self.box[2].stop - self.box[2].start), 0)
+        own: NDArray[np.bool_] = np.arange(width) >= overlap[pieces % len(first)][:, None]
+        return own
 
     def _note(self, mask: NDArray[np.bool_], pieces: NDArray[np.int64]) -> None:
         """Copy the masks of some pieces into the memory's words."""
