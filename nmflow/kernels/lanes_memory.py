@@ -27,7 +27,7 @@ from nmflow.simd.floats import (
 )
 from nmflow.simd.lanes import any_bits, bit_count, like
 from nmflow.simd.layout import prefetch, spread, store_bits
-from nmflow.simd.static import ROW, TileShape
+from nmflow.simd.static import LANES, ROW, TileShape
 from nmflow.simd.vectors import load, maximum, minimum, store
 
 WARM_SHIFT = 13
@@ -172,12 +172,12 @@ def own_tiles(own, shape):
 
 
 @register_jitable(forceinline=True)
-def write_changes(mask, stride, pieces, slot, words, lanes_row, memory, shape):
+def write_changes(mask, stride, pieces, slot, words, memory, shape):
     """Write the rows of a settled piece's mask that changed, and count the entries."""
     ordinal, place = pieces.ordinal[slot], pieces.position[slot]
     for i in range(shape.m):
         for half in range(shape.halves):
-            word = words[(i * lanes_row + slot) * shape.halves + half]
+            word = words[(i * LANES + slot) * shape.halves + half]
             home = (ordinal * shape.m + i) * shape.halves + half
             change = word ^ memory.words[home]
             if change != 0:

@@ -9,7 +9,7 @@ from nmflow.kernels.lanes_panel import is_open
 from nmflow.kernels.lanes_pieces import copy_piece, move_base, start_base
 from nmflow.kernels.lanes_read import FIRST_SHIFT
 from nmflow.simd.enumeration import SIDE
-from nmflow.simd.static import LANES, ROW
+from nmflow.simd.static import ROW
 
 
 @register_jitable(forceinline=True)
@@ -57,7 +57,7 @@ def sort_out(
                 if pieces.stage[slot] == 0:
                     memory.counters[1] += own_tiles(pieces.own[slot], shape)
                 remember(pieces, slot, memory, problem, shape)
-                write_changes(mask, problem.stride, pieces, slot, panel.words, LANES, memory, shape)
+                write_changes(mask, problem.stride, pieces, slot, panel.words, memory, shape)
         elif not next_window(pieces, slot, problem, inside, shape):
             if memory is not None:
                 memory.left[count] = pieces.ordinal[slot]
