@@ -176,7 +176,7 @@ def test_weights_that_are_not_finite_change_nothing(n, m, dtype, rng):
 @pytest.mark.parametrize(("n", "m"), [(4, 8), (8, 16)])
 def test_what_no_mask_was_kept_of_is_not_taken_for_proved(n, m, rng):
     """An empty mask separates zeros from potentials above 0, but holds too few."""
-    zeros = np.zeros((2 * m, 32), np.float32)
+    zeros = np.zeros((20 * m, 32), np.float32)
     expected = nmflow.solve(zeros, n, m)
     tracker = nmflow.Tracker(zeros.shape, n, m)
     broken = rng.standard_normal(zeros.shape).astype(np.float32)
