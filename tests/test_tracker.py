@@ -155,6 +155,29 @@ def test_a_state_may_hold_anything_and_only_cost_time(rng):
     np.testing.assert_array_equal(mask, nmflow.solve(weights, 4, 8))
 
 
+def test_a_state_whose_potentials_do_not_add_exactly_proves_nothing(rng):
+    """Rounded sums seem to separate a mask that is not optimal."""
+    n, m, across = 8, 16, 6
+    if config.DISABLE_JIT:
+        pytest.skip("the engine needs the compiler")
+    tracker = nmflow.Tracker((m, across * m), n, m)
+    state = tracker.state_dict()
+    u, v = (
+        (rng.random((across, m)) * 2.0 ** rng.integers(-9, 3, (across, m))).astype(np.float32)
+        for _ in range(2)
+    )
+    mask = cut_and_join("gaussian", rng, m, 1, across)
+    mask = nmflow.solve(mask, n, m)
+    bound = (u[:, :, None] + v[:, None, :]).transpose(1, 0, 2).reshape(m, -1)
+    weights = np.where(mask, np.nextafter(bound, np.float32(np.inf)), bound)
+    assert np.all((weights > bound) == mask)
+    assert not np.array_equal(mask, nmflow.solve(weights, n, m))
+    state["0.u"][:], state["0.v"][:], state["0.warm"][:] = u.ravel(), v.ravel(), True
+    state["mask"] = np.packbits(mask)
+    tracker.load_state_dict(state)
+    np.testing.assert_array_equal(tracker.update(weights)[0], nmflow.solve(weights, n, m))
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, np.float64, np.dtype(">f4")])
 @pytest.mark.parametrize(("n", "m"), [(4, 8), (16, 32), (2, 4)])
 def test_weights_that_are_not_finite_change_nothing(n, m, dtype, rng):

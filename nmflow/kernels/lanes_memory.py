@@ -15,7 +15,7 @@ from numba.extending import register_jitable
 from numpy.typing import NDArray
 
 from nmflow.kernels.lanes_pieces import aligned
-from nmflow.kernels.lanes_read import scores
+from nmflow.kernels.lanes_read import FIXED_BITS, scores
 from nmflow.simd.floats import (
     bits_of,
     exceeding,
@@ -34,6 +34,11 @@ WARM_SHIFT = 13
 """Low bits that the first stage of a remembered piece leaves out."""
 LEAST_EXPONENT, GREATEST_EXPONENT = -89, 120
 """Tiles of smaller or larger numbers are not remembered: sums must be normal and finite."""
+HIGHEST_SCORE = 1 << FIXED_BITS
+FAR = HIGHEST_SCORE >> 2
+"""Remembered potentials are kept from -FAR to HIGHEST_SCORE - FAR (rows) or to FAR (columns). The
+narrow window moves each by LIMIT << WARM_SHIFT, an eighth of HIGHEST_SCORE, at most, and later ones
+by far less: so score - u - v stays within twice HIGHEST_SCORE, which 32 bits hold."""
 AHEAD = 4
 """How many pieces ahead weights are fetched."""
 
@@ -116,17 +121,16 @@ def recall(pieces, slot, memory, problem, shape):
     scale = power_of_two(problem.fixed_bits - pieces.exponent[slot])
     for k in range(0, size, ROW):
         u, v = load(memory.u, home + k), load(memory.v, home + k)
-        store(pieces.u, slot * size + k, fixed(u, scale))
-        store(pieces.v, slot * size + k, fixed(v, scale))
+        store(pieces.u, slot * size + k, fixed(u, scale, -FAR, HIGHEST_SCORE - FAR))
+        store(pieces.v, slot * size + k, fixed(v, scale, -FAR, FAR))
     pieces.shift[slot] = WARM_SHIFT
 
 
 @register_jitable(forceinline=True)
-def fixed(potential, scale):
-    """In fixed point, or the nearest that overflows no sum."""
-    most = like(potential, 1 << 29)
+def fixed(potential, scale, least, most):
+    """In fixed point, or the nearest within the bounds."""
     number = potential * like(potential, scale)
-    return to_int32(maximum(minimum(number, most), like(potential, -(1 << 29))))
+    return to_int32(maximum(minimum(number, like(potential, most)), like(potential, least)))
 
 
 @register_jitable(forceinline=True)

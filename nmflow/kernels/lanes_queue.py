@@ -16,10 +16,11 @@ from nmflow.simd.static import ROW
 def next_window(pieces, slot, problem, inside, shape):
     """Choose what the next stage looks at; False if there is none.
 
-    Of a remembered piece whose potentials left the narrow window around them: all there is.
+    A remembered piece whose potentials left the narrow window around them begins anew.
     """
     first = pieces.stage[slot] == 0
     if first and not inside and pieces.shift[slot] < FIRST_SHIFT:
+        start_base(pieces, slot, problem.center << FIRST_SHIFT, shape)
         pieces.stage[slot] = 1
     else:
         pieces.stage[slot] += 2 if first and shape.m != SIDE else 1
