@@ -9,7 +9,7 @@ the memory in use does not grow with the weights.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,17 @@ class Window:
         """Number of tiles."""
         b, i, j = self.grid
         return b * i * j
+
+    def last_tiles(self, count: int) -> Window:
+        """The last tiles of the box's last row of tiles."""
+        matrices, rows, columns = (part.stop for part in self.box)
+        height, width = self.tile
+        box = (
+            slice(matrices - 1, matrices),
+            slice(rows - height, rows),
+            slice(columns - count * width, columns),
+        )
+        return replace(self, box=box)
 
     def cut(self, part: NDArray[Any]) -> NDArray[Any]:
         """The tiles of ``stack[self.box]``, shape (count, r, c), as a contiguous copy."""

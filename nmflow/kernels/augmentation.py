@@ -12,15 +12,14 @@ Plain Python over arrays; see :mod:`nmflow.kernels.scalar` for how it runs.
 
 from __future__ import annotations
 
-from numba.extending import register_jitable
-
 from nmflow.kernels.dual_ascent import flip
+from nmflow.kernels.jit import helper
 from nmflow.kernels.workspace import CLOSED, DISTANCE, VIA, counts, potentials
 
 SOURCE = -1
 
 
-@register_jitable
+@helper
 def balance(n, full, v, column_count):
     """Units that columns hold too many, and units that they miss.
 
@@ -36,7 +35,7 @@ def balance(n, full, v, column_count):
     return over, under
 
 
-@register_jitable
+@helper
 def nearest(distance, closed, nodes):
     """The nearest node whose distance is not final."""
     best = distance[0] + closed[0]
@@ -49,7 +48,7 @@ def nearest(distance, closed, nodes):
     return -1
 
 
-@register_jitable
+@helper
 def from_column(j, base, drop, u, distance, via):
     """Shorten the ways to rows by dropping kept entries of column j."""
     for i in range(u.size):
@@ -59,7 +58,7 @@ def from_column(j, base, drop, u, distance, via):
         via[i] = j if reached < old else via[i]
 
 
-@register_jitable
+@helper
 def from_row(i, node, base, add, v, distance, via):
     """Shorten the ways to columns by adding pruned entries of row i."""
     for j in range(v.size):
@@ -69,7 +68,7 @@ def from_row(i, node, base, add, v, distance, via):
         via[j] = node if reached < old else via[j]
 
 
-@register_jitable
+@helper
 def from_slack(n, reached, slack, v, row_count, distance, via):
     """Shorten the ways to rows with room, for nothing, and to all columns, at their price."""
     columns = v.size
@@ -81,7 +80,7 @@ def from_slack(n, reached, slack, v, row_count, distance, via):
             distance[j], via[j] = reached + v[j], slack
 
 
-@register_jitable
+@helper
 def shortest_path(n, full, over, under, infinity, work):
     """Dijkstra from all nodes with units too many; the node it ends at."""
     add, drop = work.by_row[1], work.by_column[1]
@@ -123,7 +122,7 @@ def shortest_path(n, full, over, under, infinity, work):
             distance[slack], via[slack] = exit_length, k
 
 
-@register_jitable
+@helper
 def move_unit(end, infinity, x, work):
     """Send a unit along the path that ends at that node, back to its source."""
     q, add, drop, via = work.by_row[0], work.by_row[1], work.by_column[1], work.nodes[VIA]
@@ -155,7 +154,7 @@ def move_unit(end, infinity, x, work):
         column_count[node] -= 1
 
 
-@register_jitable
+@helper
 def move_potentials(length, full, u, v, distance):
     """Make the arcs of the shortest paths as short as 0, and no arc shorter."""
     columns = v.size
@@ -169,7 +168,7 @@ def move_potentials(length, full, u, v, distance):
         u[i] -= max(length - distance[columns + i], 0) - shift
 
 
-@register_jitable
+@helper
 def augment(n, full, infinity, x, work):
     """Move every unit to its place along shortest paths; ends with optimal x, u, v."""
     u, v = potentials(work)

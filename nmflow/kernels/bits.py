@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from numba.extending import register_jitable
-
+from nmflow.kernels.jit import helper
 from nmflow.ties import TABLE_BITS
 
 
-@register_jitable
+@helper
 def bit_length(value):
     """Bits of a positive integer."""
     bits = 0
@@ -16,7 +15,7 @@ def bit_length(value):
     return bits
 
 
-@register_jitable
+@helper
 def score_bits(rows, columns):
     """Bits, less the sign, that scores may have so that nothing in the kernel leaves 64 bits.
 
@@ -29,13 +28,13 @@ def score_bits(rows, columns):
     return 60 - bit_length(8 * max(rows, columns) + 129)
 
 
-@register_jitable
+@helper
 def margin_bits(rows, columns):
     """Low bits left zero below tables: sums differ by more units than m + 1 or not at all."""
     return bit_length(max(rows, columns) + 1)
 
 
-@register_jitable
+@helper
 def table_width(rows, columns):
     """Bits that the sum of one table over any part of a tile's cycle fits."""
     return TABLE_BITS + bit_length(max(rows, columns))

@@ -11,8 +11,7 @@ Plain Python over arrays; see :mod:`nmflow.kernels.scalar` for how it runs.
 
 from __future__ import annotations
 
-from numba.extending import register_jitable
-
+from nmflow.kernels.jit import helper
 from nmflow.kernels.selection_network import order
 from nmflow.kernels.workspace import counts, potentials
 
@@ -20,7 +19,7 @@ from nmflow.kernels.workspace import counts, potentials
 ROUNDS = 10
 
 
-@register_jitable
+@helper
 def relaxed_midpoint(upper, lower, old):
     """Half a step beyond the midpoint of two order statistics, kept between them.
 
@@ -36,7 +35,7 @@ def relaxed_midpoint(upper, lower, old):
     return step
 
 
-@register_jitable
+@helper
 def step(q, fixed, moving, n, full, first, network, wires):
     """Set each lane's potential so that it keeps its n largest slacks.
 
@@ -60,7 +59,7 @@ def step(q, fixed, moving, n, full, first, network, wires):
         moving[lane] = potential
 
 
-@register_jitable
+@helper
 def misplaced(n, full, q, u, v, row_count, column_count):
     """Units that the positive slacks have too many or too few in rows and columns."""
     rows, columns = q.shape
@@ -83,7 +82,7 @@ def misplaced(n, full, q, u, v, row_count, column_count):
     return wrong
 
 
-@register_jitable
+@helper
 def guess_prices(n, q, u, v, network, wires):
     """Column prices to start from on a partial tile that is not wider than high.
 
@@ -98,7 +97,7 @@ def guess_prices(n, q, u, v, network, wires):
             v[j] >>= 1
 
 
-@register_jitable
+@helper
 def ascend(n, full, work):
     """Midpoint dual ascent from the potentials v at hand; how many units it left misplaced."""
     q, qt, add, drop = work.by_row[0], work.by_column[0], work.by_row[1], work.by_column[1]
@@ -120,7 +119,7 @@ def ascend(n, full, work):
     return wrong
 
 
-@register_jitable
+@helper
 def keep_positive(q, u, v, x):
     """Keep the positive slacks."""
     for i in range(u.size):
@@ -128,7 +127,7 @@ def keep_positive(q, u, v, x):
             x[i, j] = q[i, j] - v[j] > u[i]
 
 
-@register_jitable
+@helper
 def price_changes(infinity, work):
     """Note what it costs to add each pruned entry and to drop each kept one, but for potentials.
 
@@ -145,7 +144,7 @@ def price_changes(infinity, work):
             drop[j, i] = (0 if qt[j, i] - u[i] > v[j] else 2 * infinity) + qt[j, i]
 
 
-@register_jitable
+@helper
 def flip(i, j, infinity, q, x, add, drop):
     """Keep a pruned entry, or prune a kept one."""
     value = q[i, j]
@@ -154,7 +153,7 @@ def flip(i, j, infinity, q, x, add, drop):
     drop[j, i] = value if x[i, j] else value + 2 * infinity
 
 
-@register_jitable
+@helper
 def fill_ties(n, full, infinity, x, work):
     """Give rows that hold too few their entries of slack 0, emptiest column first."""
     q, add, drop = work.by_row[0], work.by_row[1], work.by_column[1]

@@ -6,10 +6,9 @@ import math
 from typing import Any
 
 import numpy as np
-from numba.extending import register_jitable
 from numpy.typing import NDArray
 
-from nmflow.kernels.jit import compile_kernel
+from nmflow.kernels.jit import compile_kernel, helper
 from nmflow.kernels.moves import make_tile, repair
 from nmflow.kernels.ordering import (
     LAST_KEY,
@@ -36,7 +35,7 @@ _POWERS = np.array([2.0**k for k in range(_POWERS_LOW, 160)])
 _SERIES = np.array([math.log(2.0) ** k / math.factorial(k) for k in range(8)])
 
 
-@register_jitable
+@helper
 def _exp(x: float) -> float:
     """Return exp(x) for |x| <= 100, by the same arithmetic on every machine."""
     y = x * _LOG2_E
@@ -48,7 +47,7 @@ def _exp(x: float) -> float:
     return total * _POWERS[int(k) - _POWERS_LOW]
 
 
-@register_jitable
+@helper
 def _exponent(tile: NDArray[Any], tau: float, full: bool, scale: float) -> float:
     """Return tau over the spread of a tile's scores about zero, once they are scaled.
 
@@ -63,7 +62,7 @@ def _exponent(tile: NDArray[Any], tau: float, full: bool, scale: float) -> float
     return tau / spread if spread > 0 else 0.0
 
 
-@register_jitable
+@helper
 def _start_lane(
     tile: NDArray[Any],
     n: int,
@@ -102,7 +101,7 @@ def _start_lane(
                 plan[place + column * LANES] *= whole
 
 
-@register_jitable
+@helper
 def _factor(plan: NDArray[Any], sums: Any, total: Any, kept: Any, full: bool) -> tuple[Any, Any]:
     """Return what scales lines to their target, and what they are scaled by in all.
 
@@ -116,7 +115,7 @@ def _factor(plan: NDArray[Any], sums: Any, total: Any, kept: Any, full: bool) ->
     return whole / kept, whole
 
 
-@register_jitable
+@helper
 def _row_sum(
     plan: NDArray[Any], row_factor: Any, column_factors: NDArray[Any], start: int, padded: int
 ) -> Any:
@@ -142,7 +141,7 @@ def _row_sum(
     return (a + b) + (c + d)
 
 
-@register_jitable
+@helper
 def _add_row(
     plan: NDArray[Any], row_factor: Any, sums: NDArray[Any], start: int, padded: int
 ) -> None:
@@ -153,7 +152,7 @@ def _add_row(
         store(sums, place, load(sums, place) + scaled)
 
 
-@register_jitable
+@helper
 def _dykstra(
     plan: NDArray[Any], row_kept: NDArray[Any], shape: tuple, n: int, full: bool, iterations: int
 ) -> None:
@@ -189,7 +188,7 @@ def _dykstra(
         _row_sum(plan, load(row_factors, row * LANES), column_factors, start, padded)
 
 
-@register_jitable
+@helper
 def _order_plan(bits: NDArray[Any], shape: tuple, keys: NDArray[Any]) -> None:
     """Sort every lane's entries by descending S; capped ones, all 1, by descending S * Q."""
     rows, columns, padded = shape

@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba.extending import register_jitable
 from numpy.typing import NDArray
 
-from nmflow.kernels.jit import compile_kernel
+from nmflow.kernels.jit import compile_kernel, helper
 from nmflow.kernels.ordering import KEYS_PER_VECTOR, LINE_BITS, LINE_MASK, make_scratch, order_group
 from nmflow.kernels.rounding import PACKED_LINES, unpack_masks
 from nmflow.simd.vectors import load, splat, store
 
 
-@register_jitable
+@helper
 def _prune_packed(
     keys: NDArray[Any],
     natural: NDArray[Any],
@@ -59,7 +58,7 @@ def _prune_packed(
         store(words, lane, word)
 
 
-@register_jitable
+@helper
 def _prune_one(
     keys: NDArray[Any],
     lane: int,

@@ -12,10 +12,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba.extending import register_jitable
 from numpy.typing import NDArray
 
-from nmflow.kernels.jit import compile_kernel
+from nmflow.kernels.jit import compile_kernel, inlined
 from nmflow.kernels.lanes_finish import finish_piece
 from nmflow.kernels.lanes_memory import recall
 from nmflow.kernels.lanes_panel import (
@@ -50,7 +49,7 @@ class Problem(NamedTuple):
     rounds: NDArray[np.int64]
 
 
-@register_jitable(forceinline=True)
+@inlined
 def finish_ties(weights, problem, pieces, used, fresh, panel, shape, signed):
     """Settle open pieces where ties are likely, one by one."""
     for slot in range(used):
@@ -65,7 +64,7 @@ def finish_ties(weights, problem, pieces, used, fresh, panel, shape, signed):
                 finish_piece(weights, problem, pieces, slot, panel, shape, signed)
 
 
-@register_jitable(forceinline=True)
+@inlined
 def tabled_pieces(pieces, used):
     """How many pieces have tables below all their digits."""
     count = 0
@@ -74,7 +73,7 @@ def tabled_pieces(pieces, used):
     return count
 
 
-@register_jitable(forceinline=True)
+@inlined
 def begin_fresh(weights, problem, pieces, panel, tied, shape, signed):
     """Read a panel from the matrices."""
     if tied:
@@ -85,7 +84,7 @@ def begin_fresh(weights, problem, pieces, panel, tied, shape, signed):
         read_first(weights, problem, pieces, panel, shape, signed)
 
 
-@register_jitable(forceinline=True)
+@inlined
 def begin_queued(weights, problem, pieces, panel, queue, used, memory, shape, signed):
     """Fill the panel from the queue and read it; how long the queue and the panel are."""
     for slot in range(used):
@@ -100,7 +99,7 @@ def begin_queued(weights, problem, pieces, panel, queue, used, memory, shape, si
     return queue, used
 
 
-@register_jitable(forceinline=True)
+@inlined
 def remembers(memory, pieces):
     """Whether the panel's first piece was solved before; most likely all were, or none."""
     return memory is not None and memory.warm[pieces.ordinal[0]]

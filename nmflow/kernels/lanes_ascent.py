@@ -7,8 +7,7 @@ as long as the potentials stay within half the range: see :func:`threshold`.
 
 from __future__ import annotations
 
-from numba.extending import register_jitable
-
+from nmflow.kernels.jit import helper, inlined
 from nmflow.simd.lanes import (
     add_saturating,
     choose,
@@ -28,7 +27,7 @@ LIMIT = 1 << 14
 """With potentials from -LIMIT to LIMIT - 1 the largest score is kept and the smallest pruned."""
 
 
-@register_jitable(forceinline=True)
+@inlined
 def relaxed_midpoint(upper, lower, old):
     """Half a move beyond the middle of two neighbouring ranks, kept between them.
 
@@ -41,14 +40,14 @@ def relaxed_midpoint(upper, lower, old):
     return maximum(minimum(ahead, subtract_saturating(upper, one)), lower)
 
 
-@register_jitable(forceinline=True)
+@inlined
 def midpoint(upper, lower, _old):
     """Between two neighbouring ranks, rounded down."""
     one = like(upper, 1)
     return (upper >> one) + (lower >> one) + (upper & lower & one)
 
 
-@register_jitable(forceinline=True)
+@inlined
 def step(lanes, along, across, prices, potentials, choose_between, shape):
     """Set the potential of each row; or of each column, with the two strides exchanged."""
     for i in range(shape.m):
@@ -57,7 +56,7 @@ def step(lanes, along, across, prices, potentials, choose_between, shape):
         store(potentials, i * LANES, choose_between(upper, lower, old))
 
 
-@register_jitable(forceinline=True)
+@inlined
 def ascend(lanes, u, v, shape):
     """Move u and v in turn; v is moved last."""
     pitch = (shape.m + 1) * LANES
@@ -65,7 +64,7 @@ def ascend(lanes, u, v, shape):
     step(lanes, pitch, LANES, u, v, relaxed_midpoint, shape)
 
 
-@register_jitable
+@helper
 def centre(lanes, u, v, shape):
     """Move what proves a mask as far as may be from what would not."""
     pitch = (shape.m + 1) * LANES
@@ -73,7 +72,7 @@ def centre(lanes, u, v, shape):
     step(lanes, pitch, LANES, u, v, midpoint, shape)
 
 
-@register_jitable(forceinline=True)
+@inlined
 def threshold(lanes, u, v, bits, words, shape):
     """Keep what exceeds u + v: a bit each into ``words``; which lanes are settled.
 
@@ -106,7 +105,7 @@ def threshold(lanes, u, v, bits, words, shape):
     return settled
 
 
-@register_jitable
+@helper
 def within_limits(lanes, u, v, settled, shape):
     """The settled lanes where no score far off is on the wrong side, be it saturated or not.
 

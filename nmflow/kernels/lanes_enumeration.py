@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from numba.extending import register_jitable
-
+from nmflow.kernels.jit import inlined
 from nmflow.simd.enumeration import best_of_four
 from nmflow.simd.lanes import greater, like
 from nmflow.simd.layout import store_words
@@ -11,7 +10,7 @@ from nmflow.simd.static import LANES
 from nmflow.simd.vectors import load
 
 
-@register_jitable(forceinline=True)
+@inlined
 def enumerate_masks(lanes, zero, bits, words, shape):
     """The best mask of each tile, a bit each into ``words``; which lanes are settled.
 

@@ -10,8 +10,7 @@ scores, which spares a step.
 
 from __future__ import annotations
 
-from numba.extending import register_jitable
-
+from nmflow.kernels.jit import helper, inlined
 from nmflow.kernels.lanes_paths import balance
 from nmflow.kernels.lanes_pieces import beyond, mean_of, move_base
 from nmflow.kernels.lanes_read import MARGIN, is_inexact, reduced
@@ -28,7 +27,7 @@ SPARE = 4
 """Bits at most that a tile does without."""
 
 
-@register_jitable
+@helper
 def read_piece(weights, problem, pieces, slot, tile, spare, shape, signed):
     """Slacks of a piece, the first table with them, but for some low bits."""
     for i in range(shape.m):
@@ -45,14 +44,14 @@ def read_piece(weights, problem, pieces, slot, tile, spare, shape, signed):
             )
 
 
-@register_jitable(forceinline=True)
+@inlined
 def set_score(tile, i, j, score, shape):
     """Of one entry."""
     tile.scores[i * shape.line + j] = score
     tile.across[j * shape.line + i] = score
 
 
-@register_jitable
+@helper
 def choose_tile(pieces, slot, index, panel, level, spare, shape):
     """One tile of the piece, and what of its potentials did not fit into those of the piece."""
     tile, lane, shift = panel.tile, slot * shape.tiles + index, pieces.shift[slot]
@@ -68,7 +67,7 @@ def choose_tile(pieces, slot, index, panel, level, spare, shape):
     begin(tile, shape)
 
 
-@register_jitable
+@helper
 def choose_face(tables, index, tile, shape):
     """A table where slack is 0; what is kept, and pruned, by all optimal masks stands apart."""
     for i in range(shape.m):
@@ -88,7 +87,7 @@ def choose_face(tables, index, tile, shape):
     begin(tile, shape)
 
 
-@register_jitable
+@helper
 def begin(tile, shape):
     """Keep what exceeds u + v, but of columns with more than n of these none."""
     for k in range(shape.m, shape.line):
@@ -113,7 +112,7 @@ def begin(tile, shape):
         tile.need[i] = shape.n - bit_count(negative_lanes(kept))
 
 
-@register_jitable
+@helper
 def write_words(tile, slot, index, panel, shape):
     """The tile's bits among those of its piece."""
     own = (1 << shape.m) - 1
@@ -128,7 +127,7 @@ def write_words(tile, slot, index, panel, shape):
             panel.words[word] = others | (bits << (index * shape.m))
 
 
-@register_jitable(forceinline=True)
+@inlined
 def move_tile_base(pieces, slot, index, tile, spare, shape):
     """Add a tile's potentials to those that its piece stands on."""
     start = slot * shape.halves * ROW
@@ -137,7 +136,7 @@ def move_tile_base(pieces, slot, index, tile, spare, shape):
         pieces.v[start + index * shape.m + k] += tile.v[k] << spare
 
 
-@register_jitable
+@helper
 def finish_piece(weights, problem, pieces, slot, panel, shape, signed):
     """Settle the open tiles of a piece."""
     tile = panel.tile

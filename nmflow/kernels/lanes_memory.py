@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba.extending import register_jitable
 from numpy.typing import NDArray
 
+from nmflow.kernels.jit import inlined
 from nmflow.kernels.lanes_pieces import aligned
 from nmflow.kernels.lanes_read import FIXED_BITS, scores
 from nmflow.simd.floats import (
@@ -93,7 +93,7 @@ def put_on_grid(memory: Memory) -> None:
     u[:], v[:] = both[:, : u.shape[1]], both[:, u.shape[1] :]
 
 
-@register_jitable(forceinline=True)
+@inlined
 def glance(weights, position, ordinal, stride, memory, shape, signed):
     """Whether a piece's last mask is still proved; and the bits of its largest magnitudes.
 
@@ -113,7 +113,7 @@ def glance(weights, position, ordinal, stride, memory, shape, signed):
     return memory.warm[ordinal] and differing == 0, most
 
 
-@register_jitable(forceinline=True)
+@inlined
 def recall(pieces, slot, memory, problem, shape):
     """Stand a piece on the potentials it had."""
     size = shape.halves * ROW
@@ -126,14 +126,14 @@ def recall(pieces, slot, memory, problem, shape):
     pieces.shift[slot] = WARM_SHIFT
 
 
-@register_jitable(forceinline=True)
+@inlined
 def fixed(potential, scale, least, most):
     """In fixed point, or the nearest within the bounds."""
     number = potential * like(potential, scale)
     return to_int32(maximum(minimum(number, like(potential, most)), like(potential, least)))
 
 
-@register_jitable(forceinline=True)
+@inlined
 def remember(pieces, slot, memory, problem, shape):
     """Keep the potentials on which a piece stands."""
     size = shape.halves * ROW
@@ -156,26 +156,26 @@ def remember(pieces, slot, memory, problem, shape):
         store(memory.v, home + k, in_units(load(pieces.v, start + k), spare, unit, memory.v))
 
 
-@register_jitable(forceinline=True)
+@inlined
 def magnitude_bits(number):
     """What holds all bits that the number's magnitude has."""
     return number ^ (number >> like(number, 31))
 
 
-@register_jitable(forceinline=True)
+@inlined
 def in_units(number, spare, unit, array):
     """Of fixed point without its last bits, as floats of an array's kind."""
     floats = to_floats(number >> like(number, spare), load(array, 0))
     return floats * like(floats, unit)
 
 
-@register_jitable(forceinline=True)
+@inlined
 def own_tiles(own, shape):
     """How many tiles of a piece no piece before it has, given the bits of a row that are new."""
     return bit_count(own & 0xFFFF) // min(shape.m, ROW)
 
 
-@register_jitable(forceinline=True)
+@inlined
 def write_changes(mask, stride, pieces, slot, words, memory, shape):
     """Write the rows of a settled piece's mask that changed, and count the entries."""
     ordinal, place = pieces.ordinal[slot], pieces.position[slot]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba.extending import overload, register_jitable
+from numba.extending import overload
 from numpy.typing import NDArray
 
+from nmflow.kernels.jit import inlined
 from nmflow.kernels.lanes_ascent import ascend, centre, threshold, within_limits
 from nmflow.kernels.lanes_enumeration import enumerate_masks
 from nmflow.kernels.lanes_pieces import aligned
@@ -53,7 +54,7 @@ def new_panel(shape: TileShape) -> Panel:
     )
 
 
-@register_jitable(forceinline=True)
+@inlined
 def write_masks(mask, stride, pieces, used, panel, shape):
     """The bits of each piece as bytes in their place, 64 at once where pieces stand together."""
     words = panel.words
@@ -80,7 +81,7 @@ def write_masks(mask, stride, pieces, used, panel, shape):
         slot += 1
 
 
-@register_jitable(forceinline=True)
+@inlined
 def fetch(weights, mask, problem, place, with_mask, shape):
     """Bring a piece nearer, and its line of the mask, which it shares with three others."""
     for i in range(shape.m):
@@ -90,7 +91,7 @@ def fetch(weights, mask, problem, place, with_mask, shape):
             prefetch(mask, place + i * problem.stride, 1, shape)
 
 
-@register_jitable(forceinline=True)
+@inlined
 def solve_panel(weights, mask, problem, pieces, panel, rounds, memory, shape):
     """Ascend, and see what is settled; meanwhile fetch the next panel."""
     if memory is not None:
@@ -108,7 +109,7 @@ def solve_panel(weights, mask, problem, pieces, panel, rounds, memory, shape):
     store(panel.settled, 0, settled)
 
 
-@register_jitable(forceinline=True)
+@inlined
 def enumerate_panel(weights, mask, problem, pieces, panel, rounds, memory, shape):
     """Look at all masks of tiles of 4 x 4; fetch the next panel."""
     for slot in range(pieces.fetched[0]):
@@ -128,7 +129,7 @@ def _choose_first_stage(weights, mask, problem, pieces, panel, rounds, memory, s
     return enumerate_panel if shape.m == SIDE else solve_panel
 
 
-@register_jitable(forceinline=True)
+@inlined
 def exclude(panel, fresh, shape):
     """Call open what saturated scores might have settled, of which the first stage has none."""
     if not fresh:
@@ -137,14 +138,14 @@ def exclude(panel, fresh, shape):
         store(panel.settled, 0, settled)
 
 
-@register_jitable(forceinline=True)
+@inlined
 def all_settled(panel):
     """Whether no tile of the panel is open."""
     settled = load(panel.settled, 0)
     return any_bits(settled ^ like(settled, -1)) == 0
 
 
-@register_jitable(forceinline=True)
+@inlined
 def is_open(panel, slot, shape):
     """Whether any tile of the piece is not settled."""
     unsettled = False

@@ -7,8 +7,7 @@ step back leads to an earlier sweep, so that it comes to an end even where all s
 
 from __future__ import annotations
 
-from numba.extending import register_jitable
-
+from nmflow.kernels.jit import helper, inlined
 from nmflow.kernels.lanes_tile import (
     HIGHEST,
     LOWEST,
@@ -23,7 +22,7 @@ from nmflow.simd.lines import first_one, load_line, negative_lanes
 NOWHERE = 64
 
 
-@register_jitable(forceinline=True)
+@inlined
 def dropped_from(tile, row, shape):
     """A column whose entry the row may drop, reached no later than the row was."""
     scores = load_line(tile.scores, row * shape.line, shape)
@@ -33,7 +32,7 @@ def dropped_from(tile, row, shape):
     return first_one(negative_lanes(fits & greater(later, load_line(tile.column_sweep, 0, shape))))
 
 
-@register_jitable(forceinline=True)
+@inlined
 def added_to(tile, column, shape):
     """A row that may add the column's entry, reached sooner; one in need if there is any."""
     scores = load_line(tile.across, column * shape.line, shape)
@@ -49,7 +48,7 @@ def added_to(tile, column, shape):
     return row
 
 
-@register_jitable
+@helper
 def trace(tile, column, row, shape):
     """Note the path that ends at a column, or else at a row; how long it is, 0 if it is cut."""
     length = 0
@@ -69,14 +68,14 @@ def trace(tile, column, row, shape):
         column = NOWHERE
 
 
-@register_jitable(forceinline=True)
+@inlined
 def set_gate(tile, row, column, value, shape):
     """Keep or prune an entry."""
     tile.gates[row * shape.line + column] = value
     tile.gates_across[column * shape.line + row] = value
 
 
-@register_jitable
+@helper
 def move_unit(tile, end, length, shape):
     """Move a unit along the path that was noted, from its end, if that is a row."""
     row = end
@@ -89,7 +88,7 @@ def move_unit(tile, end, length, shape):
     tile.need[row] -= 1
 
 
-@register_jitable
+@helper
 def move_units(tile, shape):
     """As many as there are paths that do not cut each other."""
     for k in range(shape.m):
@@ -107,7 +106,7 @@ def move_units(tile, shape):
             tile.need[k] += 1
 
 
-@register_jitable
+@helper
 def balance(tile, shape):
     """Move units, and potentials, until all rows and columns hold n; whether they do."""
     for _ in range(PHASES):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba.extending import register_jitable
 from numpy.typing import NDArray
 
+from nmflow.kernels.jit import inlined
 from nmflow.kernels.lanes_ascent import LIMIT
 from nmflow.simd.lanes import any_bits, like
 from nmflow.simd.layout import as_rows, of_piece, tile_totals
@@ -80,7 +80,7 @@ def new_pieces(shape: TileShape, kind: Any) -> Pieces:
     )
 
 
-@register_jitable(forceinline=True)
+@inlined
 def copy_piece(pieces, source, target, shape):
     """Move one piece to another slot."""
     pieces.position[target] = pieces.position[source]
@@ -101,7 +101,7 @@ def copy_piece(pieces, source, target, shape):
         store(pieces.v, target * size + k, load(pieces.v, source * size + k))
 
 
-@register_jitable(forceinline=True)
+@inlined
 def start_base(pieces, slot, center, shape):
     """Stand a piece on the zero of the first stage."""
     for k in range(slot * shape.halves * ROW, (slot + 1) * shape.halves * ROW):
@@ -109,7 +109,7 @@ def start_base(pieces, slot, center, shape):
         pieces.v[k] = 0
 
 
-@register_jitable(forceinline=True)
+@inlined
 def add_limited(base, start, change, shift):
     """Add potentials, kept within the range in which nothing overflows; what that takes off."""
     within = minimum(maximum(change, like(change, -LIMIT)), like(change, LIMIT - 1))
@@ -117,13 +117,13 @@ def add_limited(base, start, change, shift):
     return change - within
 
 
-@register_jitable(forceinline=True)
+@inlined
 def beyond(value):
     """What :func:`add_limited` takes off."""
     return np.int32(value - max(min(value, LIMIT - 1), -LIMIT))
 
 
-@register_jitable(forceinline=True)
+@inlined
 def mean_of(v, lane, shape):
     """Of one tile's potentials, rounded as :func:`move_base` does."""
     total = 0
@@ -132,7 +132,7 @@ def mean_of(v, lane, shape):
     return total // shape.m if total >= 0 else -(-total // shape.m)
 
 
-@register_jitable(forceinline=True)
+@inlined
 def move_base(pieces, slot, panel, shape):
     """Add the potentials that a stage found to those that the piece stands on.
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from numba.extending import register_jitable
-
+from nmflow.kernels.jit import inlined
 from nmflow.kernels.lanes_memory import own_tiles, remember, write_changes
 from nmflow.kernels.lanes_panel import is_open
 from nmflow.kernels.lanes_pieces import copy_piece, move_base, start_base
@@ -12,7 +11,7 @@ from nmflow.simd.enumeration import SIDE
 from nmflow.simd.static import ROW
 
 
-@register_jitable(forceinline=True)
+@inlined
 def next_window(pieces, slot, problem, inside, shape):
     """Choose what the next stage looks at; False if there is none.
 
@@ -30,7 +29,7 @@ def next_window(pieces, slot, problem, inside, shape):
     return True
 
 
-@register_jitable(forceinline=True)
+@inlined
 def take(pieces, queue, used, shape):
     """Fill the panel behind ``used`` pieces from the end of the queue; returns both lengths."""
     while used < shape.pieces and queue:
@@ -40,7 +39,7 @@ def take(pieces, queue, used, shape):
     return queue, used
 
 
-@register_jitable(forceinline=True)
+@inlined
 def sort_out(
     weights, mask, problem, pieces, used, fresh, panel, queue, left, start, count, shape, signed,
     memory,
@@ -71,7 +70,7 @@ def sort_out(
     return queue, count
 
 
-@register_jitable(forceinline=True)
+@inlined
 def put_left(pieces, slot, problem, left, start, count, shape):
     """Note a piece for the scalar road, its column potentials in the scores' units."""
     left[count] = pieces.position[slot]

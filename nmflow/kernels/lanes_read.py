@@ -12,8 +12,7 @@ sum of its entries reaches the last digit.
 
 from __future__ import annotations
 
-from numba.extending import register_jitable
-
+from nmflow.kernels.jit import helper, inlined
 from nmflow.simd.floats import (
     NOT_FINITE,
     bits_of,
@@ -51,7 +50,7 @@ LOWEST_EXPONENT = -90
 """Tiles of smaller numbers are not scaled further: the scale itself must be a finite float32."""
 
 
-@register_jitable(forceinline=True)
+@inlined
 def scan(weights, start, stride, shape):
     """The bits of a piece's largest magnitudes."""
     most = bits_of(magnitude(load_row(weights, start)))
@@ -62,7 +61,7 @@ def scan(weights, start, stride, shape):
     return most
 
 
-@register_jitable(forceinline=True)
+@inlined
 def choose_scale(most, problem, pieces, slot):
     """Of a piece with such magnitudes; say whether it is finite."""
     exponent = exponent_of(largest_lane(most))
@@ -79,7 +78,7 @@ def choose_scale(most, problem, pieces, slot):
     return True
 
 
-@register_jitable
+@helper
 def choose_tables(weights, problem, pieces, slot, shape):
     """Give a piece tables if ties are likely and all its digits fit above; whether ties are."""
     start = pieces.position[slot]
@@ -102,13 +101,13 @@ def choose_tables(weights, problem, pieces, slot, shape):
     return True
 
 
-@register_jitable(forceinline=True)
+@inlined
 def both_in_sight(pieces, slot, problem):
     """Whether the first window shows digits and the first table."""
     return pieces.unit[slot] - problem.table_bits >= FIRST_SHIFT
 
 
-@register_jitable
+@helper
 def digit_count(weights, problem, start, largest, every, shape):
     """How many bits the scores of a piece need.
 
@@ -127,14 +126,14 @@ def digit_count(weights, problem, start, largest, every, shape):
     return span + significant_bits(every)
 
 
-@register_jitable(forceinline=True)
+@inlined
 def scores(weights, place, signed):
     """16 scores as floats."""
     row = load_row(weights, place)
     return magnitude(row) if signed is None else row
 
 
-@register_jitable(forceinline=True)
+@inlined
 def floor(score, signed):
     """As int32. Scores without signs need no correction."""
     whole = to_int32(score)
@@ -143,13 +142,13 @@ def floor(score, signed):
     return whole
 
 
-@register_jitable(forceinline=True)
+@inlined
 def exceeds(score, whole, scale):
     """-1 where a score is more than its floor, if only by what scaling loses to underflow."""
     return to_int32(differs(to_floats(whole, score) * like(score, 1 / scale), score))
 
 
-@register_jitable(forceinline=True)
+@inlined
 def fixed_point(weights, place, slot, line, pieces, problem, signed):
     """16 scores as 30-bit integers; ``line`` counts the rows (and halves) of the tables."""
     score = scores(weights, place, signed)
@@ -163,14 +162,14 @@ def fixed_point(weights, place, slot, line, pieces, problem, signed):
     return whole
 
 
-@register_jitable(forceinline=True)
+@inlined
 def leading_bits(weights, place, slot, pieces, signed):
     """What the first stage sees of :func:`fixed_point`: its bits from FIRST_SHIFT up."""
     score = scores(weights, place, signed)
     return floor(score * like(score, pieces.coarse[slot]), signed)
 
 
-@register_jitable(forceinline=True)
+@inlined
 def read_half(weights, problem, pieces, packed, i, half, shape, signed):
     """A row of the panel's pieces, two by two."""
     pairs = shape.pieces // 2
@@ -183,7 +182,7 @@ def read_half(weights, problem, pieces, packed, i, half, shape, signed):
         store(packed, k * LANES, both - like(both, problem.center))
 
 
-@register_jitable
+@helper
 def read_first(weights, problem, pieces, panel, shape, signed):
     """Read a panel's leading 15 bits into lanes."""
     pitch = (shape.m + 1) * LANES
@@ -195,7 +194,7 @@ def read_first(weights, problem, pieces, panel, shape, signed):
             transpose_store(panel.packed, panel.lanes, i * pitch + ROW * LANES, shape, 1)
 
 
-@register_jitable(forceinline=True)
+@inlined
 def is_inexact(weights, slot, i, half, pieces, problem, shape, signed):
     """-1 where a score is more than its floor in fixed point."""
     place = pieces.position[slot] + i * problem.stride + half * ROW
@@ -204,7 +203,7 @@ def is_inexact(weights, slot, i, half, pieces, problem, shape, signed):
     return exceeds(score, whole, pieces.scale[slot])
 
 
-@register_jitable(forceinline=True)
+@inlined
 def reduced(weights, slot, i, half, pieces, problem, shape, signed):
     """16 scores in fixed point less the potentials that the piece stands on."""
     line = i * shape.halves + half
@@ -214,7 +213,7 @@ def reduced(weights, slot, i, half, pieces, problem, shape, signed):
     return score - spread(pieces.u, slot * shape.halves * ROW + i * shape.tiles, shape) - v
 
 
-@register_jitable(forceinline=True)
+@inlined
 def window(score, shift):
     """16 bits of each score from bit ``shift`` up; larger scores saturate."""
     most = like(score, (1 << (shift + 15)) - 1)
@@ -222,7 +221,7 @@ def window(score, shift):
     return maximum(minimum(score, most), least) >> like(score, shift)
 
 
-@register_jitable(forceinline=True)
+@inlined
 def zoom_half(weights, problem, pieces, packed, i, half, shape, signed):
     """As :func:`read_half` for what the potentials leave, at a finer unit."""
     pairs = shape.pieces // 2
@@ -236,7 +235,7 @@ def zoom_half(weights, problem, pieces, packed, i, half, shape, signed):
         )
 
 
-@register_jitable
+@helper
 def read_zoomed(weights, problem, pieces, panel, shape, signed):
     """Read a panel's scores less its potentials into lanes, each piece in its unit of 2**shift."""
     pitch = (shape.m + 1) * LANES

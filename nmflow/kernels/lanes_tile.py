@@ -20,9 +20,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba.extending import register_jitable
 from numpy.typing import NDArray
 
+from nmflow.kernels.jit import helper, inlined
 from nmflow.kernels.lanes_pieces import aligned
 from nmflow.simd.lanes import (
     any_bits,
@@ -95,7 +95,7 @@ def new_tile(shape: TileShape) -> Tile:
     return tile
 
 
-@register_jitable(forceinline=True)
+@inlined
 def largest_pruned(lines, gates, prices, shape):
     """Of each column, given the rows with their potentials: the largest pruned score - price."""
     best = like(load_line(lines, 0, shape), LOWEST)
@@ -106,7 +106,7 @@ def largest_pruned(lines, gates, prices, shape):
     return best
 
 
-@register_jitable(forceinline=True)
+@inlined
 def least_kept(lines, gates, prices, shape):
     """Of each row, given the columns with their potentials: the least kept score - price."""
     best = like(load_line(lines, 0, shape), HIGHEST)
@@ -117,7 +117,7 @@ def least_kept(lines, gates, prices, shape):
     return best
 
 
-@register_jitable
+@helper
 def find_distances(tile, shape):
     """Distances from rows in need, as potentials that follow them; whether they are complete."""
     v = load_line(tile.v, 0, shape)
@@ -147,7 +147,7 @@ def find_distances(tile, shape):
     return complete
 
 
-@register_jitable
+@helper
 def follow_distances(tile, shape):
     """Move the potentials as far as the farthest end of a path; whether there is any."""
     u, v = load_line(tile.u, 0, shape), load_line(tile.v, 0, shape)
@@ -170,7 +170,7 @@ def follow_distances(tile, shape):
     return True
 
 
-@register_jitable(forceinline=True)
+@inlined
 def between(below, above):
     """Their middle, rounded down; not far from zero where there is a choice."""
     one, near, far = like(below, 1), like(below, NEAR), like(below, -NEAR)
@@ -181,7 +181,7 @@ def between(below, above):
     return (below >> one) + (above >> one) + (below & above & one)
 
 
-@register_jitable
+@helper
 def separate(tile, shape):
     """Potentials between what is kept and what is pruned, v last; if there are none, the old."""
     old_u, old_v = load_line(tile.u, 0, shape), load_line(tile.v, 0, shape)
@@ -201,7 +201,7 @@ def separate(tile, shape):
     return False
 
 
-@register_jitable(forceinline=True)
+@inlined
 def within_limits(tile, shape):
     """Whether the slacks that count as EDGE or -EDGE are kept and pruned whatever they are."""
     within = True

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba.extending import register_jitable
 
+from nmflow.kernels.jit import inlined
 from nmflow.kernels.lanes_memory import glance, own_tiles
 from nmflow.kernels.lanes_read import (
     FIRST_SHIFT,
@@ -15,7 +15,7 @@ from nmflow.kernels.lanes_read import (
 )
 
 
-@register_jitable(forceinline=True)
+@inlined
 def advance(place, grid, shape):
     """The place after (matrix, row, column), where the next piece begins."""
     _, rows, columns = grid
@@ -30,14 +30,14 @@ def advance(place, grid, shape):
     return matrix, row, column
 
 
-@register_jitable(forceinline=True)
+@inlined
 def position_of(place, grid, stride, shape):
     """Where a piece lies in the array; the last one of a row may overlap the one before it."""
     matrix, row, column = place
     return matrix * grid[0] + row * stride + min(column, grid[2] - shape.m * shape.tiles)
 
 
-@register_jitable(forceinline=True)
+@inlined
 def next_pieces(weights, grid, problem, pieces, place, total, rest, tied, memory, shape, signed):
     """Take the next pieces of the matrices into the panel; how many, or -1 if not finite.
 
@@ -73,7 +73,7 @@ def next_pieces(weights, grid, problem, pieces, place, total, rest, tied, memory
     return slot, place, rest
 
 
-@register_jitable(forceinline=True)
+@inlined
 def note_ahead(grid, problem, pieces, ahead, rest, shape):
     """Note where the pieces lie that are to be fetched; the place after them."""
     pieces.fetched[0] = max(min(shape.pieces, rest), 0)

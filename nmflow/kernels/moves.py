@@ -25,9 +25,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba.extending import register_jitable
 from numpy.typing import NDArray
 
+from nmflow.kernels.jit import helper
 from nmflow.kernels.ordering import tile_scale
 from nmflow.simd.vectors import VECTOR_BYTES, highest, load, maximum, splat
 
@@ -38,7 +38,7 @@ UNTIL_OPTIMUM = np.iinfo(np.int64).max  # sweeps
 Tile = tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]
 
 
-@register_jitable
+@helper
 def make_tile(rows: int, columns: int) -> Tile:
     """Allocate the state of one tile; the padding of its rows allows no move."""
     padded = (columns + _WIDTH - 1) // _WIDTH * _WIDTH
@@ -47,7 +47,7 @@ def make_tile(rows: int, columns: int) -> Tile:
     return gain, cost, np.empty(rows, np.int64), np.empty(columns, np.int64)
 
 
-@register_jitable
+@helper
 def read_tile(state: Tile, scores: NDArray[Any], kept: NDArray[Any], n: int, full: bool) -> None:
     """Set the state to a tile's flat scores and its mask.
 
@@ -70,7 +70,7 @@ def read_tile(state: Tile, scores: NDArray[Any], kept: NDArray[Any], n: int, ful
             column_wants[column] -= keep
 
 
-@register_jitable
+@helper
 def write_tile(state: Tile, kept: NDArray[Any]) -> None:
     """Write the mask of the state."""
     rows, columns = kept.shape
@@ -79,7 +79,7 @@ def write_tile(state: Tile, kept: NDArray[Any]) -> None:
             kept[row, column] = state[1][row, column] < np.inf
 
 
-@register_jitable
+@helper
 def _keep(state: Tile, row: int, column: int) -> None:
     gain, cost, row_wants, column_wants = state
     cost[row, column] = gain[row, column]
@@ -88,7 +88,7 @@ def _keep(state: Tile, row: int, column: int) -> None:
     column_wants[column] -= 1
 
 
-@register_jitable
+@helper
 def _prune(state: Tile, row: int, column: int) -> None:
     gain, cost, row_wants, column_wants = state
     gain[row, column] = cost[row, column]
@@ -97,7 +97,7 @@ def _prune(state: Tile, row: int, column: int) -> None:
     column_wants[column] += 1
 
 
-@register_jitable
+@helper
 def _insert(state: Tile) -> bool:
     """Keep the heaviest entry that row and column have room for; return whether there is one."""
     gain, _, row_wants, column_wants = state
@@ -114,7 +114,7 @@ def _insert(state: Tile) -> bool:
     return best > -np.inf
 
 
-@register_jitable
+@helper
 def _insert_swap(state: Tile, row: int, column: int, full: bool) -> bool:
     """Make the best insert-swap for an under-full row and column; return whether one was made.
 
@@ -140,7 +140,7 @@ def _insert_swap(state: Tile, row: int, column: int, full: bool) -> bool:
     return False
 
 
-@register_jitable
+@helper
 def fill(state: Tile, full: bool) -> bool:
     """Insert and insert-swap until no row and column want more; return whether any did."""
     _, _, row_wants, column_wants = state
@@ -159,7 +159,7 @@ def fill(state: Tile, full: bool) -> bool:
     return moved
 
 
-@register_jitable
+@helper
 def _best_trade(
     gain: NDArray[Any], cost: NDArray[Any], base: int, other: int, padded: int
 ) -> float:
@@ -170,7 +170,7 @@ def _best_trade(
     return highest(best)
 
 
-@register_jitable
+@helper
 def _trade(state: Tile, row: int, other: int, value: float) -> None:
     """Keep in ``row`` and prune in ``other`` the first column whose trade has this value."""
     gain, cost, _, _ = state
@@ -181,7 +181,7 @@ def _trade(state: Tile, row: int, other: int, value: float) -> None:
             return
 
 
-@register_jitable
+@helper
 def improve(state: Tile, sweeps: int) -> bool:
     """Exchange over all pairs of rows, at most ``sweeps`` times; return whether any gained.
 
@@ -214,7 +214,7 @@ def improve(state: Tile, sweeps: int) -> bool:
     return moved
 
 
-@register_jitable
+@helper
 def repair(
     state: Tile, scores: NDArray[Any], kept: NDArray[Any], n: int, full: bool, sweeps: int
 ) -> None:

@@ -22,9 +22,9 @@ import math
 from typing import Any
 
 import numpy as np
-from numba.extending import register_jitable
 from numpy.typing import NDArray
 
+from nmflow.kernels.jit import helper
 from nmflow.simd.vectors import VECTOR_BYTES, load, maximum, minimum, store
 
 KEYS_PER_VECTOR = VECTOR_BYTES // 8
@@ -42,7 +42,7 @@ _MAX_LANES = 64
 Scratch = tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]
 
 
-@register_jitable
+@helper
 def network_size(entries: int) -> int:
     """Return the smallest power of two that holds ``entries`` keys."""
     size = 1
@@ -51,13 +51,13 @@ def network_size(entries: int) -> int:
     return size
 
 
-@register_jitable
+@helper
 def lane_count(size: int) -> int:
     """Return how many tiles of ``size`` keys are sorted together."""
     return max(KEYS_PER_VECTOR, min(_MAX_LANES, _GROUP_KEYS // size))
 
 
-@register_jitable
+@helper
 def tile_scale(tile: NDArray[Any]) -> float:
     """Return a power of two that brings the largest magnitude of a tile near one.
 
@@ -71,7 +71,7 @@ def tile_scale(tile: NDArray[Any]) -> float:
     return math.ldexp(1.0, max(-1000, min(1000, -exponent)))
 
 
-@register_jitable
+@helper
 def score_key(bits: np.int32) -> np.int64:
     """Map the bits of a float32 to an integer that rises as the float falls.
 
@@ -81,7 +81,7 @@ def score_key(bits: np.int32) -> np.int64:
     return ~word if word >= 0 else (word & 0x7FFFFFFF) - 1
 
 
-@register_jitable
+@helper
 def _fill_lanes(tiles: NDArray[Any], first: int, scratch: Scratch, lanes: int) -> None:
     """Write each tile's keys to its lane, and how many of its scores are not negative."""
     rounded, bits, entries, keys, natural = scratch
@@ -98,7 +98,7 @@ def _fill_lanes(tiles: NDArray[Any], first: int, scratch: Scratch, lanes: int) -
             keys[entry * lanes + lane] = score_key(bits[entry]) << SCORE_SHIFT | entries[entry]
 
 
-@register_jitable
+@helper
 def _compare_runs(keys: NDArray[Any], low: int, high: int, length: int) -> None:
     """Order ``length`` keys from ``low`` on against as many from ``high`` on."""
     for offset in range(0, length, KEYS_PER_VECTOR):
@@ -108,7 +108,7 @@ def _compare_runs(keys: NDArray[Any], low: int, high: int, length: int) -> None:
         store(keys, high + offset, maximum(x, y))
 
 
-@register_jitable
+@helper
 def _merge(keys: NDArray[Any], start: int, stop: int, half: int, lanes: int) -> None:
     """Merge neighbouring sorted blocks of ``half`` entries between ``start`` and ``stop``."""
     step = half
@@ -120,7 +120,7 @@ def _merge(keys: NDArray[Any], start: int, stop: int, half: int, lanes: int) -> 
         step //= 2
 
 
-@register_jitable
+@helper
 def sort_lanes(keys: NDArray[Any], size: int, lanes: int) -> None:
     """Sort every lane of ``keys`` upwards; ``size`` is a power of two, entry-major."""
     chunk = min(size, CHUNK)
@@ -135,7 +135,7 @@ def sort_lanes(keys: NDArray[Any], size: int, lanes: int) -> None:
         half *= 2
 
 
-@register_jitable
+@helper
 def _settle_lane(
     tile: NDArray[Any], columns: int, keys: NDArray[Any], lane: int, lanes: int
 ) -> None:
@@ -158,7 +158,7 @@ def _settle_lane(
         keys[place * lanes + lane] = key
 
 
-@register_jitable
+@helper
 def make_scratch(rows: int, columns: int) -> tuple[Scratch, int]:
     """Allocate what ``order_group`` needs for tiles of one shape; return it and the lanes."""
     size = network_size(rows * columns)
@@ -172,7 +172,7 @@ def make_scratch(rows: int, columns: int) -> tuple[Scratch, int]:
     return (rounded, rounded.view(np.int32), entries, keys, np.empty(lanes, np.int64)), lanes
 
 
-@register_jitable
+@helper
 def order_group(
     tiles: NDArray[Any], first: int, columns: int, scratch: Scratch, lanes: int
 ) -> None:

@@ -10,17 +10,17 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba.extending import register_jitable
 
 from nmflow.kernels.bits import bit_length, margin_bits, table_width
+from nmflow.kernels.jit import helper
 from nmflow.kernels.workspace import potentials
 from nmflow.ties import TABLES, entry
 
 # Compiled from its source, so that there is one.
-register_jitable(entry)
+helper(entry)
 
 
-@register_jitable
+@helper
 def tie_tables(rows, columns):
     """All tables of :mod:`nmflow.ties`, shape (TABLES, rows, columns)."""
     tables = np.empty((TABLES, rows, columns), np.int64)
@@ -31,7 +31,7 @@ def tie_tables(rows, columns):
     return tables
 
 
-@register_jitable
+@helper
 def largest_exponent(words):
     """The least e with every |score| < 2**e, from the words that hold the scores.
 
@@ -47,7 +47,7 @@ def largest_exponent(words):
     return field - 1022 if field else bit_length(largest) - 1074
 
 
-@register_jitable
+@helper
 def leading_digits(scores, bits, q):
     """Floor of the scores times 2**exponent, below 2**bits; (exponent, whether nothing is lost)."""
     exponent = bits - largest_exponent(scores.view(np.int64))
@@ -68,7 +68,7 @@ def leading_digits(scores, bits, q):
     return exponent, lost == 0
 
 
-@register_jitable
+@helper
 def next_digits(score, shift, digits):
     """Bits of floor(score * 2**shift) below 2**digits; whether the score has more."""
     fraction, exponent = math.frexp(score)
@@ -81,13 +81,13 @@ def next_digits(score, shift, digits):
     return (mantissa >> shift) & mask, mantissa & ((1 << shift) - 1) != 0
 
 
-@register_jitable
+@helper
 def clip(value, limit):
     """``value`` or the nearest of -limit and limit."""
     return min(max(value, -limit), limit)
 
 
-@register_jitable
+@helper
 def pose_slacks(limit, digits, full, work):
     """Replace each score by its slack within +- limit times 2**digits, with potentials to match.
 
@@ -107,7 +107,7 @@ def pose_slacks(limit, digits, full, work):
         v[j] = 0 if full else min(v[j], limit) << digits
 
 
-@register_jitable
+@helper
 def zoom(scores, exponent, bits, full, work):
     """Pose the same tile with more digits, given optimal potentials for those so far.
 
@@ -130,7 +130,7 @@ def zoom(scores, exponent, bits, full, work):
     return exponent, exact
 
 
-@register_jitable
+@helper
 def add_tables(tables, first, count, q):
     """Put the tables first ... first + count - 1 into the low bits of q, which are zero."""
     rows, columns = q.shape
@@ -142,7 +142,7 @@ def add_tables(tables, first, count, q):
                 q[i, j] += tables[first + k, i, j] << shift
 
 
-@register_jitable
+@helper
 def fold_ties(tables, q):
     """Put as many tables into low bits that no score uses as there is room for; how many."""
     rows, columns = q.shape
@@ -159,7 +159,7 @@ def fold_ties(tables, q):
     return count
 
 
-@register_jitable
+@helper
 def pose_ties(tables, first, bits, full, work):
     """Pose the choice between optimal masks of exact scores: the next tables; how many.
 

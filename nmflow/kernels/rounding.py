@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba.extending import register_jitable
 from numpy.typing import NDArray
 
+from nmflow.kernels.jit import helper
 from nmflow.kernels.ordering import KEYS_PER_VECTOR, LINE_BITS, LINE_MASK
 from nmflow.simd.vectors import load, splat, store
 
@@ -21,7 +21,7 @@ from nmflow.simd.vectors import load, splat, store
 PACKED_LINES = 8
 
 
-@register_jitable
+@helper
 def unpack_masks(words: NDArray[Any], first: int, count: int, kept: NDArray[Any]) -> None:
     """Write masks of one bit an entry, at ``8 * row + column``, as booleans."""
     for lane in range(count):
@@ -31,7 +31,7 @@ def unpack_masks(words: NDArray[Any], first: int, count: int, kept: NDArray[Any]
                 kept[first + lane, row, column] = word >> (PACKED_LINES * row + column) & 1
 
 
-@register_jitable
+@helper
 def _keep_packed(
     keys: NDArray[Any], scanned: NDArray[Any], entries: int, n: int, words: NDArray[Any]
 ) -> None:
@@ -68,7 +68,7 @@ def _keep_packed(
         store(words, lane, word)
 
 
-@register_jitable
+@helper
 def keep_one(
     keys: NDArray[Any], lane: int, lanes: int, scanned: int, n: int, kept: NDArray[Any]
 ) -> None:
@@ -88,7 +88,7 @@ def keep_one(
         kept[row, column] = keep
 
 
-@register_jitable
+@helper
 def keep_group(
     keys: NDArray[Any], lanes: int, scanned: NDArray[Any], n: int, first: int, kept: NDArray[Any]
 ) -> None:

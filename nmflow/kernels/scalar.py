@@ -17,13 +17,12 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba.extending import register_jitable
 from numpy.typing import NDArray
 
 from nmflow.kernels.augmentation import augment
 from nmflow.kernels.bits import score_bits
 from nmflow.kernels.dual_ascent import ascend, fill_ties, keep_positive, price_changes
-from nmflow.kernels.jit import compile_kernel
+from nmflow.kernels.jit import compile_kernel, helper
 from nmflow.kernels.quantise import (
     fold_ties,
     leading_digits,
@@ -44,14 +43,14 @@ class Settling(NamedTuple):
     tables: NDArray[np.int64]
 
 
-@register_jitable
+@helper
 def settling(rows, columns, n):
     """Scratch and tables for :func:`settle_tile`, allocated once for a batch."""
     like = np.empty(0, np.int64)
     return Settling(workspace(rows, columns, n, like), tie_tables(rows, columns))
 
 
-@register_jitable
+@helper
 def set_start(start, exponent, bits, full, v):
     """Column potentials in units, as good as they are: whatever they hold, v ends within bounds."""
     limit = math.ldexp(1.0, bits if not full else bits + 2)
@@ -72,7 +71,7 @@ def set_start(start, exponent, bits, full, v):
         v[j] = math.floor(min(max(value, -limit if full else 0.0), limit))
 
 
-@register_jitable
+@helper
 def transpose(q, qt):
     """Copy the scores for the passes that run along columns."""
     for i in range(q.shape[0]):
@@ -80,7 +79,7 @@ def transpose(q, qt):
             qt[j, i] = q[i, j]
 
 
-@register_jitable
+@helper
 def solve_units(n, full, x, work):
     """Optimal mask x and potentials of ``work.by_row[0]``, starting at v; whether x is strict."""
     transpose(work.by_row[0], work.by_column[0])
@@ -97,7 +96,7 @@ def solve_units(n, full, x, work):
     return is_strict(n, full, x, work)
 
 
-@register_jitable
+@helper
 def settle_tile(scores, n, full, start, x, room):
     """Find the canonical mask of a tile; whether it is proved to be that.
 

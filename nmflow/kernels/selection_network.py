@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numba.extending import register_jitable
 
 from nmflow.kernels.bits import bit_length
+from nmflow.kernels.jit import helper
 
 
-@register_jitable
+@helper
 def sorting_network(length, pairs):
     """Batcher's odd-even mergesort (1968) for any length, into ``pairs``; how many comparators."""
     count = 0
@@ -26,7 +26,7 @@ def sorting_network(length, pairs):
     return count
 
 
-@register_jitable
+@helper
 def selection_networks(rows, columns, n):
     """Pairs of wires to put in descending order, one after the other, shape (2, count, 2).
 
@@ -61,7 +61,7 @@ def selection_networks(rows, columns, n):
     return networks[:, first:]
 
 
-@register_jitable
+@helper
 def order(wires, network):
     """Run the network on the rows of an array, all columns at once."""
     for index in range(network.shape[0]):

@@ -13,16 +13,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba.extending import register_jitable
 
-from nmflow.kernels.jit import compile_kernel
+from nmflow.kernels.jit import compile_kernel, helper
 from nmflow.kernels.simplex_digits import load, magnitude, undecided
 from nmflow.kernels.simplex_pivots import simplex
 from nmflow.kernels.simplex_start import start
 from nmflow.kernels.simplex_tree import FIELDS, Integers, Tree, settle
 
 
-@register_jitable
+@helper
 def solve_one(
     score: Integers,
     kept: Integers,

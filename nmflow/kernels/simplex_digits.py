@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from numba.extending import register_jitable
 
+from nmflow.kernels.jit import helper
 from nmflow.kernels.simplex_tree import PARENT, Integers, Tree
 
 # How the 64 bits of a score are to be read.
 FLOAT, SIGNED, UNSIGNED = range(3)
 
 
-@register_jitable
+@helper
 def decode(word: int, kind: int) -> tuple[int, int]:
     """Integers (mantissa, exponent) of a score."""
     if kind != FLOAT:
@@ -25,7 +25,7 @@ def decode(word: int, kind: int) -> tuple[int, int]:
     return (-mantissa if word < 0 else mantissa), field - 1075
 
 
-@register_jitable
+@helper
 def magnitude(words: Integers, kind: int) -> int:
     """Return the least e, or a little more, with every |score| <= 2**e."""
     bits = np.int64(0)
@@ -43,13 +43,13 @@ def magnitude(words: Integers, kind: int) -> int:
     return e
 
 
-@register_jitable
+@helper
 def scaled(mantissa: int, shift: int) -> int:
     """Floor of ``mantissa * 2**shift``, modulo 2**64."""
     return mantissa << min(shift, 63) if shift >= 0 else mantissa >> min(-shift, 63)
 
 
-@register_jitable
+@helper
 def load(
     score: Integers,
     potential: Integers,
@@ -86,7 +86,7 @@ def load(
     return below
 
 
-@register_jitable
+@helper
 def undecided(score: Integers, potential: Integers, tree: Tree, root: int, bound: int) -> bool:
     """Whether an arc outside the tree has a reduced cost of at most ``bound``."""
     near = 0

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba.extending import register_jitable
 
+from nmflow.kernels.jit import helper
 from nmflow.kernels.simplex_tree import CHILD, ROOM, Integers, Tree, hang
 
 # Bisections per threshold of the starting flow. Measured from 4:8 to 16:32: with fewer the simplex
@@ -12,7 +12,7 @@ from nmflow.kernels.simplex_tree import CHILD, ROOM, Integers, Tree, hang
 HALVINGS = 5
 
 
-@register_jitable
+@helper
 def thresholds(score: Integers, price: Integers, n: int, work: Integers, high: Integers) -> None:
     """Bisect, in all columns at once, for a value that n of ``score[:, j] - price`` exceed.
 
@@ -40,7 +40,7 @@ def thresholds(score: Integers, price: Integers, n: int, work: Integers, high: I
                 high[j] = middle[j]
 
 
-@register_jitable
+@helper
 def fill(score: Integers, kept: Integers, tree: Tree, u: Integers, low: Integers) -> None:
     """Keep, where there is room, what no threshold told from the entries kept: mostly ties."""
     columns = low.size
@@ -54,7 +54,7 @@ def fill(score: Integers, kept: Integers, tree: Tree, u: Integers, low: Integers
                 tree[j, ROOM] -= 1
 
 
-@register_jitable
+@helper
 def start(
     score: Integers,
     kept: Integers,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba.extending import register_jitable
 from numpy.typing import NDArray
+
+from nmflow.kernels.jit import helper
 
 Integers = NDArray[np.int64]
 
@@ -21,7 +22,7 @@ FIELDS = 5
 Tree = NDArray[np.int32]
 
 
-@register_jitable
+@helper
 def hang(tree: Tree, node: int, parent: int) -> None:
     """Make a node, with its subtree, the first child of ``parent``."""
     head = tree[parent, CHILD]
@@ -33,7 +34,7 @@ def hang(tree: Tree, node: int, parent: int) -> None:
         tree[head, BEFORE] = node
 
 
-@register_jitable
+@helper
 def cut(tree: Tree, node: int) -> None:
     """Take a node, with its subtree, out of its parent's list."""
     before, after = tree[node, BEFORE], tree[node, AFTER]
@@ -45,7 +46,7 @@ def cut(tree: Tree, node: int) -> None:
         tree[after, BEFORE] = before
 
 
-@register_jitable
+@helper
 def following(tree: Tree, node: int, top: int) -> int:
     """Return the node after ``node`` in a preorder walk of the subtree of ``top``, or -1."""
     if tree[node, CHILD] >= 0:
@@ -57,7 +58,7 @@ def following(tree: Tree, node: int, top: int) -> int:
     return -1
 
 
-@register_jitable
+@helper
 def shift(tree: Tree, potential: Integers, top: int, amount: int) -> None:
     """Add ``amount`` to the potentials of a subtree."""
     node = top
@@ -66,7 +67,7 @@ def shift(tree: Tree, potential: Integers, top: int, amount: int) -> None:
         node = following(tree, node, top)
 
 
-@register_jitable
+@helper
 def settle(tree: Tree, root: int, score: Any, slack: Any, factor: Any, potential: Any) -> None:
     """Set the potentials under which ``factor * score`` has reduced cost 0 all over the tree."""
     potential[root] = 0

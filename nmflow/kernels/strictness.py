@@ -12,12 +12,11 @@ Plain Python over arrays; see :mod:`nmflow.kernels.scalar` for how it runs.
 
 from __future__ import annotations
 
-from numba.extending import register_jitable
-
+from nmflow.kernels.jit import helper
 from nmflow.kernels.workspace import DISTANCE, counts, potentials
 
 
-@register_jitable
+@helper
 def is_strict(n, full, x, work):
     """Bellman-Ford over the arcs that matter: no negative cycle means strict.
 
@@ -59,7 +58,7 @@ def is_strict(n, full, x, work):
             return True
 
 
-@register_jitable
+@helper
 def near_arcs(depth, q, u, v, arcs):
     """List the entries whose slack is at most ``depth`` in size."""
     rows, columns = q.shape
@@ -77,7 +76,7 @@ def near_arcs(depth, q, u, v, arcs):
     return count
 
 
-@register_jitable
+@helper
 def into_slack(n, slack_label, u, row_label, column_label, column_count):
     """Label of the slack: rows give units up to it, columns with room take them."""
     for i in range(u.size):
@@ -88,7 +87,7 @@ def into_slack(n, slack_label, u, row_label, column_label, column_count):
     return slack_label
 
 
-@register_jitable
+@helper
 def out_of_slack(n, slack_label, v, row_label, column_label, row_count):
     """Labels of rows with room and of columns; whether any changed."""
     changed = False

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba.extending import register_jitable
 from numpy.typing import NDArray
 
+from nmflow.kernels.jit import helper
 from nmflow.kernels.selection_network import selection_networks
 
 # Rows of Workspace.nodes.
@@ -31,7 +31,7 @@ class Workspace(NamedTuple):
     networks: NDArray[np.int64]
 
 
-@register_jitable
+@helper
 def workspace(rows, columns, n, like):
     """Scratch for tiles of that shape, its numbers of the dtype of ``like``."""
     return Workspace(
@@ -42,14 +42,14 @@ def workspace(rows, columns, n, like):
     )
 
 
-@register_jitable
+@helper
 def potentials(work):
     """Views: the potentials of rows and of columns."""
     columns, rows = work.by_column.shape[1:]
     return work.nodes[POTENTIAL, columns : columns + rows], work.nodes[POTENTIAL, :columns]
 
 
-@register_jitable
+@helper
 def counts(work):
     """Views: how many entries rows and columns hold."""
     columns, rows = work.by_column.shape[1:]

@@ -209,11 +209,14 @@ def store_bits(typingctx, mask, start, bits, shape, half):
         if columns == ROW:
             builder.store(octets, pointer, align=1)
             return context.get_dummy_value()
-        wanted = ir.Constant(pattern.type, [j < columns for j in range(ROW)])
-        name = f"llvm.masked.store.v{ROW}i8.p0"
-        kind = ir.FunctionType(ir.VoidType(), [octets.type, pointer.type, I32, wanted.type])
-        function = cgutils.get_or_insert_function(builder.module, kind, name)
-        builder.call(function, [octets, pointer, I32(1), wanted])
+        first = 0
+        for width in (8, 4, 2, 1):
+            if columns & width:
+                some = ir.Constant(ir.VectorType(I32, width), list(range(first, first + width)))
+                part = builder.shuffle_vector(octets, octets, some)
+                place = builder.gep(pointer, [I64(first)], source_etype=I8)
+                builder.store(part, builder.bitcast(place, part.type.as_pointer()), align=1)
+                first += width
         return context.get_dummy_value()
 
     return types.void(mask, types.intp, types.int16, shape, half), codegen

@@ -51,13 +51,30 @@ def solve_window(
     floats = stack.host.bfloat16 or stack.matrices.dtype.kind == "f"
     in_place = floats and lanes.reads_in_place(stack.matrices, window.columns, m)
     if stack.score == "square" or not in_place:
-        tiles = window.cut(stack.scores(window.box))
-        window.paste(mask, _solve_full(tiles, n, shape, signed=signed))
+        _solve_cut(stack, window, mask, n, shape, signed=signed)
         return
     left = lanes.solve_box(stack.matrices, mask, window.box, shape, signed)
     if left is None:
         stack.raise_not_finite()
     _finish(stack.matrices, mask, left, shape, n, stack.scores_of)
+    beyond = lanes.tiles_beyond(stack.matrices, window.box, shape)
+    if beyond:
+        corner = window.last_tiles(beyond)
+        _solve_cut(stack, corner, mask, n, shape, signed=signed)
+
+
+def _solve_cut(
+    stack: MatrixStack,
+    window: Window,
+    mask: NDArray[np.bool_],
+    n: int,
+    shape: TileShape,
+    *,
+    signed: bool,
+) -> None:
+    """Full tiles that the engine can't read where they are."""
+    tiles = window.cut(stack.scores(window.box))
+    window.paste(mask, _solve_full(tiles, n, shape, signed=signed))
 
 
 def _solve_full(

@@ -1,8 +1,7 @@
 """Tiles solved side by side in vectors: where they lie in memory, and what is left of them.
 
 The engine of :mod:`nmflow.kernels.lanes` reads matrices in place where their rows are contiguous
-floats and pieces of 16 columns hold whole tiles. Tiles of other layouts, sizes and dtypes are laid
-side by side in a strip first.
+floats. Tiles of other layouts and dtypes are laid side by side in a strip first.
 """
 
 from __future__ import annotations
@@ -51,9 +50,20 @@ _free_rooms: dict[Any, list[_Room]] = {}
 
 def reads_in_place(values: NDArray[Any], columns: int, m: int) -> bool:
     """Whether full tiles of floats that cover so many columns can be read where they are."""
-    whole = ROW % m == 0 or m % ROW == 0
     plain = values.dtype.isnative and values.flags.aligned and values.flags.c_contiguous
-    return bool(whole and plain and columns >= max(m, ROW))
+    return bool(plain and columns >= -(-m // ROW) * ROW)
+
+
+def tiles_beyond(values: NDArray[Any], box: Box, shape: TileShape) -> int:
+    """How many tiles at the end of a box are too near the array's end to be read in place.
+
+    Rows of tiles are read 16 entries at a time, and what follows a narrower tile is ignored.
+    """
+    _, height, stride = values.shape
+    width = shape.m * shape.tiles
+    last_row = (box[0].stop - 1) * height + box[1].stop - 1
+    beyond = last_row * stride + box[2].stop - width + shape.halves * ROW - values.size
+    return int(max(0, -(-beyond // width)))
 
 
 def solve_box(
@@ -65,6 +75,8 @@ def solve_box(
     memory: Memory | None = None,
 ) -> Left | None:
     """Write the masks of the full tiles that make up a box of a stack of matrices.
+
+    All but the last :func:`tiles_beyond`.
 
     Parameters
     ----------
@@ -93,7 +105,7 @@ def solve_box(
     # To the compiler a read-only array is of another type: let all be.
     flat.flags.writeable = False
     width = shape.m * shape.tiles
-    total = piece_count(box, shape)
+    total = piece_count(box, shape) - tiles_beyond(values, box, shape)
     kind = np.float32 if values.dtype.itemsize <= np.dtype(np.float32).itemsize else np.float64
     key = shape, kind, signed
     free = _free_rooms.setdefault(key, [])
