@@ -153,8 +153,7 @@ def solve_lanes(
         panel.v[:] = 0
         if fresh:
             begin_fresh(weights, problem, pieces, panel, tied, shape, signed)
-            # A round more costs all 32 tiles less than the open ones among them cost one by one.
-            rounds = problem.rounds[0] * 3 // 2 if tied else problem.rounds[0]
+            rounds = problem.rounds[2] if tied else problem.rounds[0]
             solve_fresh(weights, mask, problem, pieces, panel, rounds, memory, shape)
         else:
             queue, used = begin_queued(

@@ -12,6 +12,8 @@ sum of its entries reaches the last digit.
 
 from __future__ import annotations
 
+import numpy as np
+
 from nmflow.kernels.jit import helper, inlined
 from nmflow.simd.floats import (
     NOT_FINITE,
@@ -21,22 +23,19 @@ from nmflow.simd.floats import (
     load_row,
     magnitude,
     power_of_two,
-    significant_bits,
     to_floats,
     to_int32,
     zero_lanes,
 )
 from nmflow.simd.lanes import (
     any_bits,
-    choose,
     differs,
-    equal,
     greater,
     largest_lane,
-    least_lane,
     like,
 )
 from nmflow.simd.layout import pack_pairs, spread, transpose_store
+from nmflow.simd.lines import first_one
 from nmflow.simd.static import LANES, ROW
 from nmflow.simd.vectors import load, maximum, minimum, store
 
@@ -93,7 +92,7 @@ def choose_tables(weights, problem, pieces, slot, shape):
     # Where half the columns have a zero, the optimum is likely to choose among zeros.
     if not (has_few_digits(every) or zero_lanes(least) >= ROW // 2):
         return False
-    digits = digit_count(weights, problem, start, largest_lane(most), any_bits(every), shape)
+    digits = digit_count(weights, problem, pieces, slot, shape)
     if digits <= problem.fixed_bits - problem.table_bits - MARGIN:
         pieces.tabled[slot] = True
         pieces.unit[slot] = problem.fixed_bits - digits
@@ -108,22 +107,21 @@ def both_in_sight(pieces, slot, problem):
 
 
 @helper
-def digit_count(weights, problem, start, largest, every, shape):
-    """How many bits the scores of a piece need.
-
-    ``largest`` holds the bits of the largest magnitude, ``every`` those of all, or-ed.
-    """
-    if largest == 0:
-        return 1
-    row = bits_of(magnitude(load_row(weights, start)))
-    zero = row - row
-    least = like(row, largest)
+def digit_count(weights, problem, pieces, slot, shape):
+    """How many bits the scores of a piece need; one more than there are if that is too few."""
+    scale = pieces.scale[slot]
+    start = pieces.position[slot]
+    none = to_int32(bits_of(magnitude(load_row(weights, start))))
+    every = more = none ^ none
     for half in range(shape.halves):
         for i in range(shape.m):
-            bits = bits_of(magnitude(load_row(weights, start + i * problem.stride + half * ROW)))
-            least = minimum(least, choose(equal(bits, zero), least, bits))
-    span = exponent_of(largest) - exponent_of(least_lane(least))
-    return span + significant_bits(every)
+            score = magnitude(load_row(weights, start + i * problem.stride + half * ROW))
+            whole = to_int32(score * like(score, scale))
+            every = every | whole
+            more = more | exceeds(score, whole, scale)
+    if any_bits(more) != 0:
+        return problem.fixed_bits + 1
+    return max(1, problem.fixed_bits - first_one(np.int64(any_bits(every))))
 
 
 @inlined

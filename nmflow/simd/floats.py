@@ -6,7 +6,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from nmflow.simd.emit import I1, I16, I32, call, constant
+from nmflow.simd.emit import I16, I32, call, constant
 from nmflow.simd.static import ROW
 from nmflow.simd.vectors import Vector, address
 
@@ -67,23 +67,6 @@ def has_few_digits(typingctx, bits):
         return builder.icmp_signed("==", lanes, lanes.type(0))
 
     return types.boolean(bits), codegen
-
-
-@intrinsic
-def significant_bits(typingctx, bits):
-    """How many significant bits floats have at most, given their bits or-ed together."""
-    fraction = 23 if bits.bitwidth == 32 else 52
-
-    def codegen(context, builder, signature, args):
-        kind = args[0].type
-        # The bit above the fraction stands for the leading one.
-        marked = builder.or_(args[0], kind(1 << fraction))
-        zeros = builder.cttz(marked, I1(1))
-        count = builder.sub(kind(fraction + 1), zeros)
-        target = context.get_value_type(types.intp)
-        return count if bits.bitwidth == 64 else builder.zext(count, target)
-
-    return types.intp(bits), codegen
 
 
 @intrinsic

@@ -111,5 +111,4 @@ def _reduction(name: str) -> Any:
 
 
 largest_lane = _reduction("smax")
-least_lane = _reduction("smin")
 any_bits = _reduction("or")

@@ -22,8 +22,9 @@ from nmflow.simd.static import ROW, TileShape
 # Low bits that each stage leaves out. The second is for tiles of 4 x 4, of which the
 # first looks at all masks and finds no potentials.
 _SHIFTS = np.array([FIRST_SHIFT, FIRST_SHIFT, 10, 5, 1])
-# Rounds of ascent of the first stage, and of later ones, by m.
-_ROUNDS = {4: (6, 10), 8: (7, 9), 16: (8, 10), 32: (10, 14)}
+# Rounds of ascent of the first stage, of later ones, and of the first where ties are likely, by m.
+# There a round more costs all 32 tiles less than the open ones among them cost one by one.
+_ROUNDS = {4: (6, 10, 9), 8: (7, 9, 10), 16: (8, 10, 12), 32: (10, 14, 15)}
 
 
 Box = tuple[slice, slice, slice]
@@ -144,7 +145,7 @@ def memory_of(box: Box, shape: TileShape) -> Memory:
     return new_memory(shape, piece_count(box, shape))
 
 
-def _rounds(m: int) -> tuple[int, int]:
+def _rounds(m: int) -> tuple[int, int, int]:
     return next(rounds for size, rounds in _ROUNDS.items() if m <= size)
 
 
