@@ -50,7 +50,7 @@ class Problem(NamedTuple):
 
 
 @inlined
-def finish_ties(weights, problem, pieces, used, fresh, panel, shape, signed):
+def finish_ties(weights, problem, pieces, used, fresh, panel, memory, shape, signed):
     """Settle open pieces where ties are likely, one by one."""
     for slot in range(used):
         if is_open(panel, slot, shape):
@@ -61,7 +61,7 @@ def finish_ties(weights, problem, pieces, used, fresh, panel, shape, signed):
             if tied and (shape.m != SIDE or pieces.tabled[slot]):
                 if fresh:
                     start_base(pieces, slot, problem.center << FIRST_SHIFT, shape)
-                finish_piece(weights, problem, pieces, slot, panel, shape, signed)
+                finish_piece(weights, problem, pieces, slot, panel, memory, shape, signed)
 
 
 @inlined
@@ -166,7 +166,7 @@ def solve_lanes(
             write_masks(mask, problem.stride, pieces, used, panel, shape)
             continue
         exclude(panel, fresh, shape)
-        finish_ties(weights, problem, pieces, used, fresh, panel, shape, signed)
+        finish_ties(weights, problem, pieces, used, fresh, panel, memory, shape, signed)
         if memory is None:
             write_masks(mask, problem.stride, pieces, used, panel, shape)
         queue, count = sort_out(

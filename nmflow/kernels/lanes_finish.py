@@ -1,30 +1,28 @@
 """Pieces with ties, finished tile by tile: scores first, then one table after the other.
 
-A mask is proved by potentials strictly between what is kept and what is pruned, of which then no
-other can be optimal. Where there are none, optimal potentials still tell what all optimal masks
-have in common: they keep the entries of positive slack and prune those of negative. The next table
-decides among the others. A score of more digits than its floor shows is never among them: where
-the floor has slack 0, it has more. In pieces that are tabled the first table is read with the
-scores, which spares a step.
+A mask is proved by potentials strictly between what is kept and what is pruned, or by optimal ones
+at which no cycle of exact entries costs nothing: no other can be optimal. Or else optimal
+potentials still tell what all optimal masks have in common: they keep the entries of positive
+slack and prune those of negative. The next table decides among the others. A score of more digits
+than its floor shows is never among them: where the floor has slack 0, it has more. In pieces that
+are tabled the first table is read with the scores, which spares a step.
 """
 
 from __future__ import annotations
 
 from nmflow.kernels.jit import helper, inlined
-from nmflow.kernels.lanes_paths import balance
-from nmflow.kernels.lanes_pieces import beyond, mean_of, move_base
+from nmflow.kernels.lanes_paths import balance, is_unique
+from nmflow.kernels.lanes_pieces import SPARE, beyond, mean_of, move_base
 from nmflow.kernels.lanes_read import MARGIN, is_inexact, reduced
-from nmflow.kernels.lanes_tile import EDGE, HIGHEST, separate, within_limits
-from nmflow.simd.lanes import bit_count, greater, largest_lane, like
-from nmflow.simd.lines import load_line, negative_lanes
+from nmflow.kernels.lanes_tile import EDGE, HIGHEST, separate, turn, within_limits
+from nmflow.simd.lanes import bit_count, choose, equal, greater, largest_lane, like
+from nmflow.simd.lines import load_line, negative_lanes, padded
 from nmflow.simd.static import LANES, ROW
 from nmflow.simd.vectors import maximum, minimum, store
 from nmflow.ties import TABLE_BITS
 
 TABLE_UNIT = 12
 """Bits below the second table."""
-SPARE = 4
-"""Bits at most that a tile does without."""
 
 
 @helper
@@ -44,13 +42,6 @@ def read_piece(weights, problem, pieces, slot, tile, spare, shape, signed):
             )
 
 
-@inlined
-def set_score(tile, i, j, score, shape):
-    """Of one entry."""
-    tile.scores[i * shape.line + j] = score
-    tile.across[j * shape.line + i] = score
-
-
 @helper
 def choose_tile(pieces, slot, index, panel, level, spare, shape):
     """One tile of the piece, and what of its potentials did not fit into those of the piece."""
@@ -61,26 +52,26 @@ def choose_tile(pieces, slot, index, panel, level, spare, shape):
         tile.u[k] = (beyond(u) << shift) + level >> spare
         tile.v[k] = beyond(v) << shift >> spare
     for i in range(shape.m):
-        for j in range(shape.m):
-            place = i * shape.halves * ROW + index * shape.m + j
-            set_score(tile, i, j, tile.piece[place], shape)
+        line = load_line(tile.piece, i * shape.halves * ROW + index * shape.m, shape)
+        store(tile.scores, i * shape.line, padded(line, -EDGE, shape))
     begin(tile, shape)
 
 
 @helper
 def choose_face(tables, index, tile, shape):
     """A table where slack is 0; what is kept, and pruned, by all optimal masks stands apart."""
+    v = load_line(tile.v, 0, shape)
     for i in range(shape.m):
-        for j in range(shape.m):
-            slack = tile.scores[i * shape.line + j] - tile.u[i] - tile.v[j]
-            line = i * shape.halves * ROW
-            score = tables[line + j] << TABLE_UNIT
-            if slack == 0:
-                # Its floor is zero, but there may be more of it.
-                slack = -tile.inexact[line + index * shape.m + j]
-            if slack != 0:
-                score = EDGE if slack > 0 else -EDGE
-            set_score(tile, i, j, score, shape)
+        line = i * shape.halves * ROW
+        slack = load_line(tile.scores, i * shape.line, shape) - v
+        slack = slack - like(slack, tile.u[i])
+        zero = slack ^ slack
+        # A floor may be zero where there is more of it.
+        more = equal(slack, zero) & load_line(tile.inexact, line + index * shape.m, shape)
+        table = load_line(tables, line, shape) << like(slack, TABLE_UNIT)
+        score = choose(greater(slack - more, zero), like(slack, EDGE), table)
+        score = choose(greater(zero, slack), like(slack, -EDGE), score)
+        store(tile.scores, i * shape.line, padded(score, -EDGE, shape))
     for k in range(shape.m):
         tile.u[k] = 1 << (TABLE_UNIT + TABLE_BITS)
         tile.v[k] = 0
@@ -90,6 +81,7 @@ def choose_face(tables, index, tile, shape):
 @helper
 def begin(tile, shape):
     """Keep what exceeds u + v, but of columns with more than n of these none."""
+    turn(tile, shape)
     for k in range(shape.m, shape.line):
         tile.u[k] = 0
         tile.v[k] = 0
@@ -137,7 +129,7 @@ def move_tile_base(pieces, slot, index, tile, spare, shape):
 
 
 @helper
-def finish_piece(weights, problem, pieces, slot, panel, shape, signed):
+def finish_piece(weights, problem, pieces, slot, panel, memory, shape, signed):
     """Settle the open tiles of a piece."""
     tile = panel.tile
     move_base(pieces, slot, panel, shape)
@@ -150,8 +142,9 @@ def finish_piece(weights, problem, pieces, slot, panel, shape, signed):
         else:
             level = max(level, 1 << (pieces.unit[slot] - problem.table_bits + TABLE_BITS))
         pieces.shown[slot] = True
-        # What few digits leave free is room for potentials.
+        # What few digits leave free is room for potentials, which have no digits there either.
         spare = min(max(pieces.unit[slot] - problem.table_bits - MARGIN, 0), SPARE)
+        spare = min(spare, pieces.shift[slot])
     read_piece(weights, problem, pieces, slot, tile, spare, shape, signed)
     for index in range(shape.tiles):
         lane = slot * shape.tiles + index
@@ -159,15 +152,22 @@ def finish_piece(weights, problem, pieces, slot, panel, shape, signed):
             continue
         choose_tile(pieces, slot, index, panel, level, spare, shape)
         balanced = balance(tile, shape) and within_limits(tile, shape)
-        apart = balanced and separate(tile, shape)
+        if pieces.tabled[slot]:
+            proved = balanced and is_unique(tile, shape)
+            if proved and memory is not None:
+                # Where it can be seen at a glance, while the scores stay about as they are.
+                separate(tile, shape)
+        else:
+            proved = balanced and separate(tile, shape)
         move_tile_base(pieces, slot, index, tile, spare, shape)
-        if balanced and not apart and not pieces.tabled[slot]:
+        if balanced and not proved and not pieces.tabled[slot]:
             choose_face(problem.tables, index, tile, shape)
             balanced = balance(tile, shape) and within_limits(tile, shape)
-            apart = balanced and separate(tile, shape)
-        if balanced and not apart:
+            proved = balanced and is_unique(tile, shape)
+        if balanced and not proved:
             choose_face(problem.more_tables, index, tile, shape)
-            apart = balance(tile, shape) and separate(tile, shape)
-        if apart:
+            balanced = balance(tile, shape) and within_limits(tile, shape)
+            proved = balanced and is_unique(tile, shape)
+        if proved:
             write_words(tile, slot, index, panel, shape)
             panel.settled[lane] = -1

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmflow.kernels.jit import inlined
-from nmflow.kernels.lanes_pieces import aligned
+from nmflow.kernels.lanes_pieces import SPARE, aligned
 from nmflow.kernels.lanes_read import FIXED_BITS, scores
 from nmflow.simd.floats import (
     bits_of,
@@ -128,9 +128,10 @@ def recall(pieces, slot, memory, problem, shape):
 
 @inlined
 def fixed(potential, scale, least, most):
-    """In fixed point, or the nearest within the bounds."""
+    """In fixed point without its last bits, or the nearest within the bounds."""
     number = potential * like(potential, scale)
-    return to_int32(maximum(minimum(number, like(potential, most)), like(potential, least)))
+    whole = to_int32(maximum(minimum(number, like(potential, most)), like(potential, least)))
+    return whole & like(whole, -1 << SPARE)
 
 
 @inlined

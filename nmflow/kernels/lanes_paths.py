@@ -117,3 +117,35 @@ def balance(tile, shape):
             return False
         move_units(tile, shape)
     return False
+
+
+@helper
+def is_unique(tile, shape):
+    """Whether no other mask is as good, given exact scores and optimal potentials.
+
+    One would differ along cycles of entries of slack 0, added and dropped in turn. Rows and columns
+    through which no such cycle can lead are taken away until none is left, or a cycle is.
+    """
+    v = load_line(tile.v, 0, shape)
+    for i in range(shape.m):
+        slack = load_line(tile.scores, i * shape.line, shape) - v
+        slack = slack - like(slack, tile.u[i])
+        zero = equal(slack, slack ^ slack)
+        kept = negative_lanes(zero & load_line(tile.gates, i * shape.line, shape))
+        tile.drops[i] = kept
+        tile.adds[i] = negative_lanes(zero) & ~kept
+    rows = columns = (1 << shape.m) - 1
+    while columns:
+        before = rows
+        added = dropped = 0
+        for i in range(shape.m):
+            adds, drops = tile.adds[i] & columns, tile.drops[i] & columns
+            if adds == 0 or drops == 0:
+                rows &= ~(1 << i)
+            else:
+                added |= adds
+                dropped |= drops
+        if columns == added & dropped and rows == before:
+            return False
+        columns = added & dropped
+    return True

@@ -14,6 +14,9 @@ from nmflow.simd.layout import as_rows, of_piece, tile_totals
 from nmflow.simd.static import LANES, ROW, TileShape
 from nmflow.simd.vectors import load, maximum, minimum, store
 
+SPARE = 4
+"""Low bits that the potentials on which a piece begins never have."""
+
 
 class Pieces(NamedTuple):
     """For each slot of a panel, and of the queue behind it, what is known of its piece.

@@ -80,23 +80,25 @@ def choose_scale(most, problem, pieces, slot):
 @helper
 def choose_tables(weights, problem, pieces, slot, shape):
     """Give a piece tables if ties are likely and all its digits fit above; whether ties are."""
-    start = pieces.position[slot]
-    most = bits_of(magnitude(load_row(weights, start)))
-    least, every = most, most
+    start, scale = pieces.position[slot], pieces.scale[slot]
+    least = every = bits_of(magnitude(load_row(weights, start)))
+    digits = more = to_int32(every ^ every)
     for half in range(shape.halves):
         for i in range(shape.m):
-            bits = bits_of(magnitude(load_row(weights, start + i * problem.stride + half * ROW)))
-            most = maximum(most, bits)
-            least = minimum(least, bits)
-            every = every | bits
+            score = magnitude(load_row(weights, start + i * problem.stride + half * ROW))
+            least = minimum(least, bits_of(score))
+            every = every | bits_of(score)
+            whole = to_int32(score * like(score, scale))
+            digits = digits | whole
+            more = more | exceeds(score, whole, scale)
     # Where half the columns have a zero, the optimum is likely to choose among zeros.
     if not (has_few_digits(every) or zero_lanes(least) >= ROW // 2):
         return False
-    digits = digit_count(weights, problem, pieces, slot, shape)
-    if digits <= problem.fixed_bits - problem.table_bits - MARGIN:
+    unit = min(first_one(np.int64(any_bits(digits))), problem.fixed_bits - 1)
+    if any_bits(more) == 0 and unit >= problem.table_bits + MARGIN:
         pieces.tabled[slot] = True
-        pieces.unit[slot] = problem.fixed_bits - digits
-        pieces.scale[slot] = power_of_two(digits - pieces.exponent[slot])
+        pieces.unit[slot] = unit
+        pieces.scale[slot] = power_of_two(problem.fixed_bits - unit - pieces.exponent[slot])
     return True
 
 
@@ -104,24 +106,6 @@ def choose_tables(weights, problem, pieces, slot, shape):
 def both_in_sight(pieces, slot, problem):
     """Whether the first window shows digits and the first table."""
     return pieces.unit[slot] - problem.table_bits >= FIRST_SHIFT
-
-
-@helper
-def digit_count(weights, problem, pieces, slot, shape):
-    """How many bits the scores of a piece need; one more than there are if that is too few."""
-    scale = pieces.scale[slot]
-    start = pieces.position[slot]
-    none = to_int32(bits_of(magnitude(load_row(weights, start))))
-    every = more = none ^ none
-    for half in range(shape.halves):
-        for i in range(shape.m):
-            score = magnitude(load_row(weights, start + i * problem.stride + half * ROW))
-            whole = to_int32(score * like(score, scale))
-            every = every | whole
-            more = more | exceeds(score, whole, scale)
-    if any_bits(more) != 0:
-        return problem.fixed_bits + 1
-    return max(1, problem.fixed_bits - first_one(np.int64(any_bits(every))))
 
 
 @inlined

@@ -32,7 +32,7 @@ from nmflow.simd.lanes import (
     largest_lane,
     like,
 )
-from nmflow.simd.lines import load_line
+from nmflow.simd.lines import load_line, transpose_square
 from nmflow.simd.static import ROW, TileShape
 from nmflow.simd.vectors import maximum, minimum, store
 
@@ -64,6 +64,7 @@ class Tile(NamedTuple):
     row_sweep, column_sweep : the sweep that found them
     need, missing : units that rows and columns lack
     path : columns and rows in turn
+    adds, drops : the columns that each row may add at no cost, or drop, a bit each
     """
 
     piece: NDArray[np.int32]
@@ -81,18 +82,39 @@ class Tile(NamedTuple):
     need: NDArray[np.int32]
     missing: NDArray[np.int32]
     path: NDArray[np.int64]
+    adds: NDArray[np.int64]
+    drops: NDArray[np.int64]
 
 
 def new_tile(shape: TileShape) -> Tile:
     """Working memory, with nothing to win in the padding."""
     m, line = shape.m, shape.line
-    sizes = (m * shape.halves * ROW,) * 2 + (m * line,) * 4 + (line,) * 8
-    tile = Tile(*(aligned(size, np.int32) for size in sizes), np.zeros(2 * m + 2, np.int64))
+    # The last line of a piece is read to the end of a vector.
+    sizes = (m * shape.halves * ROW + ROW,) * 2 + (m * line,) * 4 + (line,) * 8
+    tile = Tile(
+        *(aligned(size, np.int32) for size in sizes),
+        path=np.zeros(2 * m + 2, np.int64),
+        adds=np.zeros(m, np.int64),
+        drops=np.zeros(m, np.int64),
+    )
     for scores in (tile.scores, tile.across):
         scores[:] = -EDGE
     for gates in (tile.gates, tile.gates_across):
         gates[:] = HIGHEST
     return tile
+
+
+@helper
+def turn(tile, shape):
+    """Copy the rows of the tile's scores to its columns."""
+    if shape.m % ROW == 0:
+        for row in range(0, shape.m, ROW):
+            for column in range(0, shape.m, ROW):
+                transpose_square(tile.scores, tile.across, row, column, shape.line)
+    else:
+        for i in range(shape.m):
+            for j in range(shape.m):
+                tile.across[j * shape.line + i] = tile.scores[i * shape.line + j]
 
 
 @inlined

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from nmflow.simd.emit import I1, I64, call, constant
-from nmflow.simd.static import tile_shape
+from nmflow.simd.emit import I1, I32, I64, call, constant
+from nmflow.simd.static import ROW, tile_shape
 from nmflow.simd.vectors import Vector, address
 
 
@@ -20,6 +22,58 @@ def load_line(typingctx, array, start, shape):
         return builder.load(address(context, builder, array, args, vector), align=4)
 
     return vector(array, types.intp, shape), codegen
+
+
+@intrinsic
+def padded(typingctx, line, value, shape):
+    """The line with a number in the lanes that no tile of m has."""
+
+    def codegen(context, builder, signature, args):
+        kind = args[0].type
+        number = context.cast(builder, args[1], value, line.element)
+        single = builder.insert_element(ir.Constant(kind, ir.Undefined), number, I32(0))
+        lanes = [k if k < shape.m else kind.count for k in range(kind.count)]
+        return builder.shuffle_vector(args[0], single, ir.Constant(_lanes(kind.count), lanes))
+
+    return line(line, value, shape), codegen
+
+
+def _lanes(count: int) -> ir.VectorType:
+    return ir.VectorType(I32, count)
+
+
+@intrinsic
+def transpose_square(typingctx, source, target, row, column, pitch):
+    """Copy 16 x 16 entries from row and column of one matrix to column and row of another."""
+    vector = Vector(source.dtype, ROW)
+
+    def codegen(context, builder, signature, args):
+        def place(array: int, kind: Any, first: Any, second: Any) -> Any:
+            index = builder.add(builder.mul(first, args[4]), second)
+            return address(context, builder, kind, [args[array], index], vector)
+
+        def line(number: Any, k: int) -> Any:
+            return builder.add(number, number.type(k))
+
+        values = [
+            builder.load(place(0, source, line(args[2], k), args[3]), align=4) for k in range(ROW)
+        ]
+        # See transpose_store: each pass moves a binary digit from the row's number to the lane's.
+        zips = [
+            ir.Constant(_lanes(ROW), [k for i in range(half, half + 8) for k in (i, ROW + i)])
+            for half in (0, 8)
+        ]
+        for _ in range(4):
+            values = [
+                builder.shuffle_vector(values[k], values[k + ROW // 2], zips[part])
+                for k in range(ROW // 2)
+                for part in (0, 1)
+            ]
+        for k, value in enumerate(values):
+            builder.store(value, place(1, target, line(args[3], k), args[2]), align=4)
+        return context.get_dummy_value()
+
+    return types.void(source, target, types.intp, types.intp, types.intp), codegen
 
 
 @intrinsic
