@@ -19,6 +19,7 @@ from nmflow.kernels.lanes_finish import finish_piece
 from nmflow.kernels.lanes_memory import recall
 from nmflow.kernels.lanes_panel import (
     all_settled,
+    enumerates,
     exclude,
     is_open,
     solve_fresh,
@@ -29,7 +30,6 @@ from nmflow.kernels.lanes_pieces import copy_piece, start_base
 from nmflow.kernels.lanes_queue import sort_out, take
 from nmflow.kernels.lanes_read import FIRST_SHIFT, choose_tables, read_first, read_zoomed
 from nmflow.kernels.lanes_walk import advance, next_pieces, note_ahead
-from nmflow.simd.enumeration import SIDE
 
 PANELS = 2
 """How far ahead panels of 4 x 4 tiles are fetched, which are done sooner than memory answers."""
@@ -58,7 +58,7 @@ def finish_ties(weights, problem, pieces, used, fresh, panel, memory, shape, sig
             if pieces.stage[slot] == 0 and not tied:
                 tied = choose_tables(weights, problem, pieces, slot, shape)
             # Enumeration finds no potentials to start from, which only few digits can do without.
-            if tied and (shape.m != SIDE or pieces.tabled[slot]):
+            if tied and (not enumerates(shape) or pieces.tabled[slot]):
                 if fresh:
                     start_base(pieces, slot, problem.center << FIRST_SHIFT, shape)
                 finish_piece(weights, problem, pieces, slot, panel, memory, shape, signed)
@@ -131,7 +131,7 @@ def solve_lanes(
     rest, queue, count = total, 0, 0
     tied = False
     place = ahead = (0, 0, 0)
-    lead = shape.pieces * (PANELS if shape.m == SIDE else 1)
+    lead = shape.pieces * (PANELS if enumerates(shape) else 1)
     for _ in range(lead):
         ahead = advance(ahead, grid, shape)
     while rest or queue:
@@ -154,12 +154,14 @@ def solve_lanes(
         if fresh:
             begin_fresh(weights, problem, pieces, panel, tied, shape, signed)
             rounds = problem.rounds[2] if tied else problem.rounds[0]
-            solve_fresh(weights, mask, problem, pieces, panel, rounds, memory, shape)
         else:
             queue, used = begin_queued(
                 weights, problem, pieces, panel, queue, used, memory, shape, signed
             )
             rounds = problem.rounds[0] if warm else problem.rounds[1]
+        if fresh and enumerates(shape):
+            solve_fresh(weights, mask, problem, pieces, panel, shape)
+        else:
             solve_panel(weights, mask, problem, pieces, panel, rounds, memory, shape)
         # True of most panels of small tiles, and sooner seen for all their pieces than for each.
         if fresh and memory is None and not tied and all_settled(panel):

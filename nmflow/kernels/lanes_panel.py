@@ -110,7 +110,7 @@ def solve_panel(weights, mask, problem, pieces, panel, rounds, memory, shape):
 
 
 @inlined
-def enumerate_panel(weights, mask, problem, pieces, panel, rounds, memory, shape):
+def enumerate_panel(weights, mask, problem, pieces, panel, shape):
     """Look at all masks of tiles of 4 x 4; fetch the next panel."""
     for slot in range(pieces.fetched[0]):
         fetch(weights, mask, problem, pieces.ahead[slot], slot % 4 == 0, shape)
@@ -120,13 +120,24 @@ def enumerate_panel(weights, mask, problem, pieces, panel, rounds, memory, shape
     store(panel.settled, 0, settled)
 
 
-def solve_fresh(weights, mask, problem, pieces, panel, rounds, memory, shape):
-    """Solve a panel from the matrix: see :func:`enumerate_panel` and :func:`solve_panel`."""
+@inlined
+def enumerates(shape):
+    """Whether a panel from the matrix is solved by :func:`enumerate_panel`."""
+    return shape.m == SIDE
 
 
-@overload(solve_fresh)
-def _choose_first_stage(weights, mask, problem, pieces, panel, rounds, memory, shape):
-    return enumerate_panel if shape.m == SIDE else solve_panel
+def solve_fresh(weights, mask, problem, pieces, panel, shape):
+    """:func:`enumerate_panel`, which is compiled only for the tiles that it is for."""
+
+
+@inlined
+def _never_called(weights, mask, problem, pieces, panel, shape):
+    pass
+
+
+@overload(solve_fresh, jit_options={"forceinline": True})
+def _choose_first_stage(weights, mask, problem, pieces, panel, shape):
+    return enumerate_panel if shape.m == SIDE else _never_called
 
 
 @inlined
