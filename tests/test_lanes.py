@@ -145,8 +145,8 @@ def test_layouts_do_not_matter(n, m, rng):
         np.testing.assert_array_equal(mask, expected, err_msg=layout)
 
 
-@pytest.mark.parametrize(("n", "m"), [(2, 4), (4, 8)])
-@pytest.mark.parametrize("columns", [4, 8, 12, 16, 20, 24, 40, 56])
+@pytest.mark.parametrize(("n", "m"), [(2, 4), (4, 8), (5, 7)])
+@pytest.mark.parametrize("columns", [4, 8, 12, 16, 20, 21, 24, 40, 56])
 def test_matrices_narrower_than_a_piece_or_not_a_multiple_of_it(n, m, columns, rng):
     matrix = rng.standard_normal((3 * m, columns))
     mask = nmflow.solve(matrix, n, m)
@@ -154,6 +154,22 @@ def test_matrices_narrower_than_a_piece_or_not_a_multiple_of_it(n, m, columns, r
     if whole:
         expected = solve_tiles(np.abs(cut(matrix[:, :whole], m)), n, True)
         np.testing.assert_array_equal(cut(mask[:, :whole], m), expected)
+
+
+@pytest.mark.parametrize("m", [3, 4, 5, 7, 8, 11, 15, 16, 17, 24, 31, 32])
+def test_nothing_behind_the_array_is_read(m):
+    """Rows of tiles are read 16 entries at a time, even where a tile has fewer."""
+    shape = tile_shape(1, m)
+    wide, width = shape.halves * 16, m * shape.tiles
+    for matrices, below, beside in itertools.product((1, 2), (0, 1), range(wide)):
+        whole = (wide + beside) // m * m
+        values = np.zeros((matrices, 2 * m + below, wide + beside), np.float32)
+        assert lanes.reads_in_place(values, wide + beside, m)
+        box = slice(0, matrices), slice(0, 2 * m), slice(0, whole)
+        last_row = (values.size // values.shape[2] - 1 - below) * values.shape[2]
+        corners = np.minimum(np.arange(0, whole, width), whole - width)
+        beyond = last_row + corners + wide > values.size
+        assert lanes.tiles_beyond(values, box, shape) == np.count_nonzero(beyond)
 
 
 @pytest.mark.parametrize(("n", "m"), [(2, 4), (4, 8), (8, 16), (16, 32)])
