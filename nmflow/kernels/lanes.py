@@ -158,7 +158,7 @@ def solve_lanes(
             queue, used = begin_queued(
                 weights, problem, pieces, panel, queue, used, memory, shape, signed
             )
-            rounds = problem.rounds[0] if warm else problem.rounds[1]
+            rounds = problem.rounds[3] if warm else problem.rounds[1]
         if fresh and enumerates(shape):
             solve_fresh(weights, mask, problem, pieces, panel, shape)
         else:

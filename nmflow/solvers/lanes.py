@@ -22,9 +22,10 @@ from nmflow.simd.static import ROW, TileShape
 # Low bits that each stage leaves out. The second is for tiles of 4 x 4, of which the
 # first looks at all masks and finds no potentials.
 _SHIFTS = np.array([FIRST_SHIFT, FIRST_SHIFT, 10, 5, 1])
-# Rounds of ascent of the first stage, of later ones, and of the first where ties are likely, by m.
-# There a round costs less than the tiles that it settles cost one by one, unless m is large.
-_ROUNDS = {4: (6, 10, 9), 8: (7, 9, 10), 16: (8, 10, 14), 32: (10, 14, 8)}
+# Rounds of ascent by m: of fresh pieces, of pieces from the queue, of fresh ones where ties are
+# likely (there a round costs less than the tiles that it settles cost one by one, unless m is
+# large), and of remembered ones, which have less far to go.
+_ROUNDS = {4: (6, 10, 9, 6), 8: (7, 9, 10, 4), 16: (8, 10, 14, 4), 32: (10, 14, 8, 5)}
 
 
 Box = tuple[slice, slice, slice]
@@ -145,7 +146,7 @@ def memory_of(box: Box, shape: TileShape) -> Memory:
     return new_memory(shape, piece_count(box, shape))
 
 
-def _rounds(m: int) -> tuple[int, int, int]:
+def _rounds(m: int) -> tuple[int, ...]:
     return next(rounds for size, rounds in _ROUNDS.items() if m <= size)
 
 
