@@ -15,20 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmflow.kernels.jit import compile_kernel, inlined
-from nmflow.kernels.lanes_finish import finish_piece
+from nmflow.kernels.lanes_finish import finish_ties
 from nmflow.kernels.lanes_memory import recall
 from nmflow.kernels.lanes_panel import (
     all_settled,
     enumerates,
     exclude,
-    is_open,
     solve_fresh,
     solve_panel,
     write_masks,
 )
 from nmflow.kernels.lanes_pieces import copy_piece, start_base
 from nmflow.kernels.lanes_queue import sort_out, take
-from nmflow.kernels.lanes_read import FIRST_SHIFT, choose_tables, read_first, read_zoomed
+from nmflow.kernels.lanes_read import FIRST_SHIFT, read_first, read_zoomed
 from nmflow.kernels.lanes_walk import advance, next_pieces, note_ahead
 
 PANELS = 2
@@ -40,28 +39,12 @@ class Problem(NamedTuple):
 
     stride: int
     tables: NDArray[np.int32]
-    more_tables: NDArray[np.int32]
     table_bits: int
     fixed_bits: int
     center: int
     least: int
     shifts: NDArray[np.int64]
     rounds: NDArray[np.int64]
-
-
-@inlined
-def finish_ties(weights, problem, pieces, used, fresh, panel, memory, shape, signed):
-    """Settle open pieces where ties are likely, one by one."""
-    for slot in range(used):
-        if is_open(panel, slot, shape):
-            tied = pieces.tabled[slot]
-            if pieces.stage[slot] == 0 and not tied:
-                tied = choose_tables(weights, problem, pieces, slot, shape)
-            # Enumeration finds no potentials to start from, which only few digits can do without.
-            if tied and (not enumerates(shape) or pieces.tabled[slot]):
-                if fresh:
-                    start_base(pieces, slot, problem.center << FIRST_SHIFT, shape)
-                finish_piece(weights, problem, pieces, slot, panel, memory, shape, signed)
 
 
 @inlined

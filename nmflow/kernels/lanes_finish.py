@@ -11,9 +11,10 @@ are tabled the first table is read with the scores, which spares a step.
 from __future__ import annotations
 
 from nmflow.kernels.jit import helper, inlined
+from nmflow.kernels.lanes_panel import enumerates, is_open
 from nmflow.kernels.lanes_paths import balance, is_unique
-from nmflow.kernels.lanes_pieces import SPARE, beyond, mean_of, move_base
-from nmflow.kernels.lanes_read import MARGIN, is_inexact, reduced
+from nmflow.kernels.lanes_pieces import SPARE, beyond, mean_of, move_base, start_base
+from nmflow.kernels.lanes_read import FIRST_SHIFT, MARGIN, choose_tables, is_inexact, reduced
 from nmflow.kernels.lanes_tile import EDGE, HIGHEST, separate, turn, within_limits
 from nmflow.simd.lanes import bit_count, choose, equal, greater, largest_lane, like
 from nmflow.simd.lines import load_line, negative_lanes, padded
@@ -58,8 +59,8 @@ def choose_tile(pieces, slot, index, panel, level, spare, shape):
 
 
 @helper
-def choose_face(tables, index, tile, shape):
-    """A table where slack is 0; what is kept, and pruned, by all optimal masks stands apart."""
+def choose_face(tables, number, index, tile, shape):
+    """A table where slack is 0; what all optimal masks keep, or prune, stands apart."""
     v = load_line(tile.v, 0, shape)
     for i in range(shape.m):
         line = i * shape.halves * ROW
@@ -68,7 +69,8 @@ def choose_face(tables, index, tile, shape):
         zero = slack ^ slack
         # A floor may be zero where there is more of it.
         more = equal(slack, zero) & load_line(tile.inexact, line + index * shape.m, shape)
-        table = load_line(tables, line, shape) << like(slack, TABLE_UNIT)
+        table = load_line(tables, number * shape.m * shape.halves * ROW + line, shape)
+        table = table << like(slack, TABLE_UNIT)
         score = choose(greater(slack - more, zero), like(slack, EDGE), table)
         score = choose(greater(zero, slack), like(slack, -EDGE), score)
         store(tile.scores, i * shape.line, padded(score, -EDGE, shape))
@@ -129,45 +131,67 @@ def move_tile_base(pieces, slot, index, tile, spare, shape):
 
 
 @helper
-def finish_piece(weights, problem, pieces, slot, panel, memory, shape, signed):
-    """Settle the open tiles of a piece."""
-    tile = panel.tile
-    move_base(pieces, slot, panel, shape)
-    pieces.finished[slot] = True
-    # What equaled its potentials in the window was pruned, whatever is behind it.
-    level, spare = (1 << pieces.shift[slot]) - 1, 0
-    if pieces.tabled[slot]:
-        if pieces.shown[slot]:
-            level = 0
-        else:
-            level = max(level, 1 << (pieces.unit[slot] - problem.table_bits + TABLE_BITS))
-        pieces.shown[slot] = True
-        # What few digits leave free is room for potentials, which have no digits there either.
-        spare = min(max(pieces.unit[slot] - problem.table_bits - MARGIN, 0), SPARE)
-        spare = min(spare, pieces.shift[slot])
-    read_piece(weights, problem, pieces, slot, tile, spare, shape, signed)
-    for index in range(shape.tiles):
-        lane = slot * shape.tiles + index
-        if panel.settled[lane] != 0:
+def finish_tile(problem, pieces, slot, index, panel, level, spare, memory, shape):
+    """Find the mask of a tile of the piece that was read: by its scores, then by the tables."""
+    tile, tabled = panel.tile, pieces.tabled[slot]
+    choose_tile(pieces, slot, index, panel, level, spare, shape)
+    proved = False
+    for table in range(-1, 2):
+        if table == 0 and tabled:
             continue
-        choose_tile(pieces, slot, index, panel, level, spare, shape)
+        if table >= 0:
+            choose_face(problem.tables, table, index, tile, shape)
         balanced = balance(tile, shape) and within_limits(tile, shape)
+        exact = tabled or table >= 0
+        proved = balanced and exact and is_unique(tile, shape)
+        if table < 0:
+            # What is remembered is proved at a glance where it stands apart.
+            if balanced and (not exact or (proved and memory is not None)):
+                proved = separate(tile, shape) or proved
+            move_tile_base(pieces, slot, index, tile, spare, shape)
+        if proved or not balanced:
+            break
+    return proved
+
+
+@inlined
+def are_likely(weights, problem, pieces, slot, shape):
+    """Whether a piece has ties that are to be settled here; it gets tables if there is room."""
+    if pieces.tabled[slot]:
+        return True
+    tied = pieces.stage[slot] == 0 and choose_tables(weights, problem, pieces, slot, shape)
+    # Enumeration finds no potentials to start from, which only few digits can do without.
+    return tied and (not enumerates(shape) or pieces.tabled[slot])
+
+
+@helper
+def finish_ties(weights, problem, pieces, used, fresh, panel, memory, shape, signed):
+    """Settle the open tiles of pieces where ties are likely."""
+    for slot in range(used):
+        if not is_open(panel, slot, shape):
+            continue
+        if not are_likely(weights, problem, pieces, slot, shape):
+            continue
+        if fresh:
+            start_base(pieces, slot, problem.center << FIRST_SHIFT, shape)
+        move_base(pieces, slot, panel, shape)
+        pieces.finished[slot] = True
+        # What equaled its potentials in the window was pruned, whatever is behind it.
+        level, spare = (1 << pieces.shift[slot]) - 1, 0
         if pieces.tabled[slot]:
-            proved = balanced and is_unique(tile, shape)
-            if proved and memory is not None:
-                # Where it can be seen at a glance, while the scores stay about as they are.
-                separate(tile, shape)
-        else:
-            proved = balanced and separate(tile, shape)
-        move_tile_base(pieces, slot, index, tile, spare, shape)
-        if balanced and not proved and not pieces.tabled[slot]:
-            choose_face(problem.tables, index, tile, shape)
-            balanced = balance(tile, shape) and within_limits(tile, shape)
-            proved = balanced and is_unique(tile, shape)
-        if balanced and not proved:
-            choose_face(problem.more_tables, index, tile, shape)
-            balanced = balance(tile, shape) and within_limits(tile, shape)
-            proved = balanced and is_unique(tile, shape)
-        if proved:
-            write_words(tile, slot, index, panel, shape)
-            panel.settled[lane] = -1
+            if pieces.shown[slot]:
+                level = 0
+            else:
+                level = max(level, 1 << (pieces.unit[slot] - problem.table_bits + TABLE_BITS))
+            pieces.shown[slot] = True
+            # What few digits leave free is room for potentials, which have no digits there either.
+            spare = min(max(pieces.unit[slot] - problem.table_bits - MARGIN, 0), SPARE)
+            spare = min(spare, pieces.shift[slot])
+        read_piece(weights, problem, pieces, slot, panel.tile, spare, shape, signed)
+        for index in range(shape.tiles):
+            lane = slot * shape.tiles + index
+            if panel.settled[lane] == 0 and finish_tile(
+                problem, pieces, slot, index, panel, level, spare, memory, shape
+            ):
+                write_words(panel.tile, slot, index, panel, shape)
+                panel.settled[lane] = -1

@@ -179,8 +179,7 @@ def _new_room(shape: TileShape, kind: Any, signed: bool) -> _Room:
     center = 0 if signed else 1 << (FIXED_BITS - FIRST_SHIFT - 2)
     problem = Problem(
         stride=0,
-        tables=tables[0].ravel(),
-        more_tables=tables[1].ravel(),
+        tables=tables.ravel(),
         table_bits=ties.TABLE_BITS + (m - 1).bit_length(),
         fixed_bits=FIXED_BITS - signed,
         center=center,
