@@ -11,8 +11,8 @@ from typing import Any
 import numba
 from numba.extending import register_jitable
 
-# Functions that only kernels call need none of the two wrappers that numba would compile for each:
-# without them the first call of a kernel is a tenth sooner.
+# Functions that only kernels call need none of the two wrappers that numba would compile for each,
+# which would make the first call of a kernel later.
 helper = register_jitable(no_cpython_wrapper=True, no_cfunc_wrapper=True)
 """Decorator of a function that kernels call."""
 inlined = register_jitable(no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from nmflow.kernels.jit import inlined
 from nmflow.kernels.lanes_memory import own_tiles, remember, write_changes
-from nmflow.kernels.lanes_panel import is_open
+from nmflow.kernels.lanes_panel import enumerates, is_open
 from nmflow.kernels.lanes_pieces import copy_piece, move_base, start_base
 from nmflow.kernels.lanes_read import FIRST_SHIFT
-from nmflow.simd.enumeration import SIDE
 from nmflow.simd.static import ROW
 
 
@@ -22,7 +21,7 @@ def next_window(pieces, slot, problem, inside, shape):
         start_base(pieces, slot, problem.center << FIRST_SHIFT, shape)
         pieces.stage[slot] = 1
     else:
-        pieces.stage[slot] += 2 if first and shape.m != SIDE else 1
+        pieces.stage[slot] += 2 if first and not enumerates(shape) else 1
     if pieces.finished[slot] or pieces.stage[slot] == problem.shifts.size:
         return False
     pieces.shift[slot] = problem.shifts[pieces.stage[slot]]
