@@ -1,16 +1,14 @@
 """Selection networks: which minima and maxima find two neighbouring ranks of m values.
 
 A network is a straight-line programme without branches, so that it can run on vectors, each lane
-on its own values. Two halves are sorted by Batcher's merge exchange (Knuth, The Art of Computer
-Programming, vol. 3, algorithm 5.2.2M); the r-th largest of both together is the largest of
-min(i-th of one, j-th of the other) over i + j = r. What no output needs, or comes twice, is left
-out.
+on its own values. Two halves are sorted by Batcher's odd-even merge sort (Knuth, The Art of
+Computer Programming, vol. 3, section 5.3.4); of the i-th of one beside the (r + 1 - i)-th of the
+other, the larger are the r largest of all. What no output needs, or comes twice, is left out.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
 from typing import NamedTuple
 
 
@@ -23,66 +21,72 @@ class Step(NamedTuple):
 
 
 class Network(NamedTuple):
-    """Steps over the inputs 0 ... size - 1; step k writes value size + k."""
+    """Steps over the inputs 0 ... size - 1; step k writes value size + k.
+
+    They are in an order in which few values wait for their turn.
+    """
 
     size: int
     steps: tuple[Step, ...]
     outputs: tuple[int, ...]
 
 
+class _Builder:
+    """Notes steps, each but once."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self.steps: list[Step] = []
+
+    def emit(self, larger: bool, first: int, second: int) -> int:
+        step = Step(larger, min(first, second), max(first, second))
+        if step not in self.steps:
+            self.steps.append(step)
+        return self._size + self.steps.index(step)
+
+    def exchange(self, first: int, second: int) -> tuple[int, int]:
+        return self.emit(True, first, second), self.emit(False, first, second)
+
+    def sort(self, values: list[int]) -> list[int]:
+        """In descending order."""
+        if len(values) <= 1:
+            return values
+        half = (len(values) + 1) // 2
+        return self.merge(self.sort(values[:half]), self.sort(values[half:]))
+
+    def merge(self, one: list[int], other: list[int]) -> list[int]:
+        """Two descending sequences as one: the odd places, the even ones, and their neighbours."""
+        if not one or not other:
+            return one or other
+        if len(one) == len(other) == 1:
+            return list(self.exchange(one[0], other[0]))
+        odd = self.merge(one[::2], other[::2])
+        even = self.merge(one[1::2], other[1::2])
+        pairs = [self.exchange(x, y) for x, y in zip(odd[1:], even, strict=False)]
+        paired = len(pairs)
+        return [odd[0], *(x for pair in pairs for x in pair), *odd[1 + paired :], *even[paired:]]
+
+    def extreme(self, larger: bool, values: list[int]) -> int:
+        """The largest of all, or the smallest."""
+        return functools.reduce(functools.partial(self.emit, larger), values)
+
+
 @functools.cache
 def selection(size: int, rank: int) -> Network:
     """The network that finds the ``rank``-th and the next largest value, 1 <= rank < size."""
-    steps: list[Step] = []
-
-    def emit(larger: bool, first: int, second: int) -> int:
-        step = Step(larger, min(first, second), max(first, second))
-        if step not in steps:
-            steps.append(step)
-        return size + steps.index(step)
-
+    build = _Builder(size)
     half = (size + 1) // 2
-    left, right = list(range(half)), list(range(half, size))
-    for part in (left, right):
-        for i, j in exchanges(len(part)):
-            part[i], part[j] = emit(True, part[i], part[j]), emit(False, part[i], part[j])
-
-    def of_both(larger: bool, r: int) -> int:
-        # Of the r-th largest: the largest of min(i-th, j-th) with i + j = r; or else, counting
-        # from the small end, the smallest of max(i-th, j-th).
-        one, other = (left, right) if larger else (left[::-1], right[::-1])
-        ends, inner = [], []
-        for i in range(max(0, r - len(other)), min(r, len(one)) + 1):
-            if i in (0, r):
-                ends.append(one[r - 1] if i else other[r - 1])
-            else:
-                inner.append(emit(not larger, one[i - 1], other[r - i - 1]))
-        candidates = ends + inner
-        # A balanced tree: the depth is what a processor waits for.
-        while len(candidates) > 1:
-            pairs = zip(candidates[::2], candidates[1::2], strict=False)
-            odd = candidates[-1:] if len(candidates) % 2 else []
-            candidates = [emit(larger, *pair) for pair in pairs] + odd
-        return candidates[0]
-
-    outputs = of_both(True, rank), of_both(False, size - rank)
-    return _without_dead_steps(Network(size, tuple(steps), outputs))
-
-
-def exchanges(size: int) -> Iterator[tuple[int, int]]:
-    """The compare-exchanges of merge exchange, each putting the larger value first."""
-    if size < 2:
-        return
-    top = 1 << ((size - 1).bit_length() - 1)
-    p = top
-    while p:
-        q, r, d = top, 0, p
-        while d:
-            for i in range(size - d):
-                if i & p == r:
-                    yield i, i + d
-            d, q, r = q - p if q != p else 0, q >> 1, p
-        p >>= 1
+    left, right = build.sort(list(range(half))), build.sort(list(range(half, size)))
+    # Those without a partner: of the larger ones only the smallest counts, and so on.
+    sides = ((left, right), (right, left))
+    top = [one[rank - len(other) - 1] for one, other in sides if rank > len(other)]
+    rest = [one[rank] for one, _ in sides if rank < len(one)]
+    for i in range(max(1, rank + 1 - len(right)), min(rank, len(left)) + 1):
+        larger, smaller = build.exchange(left[i - 1], right[rank - i])
+        top = [build.extreme(False, [*top, larger])]
+        rest = [build.extreme(True, [*rest, smaller])]
+    outputs = build.extreme(False, top), build.extreme(True, rest)
+    return _without_dead_steps(Network(size, tuple(build.steps), outputs))
 
 
 def _without_dead_steps(network: Network) -> Network:

@@ -52,8 +52,26 @@ def by_registers(
         )
         return builder.load(place, align=64 // count)
 
-    results = [emit(part, functools.partial(load, index)) for index in range(count)]
+    results = []
+    for index in range(count):
+        found = emit(part, functools.partial(load, index))
+        last = index == count - 1
+        results.append(found if last else [_fenced(builder, value) for value in found])
     return [_joined(builder, list(parts)) for parts in zip(*results, strict=True)]
+
+
+def _fenced(builder: Any, value: Any) -> Any:
+    """The value, as by an instruction that nothing which reads memory may overtake.
+
+    It is none that the processor sees. Without it LLVM begins what comes after while it still
+    holds all of this, and most of both in memory.
+    """
+    vector_register = {"x86_64": "v", "i686": "v", "aarch64": "w", "arm64": "w"}
+    name = vector_register.get(builder.module.triple.split("-")[0])
+    if name is None:
+        return value
+    kind = ir.FunctionType(value.type, [value.type])
+    return builder.asm(kind, "", f"={name},0,~{{memory}}", [value], side_effect=True)
 
 
 def _joined(builder: Any, parts: list[Any]) -> Any:

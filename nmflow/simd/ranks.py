@@ -13,16 +13,22 @@ from nmflow.simd.emit import by_registers, call, suffix
 from nmflow.simd.vectors import Vector, address
 
 
-def _ranked(builder: Any, kind: Any, scores: Any, prices: Any, shape: Any) -> list[Any]:
-    """Of the differences of two lists of vectors."""
-    saturating = functools.partial(call, builder, f"llvm.ssub.sat.{suffix(kind)}", kind)
-    values = [saturating(pair) for pair in zip(scores, prices, strict=True)]
-    network = selection(shape.m, shape.n)
-    for larger, first, second in network.steps:
+def _ranked(builder: Any, kind: Any, load: Any, scores: Any, prices: Any, shape: Any) -> list[Any]:
+    """Of the differences of what two lists of pointers point to."""
+
+    @functools.cache
+    def value(k: int) -> Any:
+        if k < shape.m:
+            pair = [load(scores[k]), load(prices[k])]
+            return call(builder, f"llvm.ssub.sat.{suffix(kind)}", kind, pair)
+        larger, first, second = network.steps[k - shape.m]
         name = "llvm.smax" if larger else "llvm.smin"
-        pair = [values[first], values[second]]
-        values.append(call(builder, f"{name}.{suffix(kind)}", kind, pair))
-    return [values[k] for k in network.outputs]
+        return call(builder, f"{name}.{suffix(kind)}", kind, [value(first), value(second)])
+
+    network = selection(shape.m, shape.n)
+    for k in range(len(network.steps)):
+        value(shape.m + k)
+    return [value(k) for k in network.outputs]
 
 
 def _places(context: Any, builder: Any, lanes: Any, args: Any, vector: Any, count: int) -> Any:
@@ -48,8 +54,7 @@ def ranked(typingctx, lanes, start, step, prices, shape):
         costs = list(_places(context, builder, prices, memory, vector, shape.m))
 
         def emit(kind: Any, load: Any) -> list[Any]:
-            loaded = ([load(place) for place in places] for places in (scores, costs))
-            return _ranked(builder, kind, *loaded, shape)
+            return _ranked(builder, kind, load, scores, costs, shape)
 
         found = by_registers(context, builder, context.get_value_type(vector), emit)
         return context.make_tuple(builder, types.UniTuple(vector, 2), found)
