@@ -42,7 +42,6 @@ class Problem(NamedTuple):
     table_bits: int
     fixed_bits: int
     center: int
-    least: int
     shifts: NDArray[np.int64]
     rounds: NDArray[np.int64]
 

@@ -115,8 +115,7 @@ def enumerate_panel(weights, mask, problem, pieces, panel, shape):
     for slot in range(pieces.fetched[0]):
         fetch(weights, mask, problem, pieces.ahead[slot], slot % 4 == 0, shape)
     pieces.fetched[0] = 0
-    zero = np.int16(problem.least)
-    settled = enumerate_masks(panel.lanes, zero, panel.bits, panel.words, shape)
+    settled = enumerate_masks(panel.lanes, panel.bits, panel.words, shape)
     store(panel.settled, 0, settled)
 
 

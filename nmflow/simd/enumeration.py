@@ -1,115 +1,272 @@
-"""The best mask of a 4 x 4 tile among all there are, and the next best, lane by lane.
+"""The best mask of a 4 x 4 tile among all there are, and its lead over all others, lane by lane.
 
-The upper two rows and the lower two are looked at apart: of all the ways in which two rows can
-serve the four columns, each *profile* (how many entries of each column) has a best one; a mask is
-a profile above and what it lacks below. For 2:4 that is 90 masks by 19 profiles.
+The upper two rows and the lower two are looked at apart. Where both rows share a pair of columns,
+each row keeps one of the two, and there are two ways to do so. The 24 masks of 1:4 are six choices
+of a pair for the upper rows, with two such decisions each. The 90 of 2:4 follow from differences
+of scores alone: see :func:`_balanced`.
 """
 
 from __future__ import annotations
 
 import functools
-import itertools
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from nmflow.simd.emit import I32, by_registers, call, constant, suffix
+from nmflow.simd.emit import I1, by_registers, call, constant, suffix
 from nmflow.simd.vectors import Vector, address
 
 SIDE = 4
+DROPPED = 2
+"""How many low bits of 15 are left out, so that twice the sum of eight scores fits 16 bits."""
+
+Pair = tuple[int, int]
+PAIRINGS: tuple[tuple[Pair, Pair], ...] = (((0, 1), (2, 3)), ((0, 2), (1, 3)), ((0, 3), (1, 2)))
+"""Four columns as two pairs."""
+
+
+def _bits(rows: Iterable[int], columns: Iterable[int]) -> int:
+    columns = tuple(columns)
+    return sum(1 << SIDE * i + j for i in rows for j in columns)
 
 
 class _Best(NamedTuple):
-    """Of some ways: the largest sum, the next (None if there is but one), and the best's bits."""
+    """The best of some masks.
 
-    first: Any
-    second: Any
+    Attributes
+    ----------
+    value : what it has
+    other : the largest that another had which was compared with it; None if none was
+    lead : how far it is ahead of those that were not, in units of a score
+    bits : those that it keeps
+    """
+
+    value: Any
+    other: Any
+    lead: Any
     bits: Any
 
 
-class _Search:
-    """Emits the comparisons, of unsigned sums."""
+class _Lanes:
+    """Emits instructions on vectors of one register; what is compared is unsigned."""
 
     def __init__(self, builder: Any, kind: Any) -> None:
         self._builder, self._kind = builder, kind
+        self.add, self.sub = builder.add, builder.sub
+        self.xor, self.both = builder.xor, builder.and_
 
-    def _pair(self, name: str, x: Any, y: Any) -> Any:
-        return call(self._builder, f"llvm.{name}.{suffix(self._kind)}", self._kind, [x, y])
+    def number(self, value: int) -> Any:
+        """16 bits, the same in every lane."""
+        return constant(self._kind, value - (value >> 15 << 16))
 
-    def _largest(self, *values: Any) -> Any:
-        known = [value for value in values if value is not None]
-        return functools.reduce(functools.partial(self._pair, "umax"), known) if known else None
+    def most(self, x: Any, y: Any) -> Any:
+        """The larger."""
+        return call(self._builder, f"llvm.umax.{suffix(self._kind)}", self._kind, [x, y])
 
-    def better(self, one: _Best, other: _Best) -> _Best:
+    def least(self, x: Any, y: Any) -> Any:
+        """The smaller."""
+        return call(self._builder, f"llvm.umin.{suffix(self._kind)}", self._kind, [x, y])
+
+    def distance(self, difference: Any) -> Any:
+        """Without its sign."""
+        return call(
+            self._builder, f"llvm.abs.{suffix(self._kind)}", self._kind, [difference, I1(0)]
+        )
+
+    def sign(self, x: Any) -> Any:
+        """All bits where x is negative."""
+        return self._builder.ashr(x, self.number(15))
+
+    def half(self, x: Any) -> Any:
+        """Of an unsigned number."""
+        return self._builder.lshr(x, self.number(1))
+
+    def choose(self, larger: Any, smaller: Any, x: Any, y: Any) -> Any:
+        """Return x where the first number is larger than the second, else y."""
+        return self._builder.select(self._builder.icmp_unsigned(">", larger, smaller), x, y)
+
+    def better(self, one: _Best, new: _Best) -> _Best:
         """Of both together."""
-        behind = self._pair("umin", one.first, other.first)
-        above = self._builder.icmp_unsigned(">", one.first, other.first)
+        behind = self.least(one.value, new.value)
         return _Best(
-            self._pair("umax", one.first, other.first),
-            self._largest(behind, one.second, other.second),
-            self._builder.select(above, one.bits, other.bits),
+            self.most(one.value, new.value),
+            behind if one.other is None else self.most(one.other, behind),
+            self.choose(new.value, one.value, new.lead, one.lead),
+            self.choose(new.value, one.value, new.bits, one.bits),
         )
 
-    def joined(self, above: _Best, below: _Best) -> _Best:
-        """Of all pairs, one above and one below; sums are halved, rounded up."""
+    def together(self, one: _Best, two: _Best) -> _Best:
+        """The best of each of two choices that don't meet."""
         return _Best(
-            self._mean(above.first, below.first),
-            self._largest(
-                self._mean(above.second, below.first), self._mean(above.first, below.second)
-            ),
-            self._builder.or_(above.bits, below.bits),
+            self.add(one.value, two.value),
+            None,
+            self.least(one.lead, two.lead),
+            self.xor(one.bits, two.bits),
         )
 
-    def _mean(self, x: Any, y: Any) -> Any:
-        if x is None or y is None:
-            return None
-        wide = ir.VectorType(I32, self._kind.count)
-        total = self._builder.add(self._builder.zext(x, wide), self._builder.zext(y, wide))
-        half = self._builder.lshr(self._builder.add(total, constant(wide, 1)), constant(wide, 1))
-        return self._builder.trunc(half, self._kind)
-
-    def sums(self, row: list[Any], n: int) -> dict[Any, Any]:
-        """The sum of each choice of n entries of a row."""
-        choices = itertools.combinations(range(SIDE), n)
-        return {c: functools.reduce(self._builder.add, [row[j] for j in c]) for c in choices}
-
-    def best_way(self, sums: list[dict[Any, Any]], ways: list[Any], first: int) -> _Best:
-        """Of ways to choose from two rows, whose bits are those of the rows from ``first``."""
-        found = []
-        for upper, lower in ways:
-            bits = sum(1 << SIDE * first + j for j in upper)
-            bits += sum(1 << SIDE * (first + 1) + j for j in lower)
-            total = self._builder.add(sums[first][upper], sums[first + 1][lower])
-            found.append(_Best(total, None, constant(self._kind, bits - (bits >> 15 << 16))))
-        return functools.reduce(self.better, found)
+    def best(self, candidates: Iterator[_Best]) -> _Best:
+        """Of all, each of which is used up when it comes."""
+        found = next(candidates)
+        for candidate in candidates:
+            found = self.better(found, candidate)
+        return found
 
 
-def _halves(n: int) -> Iterator[tuple[list[Any], list[Any]]]:
-    """For each profile the ways to have it in two rows, and to have what it lacks."""
-    choices = list(itertools.combinations(range(SIDE), n))
-    ways = defaultdict(list)
-    for way in itertools.product(choices, choices):
-        ways[tuple(sum(j in row for row in way) for j in range(SIDE))].append(way)
-    for profile, above in ways.items():
-        lacking = tuple(n - count for count in profile)
-        if lacking in ways:
-            yield above, ways[lacking]
+def _matching(lanes: _Lanes, rows: list[list[Any]]) -> tuple[Any, Any]:
+    """The lead and the bits of the largest sum of four entries, one in each row and column."""
+    # 13 bits with their sign, two of which become a positive number of 15.
+    bias = lanes.number(1 << 14)
+    rows = [[lanes.add(x, bias) for x in row] if i % 2 else row for i, row in enumerate(rows)]
+
+    def decide(first: int, k: int, j: int) -> _Best:
+        """Which of two rows has column k, and which j."""
+        one, other = (
+            _Best(
+                lanes.add(rows[first][x], rows[first + 1][y]),
+                other=None,
+                lead=None,
+                bits=lanes.number(_bits([first], [x]) | _bits([first + 1], [y])),
+            )
+            for x, y in ((k, j), (j, k))
+        )
+        lead = lanes.sub(lanes.most(one.value, other.value), lanes.least(one.value, other.value))
+        best = lanes.most(one.value, other.value)
+        bits = lanes.choose(other.value, one.value, other.bits, one.bits)
+        return _Best(best, None, lead, bits)
+
+    def candidates() -> Iterator[_Best]:
+        for pairing in PAIRINGS:
+            for above, below in (pairing, pairing[::-1]):
+                yield lanes.together(decide(0, *above), decide(2, *below))
+
+    found = lanes.best(candidates())
+    return lanes.least(found.lead, lanes.sub(found.value, found.other)), found.bits
+
+
+class _Halves:
+    """Which two of four numbers are the largest, and by how much, from their distances alone.
+
+    Of the three ways to pair the four, the one that has the two largest together has the least
+    sum of distances; both others have what the two largest exceed the two smallest by.
+    """
+
+    def __init__(self, lanes: _Lanes) -> None:
+        self._lanes = lanes
+        self._seen: tuple[Any, Any, Any] | None = None
+
+    def see(self, total: Any, bits: Any) -> None:
+        """One way's sum of distances, and the mask if it is the one."""
+        if self._seen is None:
+            self._seen = total, total, bits
+            return
+        most, least, chosen = self._seen
+        self._seen = (
+            self._lanes.most(most, total),
+            self._lanes.least(least, total),
+            self._lanes.choose(least, total, bits, chosen),
+        )
+
+    def best(self) -> _Best:
+        """Exchanging the middle two costs half of what that way lacks."""
+        assert self._seen is not None
+        most, least, bits = self._seen
+        return _Best(most, None, self._lanes.half(self._lanes.sub(most, least)), bits)
+
+
+class _Differences(NamedTuple):
+    """Of each column: the upper rows, the lower rows, and the sums of both, one less the other."""
+
+    upper: list[Any]
+    lower: list[Any]
+    sums: list[Any]
+
+    @classmethod
+    def of(cls, lanes: _Lanes, rows: list[list[Any]]) -> _Differences:
+        def each(operation: Any, *pair: list[Any]) -> list[Any]:
+            return [operation(x, y) for x, y in zip(*pair, strict=True)]
+
+        above, below = each(lanes.add, *rows[:2]), each(lanes.add, *rows[2:])
+        upper, lower = each(lanes.sub, *rows[:2]), each(lanes.sub, *rows[2:])
+        return cls(upper, lower, each(lanes.sub, above, below))
+
+
+def _mixed(
+    lanes: _Lanes, given: _Differences, shared: Pair, owned: Pair
+) -> tuple[_Best, list[Any]]:
+    """The best mask whose columns ``shared`` have one entry above, and ``owned`` two or none.
+
+    Also returns the three distances that it consists of.
+    """
+    (k, j), (i, h) = shared, owned
+    moves = [
+        lanes.sub(given.upper[k], given.upper[j]),
+        lanes.sub(given.lower[k], given.lower[j]),
+        lanes.sub(given.sums[i], given.sums[h]),
+    ]
+    distances = [lanes.distance(move) for move in moves]
+    # With no difference negative; each that is exchanges its two columns in its rows.
+    bits = lanes.number(
+        _bits([0, 2], [k]) | _bits([1, 3], [j]) | _bits([0, 1], [i]) | _bits([2, 3], [h])
+    )
+    exchanged = _bits([0, 1], shared), _bits([2, 3], shared), _bits(range(SIDE), owned)
+    for move, those in zip(moves, exchanged, strict=True):
+        bits = lanes.xor(bits, lanes.both(lanes.sign(move), lanes.number(those)))
+    value = functools.reduce(lanes.add, distances)
+    return _Best(value, None, functools.reduce(lanes.least, distances), bits), distances
+
+
+def _balanced(lanes: _Lanes, rows: list[list[Any]]) -> tuple[Any, Any]:
+    """The lead and the bits of the largest sum of eight entries, two in each row and column.
+
+    Let d be the differences of the upper two rows, d' of the lower two, and e of the sums of the
+    upper and the lower. Twice a mask's sum less the sum of all scores is, at best,
+
+    - |d_k - d_l| + |d'_k - d'_l| + |e_i - e_j| where the columns k and l have one entry above and
+      one below, and of i and j one has both entries above and the other both below;
+    - the two largest of e less the two smallest, where each column has both on one side;
+    - the same of d and of d' together, where each column has one above and one below.
+
+    Everything is a sum of distances between two columns.
+    """
+    given = _Differences.of(lanes, rows)
+    # Of which numbers the two largest are sought, in which rows those columns are kept, and in
+    # which the others.
+    searches = (
+        (_Halves(lanes), [0], [1]),
+        (_Halves(lanes), [2], [3]),
+        (_Halves(lanes), [0, 1], [2, 3]),
+    )
+
+    def candidates() -> Iterator[_Best]:
+        for pair, rest in PAIRINGS:
+            one, distances = _mixed(lanes, given, pair, rest)
+            yield one
+            other, more = _mixed(lanes, given, rest, pair)
+            yield other
+            # The third distances are of the pair that is owned, and in the sum that's no matter.
+            totals = [lanes.add(x, y) for x, y in zip(distances, more, strict=True)]
+            for (halves, here, there), total, numbers in zip(searches, totals, given, strict=True):
+                bits = lanes.number(_bits(here, pair) | _bits(there, rest))
+                swap = lanes.sign(lanes.sub(numbers[pair[0]], numbers[rest[0]]))
+                within = lanes.number(_bits([*here, *there], range(SIDE)))
+                halves.see(total, lanes.xor(bits, lanes.both(swap, within)))
+
+    found = lanes.best(candidates())
+    upper, lower, sums = (halves.best() for halves, _, _ in searches)
+    found = lanes.better(lanes.better(found, lanes.together(upper, lower)), sums)
+    return lanes.least(found.lead, lanes.half(lanes.sub(found.value, found.other))), found.bits
 
 
 @intrinsic
-def best_of_four(typingctx, lanes, zero, shape):
-    """The largest sum of any mask, the next largest, and the mask: four bits to a row.
+def best_of_four(typingctx, lanes, shape):
+    """How far the best mask is ahead of all others, and its bits, four to a row.
 
-    A score x counts as a quarter of (x - zero), which must be 0 at least and below 2**15; for
-    n = 3 the sums are of what is pruned, and the larger the smaller those scores are. Entries are
-    halved rounding down, and sums rounding up.
+    The scores are 15 bits with their sign, or moved up or down by any number; the lead is in
+    units of 2**DROPPED of them, which are rounded down. For n = 3 the sums are of what is pruned.
     """
     vector = Vector(lanes.dtype)
-    n, pruned = min(shape.n, SIDE - shape.n), shape.n > SIDE // 2
 
     def codegen(context, builder, signature, args):
         kind = context.get_value_type(vector)
@@ -120,27 +277,17 @@ def best_of_four(typingctx, lanes, zero, shape):
 
         places = [[place(i, j) for j in range(SIDE)] for i in range(SIDE)]
 
-        def emit(part: Any, load: Any) -> _Best:
-            single = builder.insert_element(ir.Constant(part, ir.Undefined), args[1], I32(0))
-            zeros = constant(ir.VectorType(I32, part.count), 0)
-            zero = builder.shuffle_vector(single, single, zeros)
-
+        def emit(part: Any, load: Any) -> tuple[Any, Any]:
             def score(pointer: Any) -> Any:
-                half = builder.lshr(builder.sub(load(pointer), zero), constant(part, 1))
-                return builder.sub(constant(part, (1 << 14) - 1), half) if pruned else half
+                some = builder.ashr(load(pointer), constant(part, DROPPED))
+                return builder.not_(some) if shape.n > SIDE // 2 else some
 
-            search = _Search(builder, part)
-            sums = [search.sums([score(p) for p in row], n) for row in places]
-            best = functools.reduce(
-                search.better,
-                (
-                    search.joined(search.best_way(sums, above, 0), search.best_way(sums, below, 2))
-                    for above, below in _halves(n)
-                ),
-            )
-            return best._replace(bits=builder.not_(best.bits)) if pruned else best
+            rows = [[score(p) for p in row] for row in places]
+            solve = _balanced if shape.n == SIDE // 2 else _matching
+            lead, bits = solve(_Lanes(builder, part), rows)
+            return lead, builder.not_(bits) if shape.n > SIDE // 2 else bits
 
         found = by_registers(context, builder, kind, emit)
-        return context.make_tuple(builder, types.UniTuple(vector, 3), found)
+        return context.make_tuple(builder, types.UniTuple(vector, 2), found)
 
-    return types.UniTuple(vector, 3)(lanes, types.int16, shape), codegen
+    return types.UniTuple(vector, 2)(lanes, shape), codegen

@@ -183,7 +183,6 @@ def _new_room(shape: TileShape, kind: Any, signed: bool) -> _Room:
         table_bits=ties.TABLE_BITS + (m - 1).bit_length(),
         fixed_bits=FIXED_BITS - signed,
         center=center,
-        least=-1 << (FIXED_BITS - FIRST_SHIFT - 1) if signed else -center,
         shifts=_SHIFTS,
         rounds=np.array(_rounds(m)),
     )
