@@ -13,7 +13,7 @@ from __future__ import annotations
 from nmflow.kernels.jit import helper, inlined
 from nmflow.kernels.lanes_panel import enumerates, is_open
 from nmflow.kernels.lanes_paths import balance, is_unique
-from nmflow.kernels.lanes_pieces import SPARE, beyond, mean_of, move_base, start_base
+from nmflow.kernels.lanes_pieces import SPARE, beyond, lane_of, mean_of, move_base, start_base
 from nmflow.kernels.lanes_read import FIRST_SHIFT, MARGIN, choose_tables, is_inexact, reduced
 from nmflow.kernels.lanes_tile import EDGE, HIGHEST, separate, turn, within_limits
 from nmflow.simd.lanes import bit_count, choose, equal, greater, largest_lane, like
@@ -46,7 +46,7 @@ def read_piece(weights, problem, pieces, slot, tile, spare, shape, signed):
 @helper
 def choose_tile(pieces, slot, index, panel, level, spare, shape):
     """One tile of the piece, and what of its potentials did not fit into those of the piece."""
-    tile, lane, shift = panel.tile, slot * shape.tiles + index, pieces.shift[slot]
+    tile, lane, shift = panel.tile, lane_of(slot, index, shape), pieces.shift[slot]
     mean = mean_of(panel.v, lane, shape)
     for k in range(shape.m):
         u, v = panel.u[k * LANES + lane] + mean, panel.v[k * LANES + lane] - mean
@@ -189,7 +189,7 @@ def finish_ties(weights, problem, pieces, used, fresh, panel, memory, shape, sig
             spare = min(spare, pieces.shift[slot])
         read_piece(weights, problem, pieces, slot, panel.tile, spare, shape, signed)
         for index in range(shape.tiles):
-            lane = slot * shape.tiles + index
+            lane = lane_of(slot, index, shape)
             if panel.settled[lane] == 0 and finish_tile(
                 problem, pieces, slot, index, panel, level, spare, memory, shape
             ):

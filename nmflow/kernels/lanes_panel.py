@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nmflow.kernels.jit import inlined
 from nmflow.kernels.lanes_ascent import ascend, centre, threshold, within_limits
 from nmflow.kernels.lanes_enumeration import enumerate_masks
-from nmflow.kernels.lanes_pieces import aligned
+from nmflow.kernels.lanes_pieces import aligned, lane_of
 from nmflow.kernels.lanes_tile import Tile, new_tile
 from nmflow.simd.enumeration import SIDE
 from nmflow.simd.lanes import any_bits, like
@@ -41,7 +41,7 @@ def new_panel(shape: TileShape) -> Panel:
     m = shape.m
     bits = aligned(m * LANES, np.int16)
     column, lane = np.arange(m)[:, None], np.arange(LANES)
-    bits[:] = (1 << (column % ROW + lane % shape.tiles * m)).astype(np.int16).ravel()
+    bits[:] = (1 << (column % ROW + lane // shape.pieces * m)).astype(np.int16).ravel()
     return Panel(
         lanes=aligned((m + 1) * m * LANES, np.int16),
         packed=aligned(LANES * ROW, np.int16),
@@ -159,6 +159,6 @@ def all_settled(panel):
 def is_open(panel, slot, shape):
     """Whether any tile of the piece is not settled."""
     unsettled = False
-    for t in range(slot * shape.tiles, (slot + 1) * shape.tiles):
-        unsettled = unsettled or panel.settled[t] == 0
+    for tile in range(shape.tiles):
+        unsettled = unsettled or panel.settled[lane_of(slot, tile, shape)] == 0
     return unsettled

@@ -84,6 +84,12 @@ def new_pieces(shape: TileShape, kind: Any) -> Pieces:
 
 
 @inlined
+def lane_of(slot, tile, shape):
+    """Where a piece's tile lies; see TileShape."""
+    return tile * shape.pieces + slot
+
+
+@inlined
 def copy_piece(pieces, source, target, shape):
     """Move one piece to another slot."""
     pieces.position[target] = pieces.position[source]

@@ -154,14 +154,12 @@ def leading_bits(weights, place, slot, pieces, signed):
 @inlined
 def read_half(weights, problem, pieces, packed, i, half, shape, signed):
     """A row of the panel's pieces, two by two."""
-    pairs = shape.pieces // 2
     offset = i * problem.stride + half * ROW
-    for k in range(pairs):
+    for k in range(0, shape.pieces, 2):
         first = leading_bits(weights, pieces.position[k] + offset, k, pieces, signed)
-        place = pieces.position[k + pairs] + offset
-        second = leading_bits(weights, place, k + pairs, pieces, signed)
+        second = leading_bits(weights, pieces.position[k + 1] + offset, k + 1, pieces, signed)
         both = pack_pairs(first, second)
-        store(packed, k * LANES, both - like(both, problem.center))
+        store(packed, k * ROW, both - like(both, problem.center))
 
 
 @helper
@@ -206,15 +204,11 @@ def window(score, shift):
 @inlined
 def zoom_half(weights, problem, pieces, packed, i, half, shape, signed):
     """As :func:`read_half` for what the potentials leave, at a finer unit."""
-    pairs = shape.pieces // 2
-    for k in range(pairs):
+    for k in range(0, shape.pieces, 2):
         first = reduced(weights, k, i, half, pieces, problem, shape, signed)
-        second = reduced(weights, k + pairs, i, half, pieces, problem, shape, signed)
-        store(
-            packed,
-            k * LANES,
-            pack_pairs(window(first, pieces.shift[k]), window(second, pieces.shift[k + pairs])),
-        )
+        second = reduced(weights, k + 1, i, half, pieces, problem, shape, signed)
+        both = pack_pairs(window(first, pieces.shift[k]), window(second, pieces.shift[k + 1]))
+        store(packed, k * ROW, both)
 
 
 @helper

@@ -67,11 +67,10 @@ def of_piece(typingctx, array, slot, by_rows, half, shape):
     def codegen(context, builder, signature, args):
         kind = context.get_value_type(answer)
         single = Vector(array.dtype, 1)
-        first = builder.mul(args[1], args[1].type(geometry.tiles))
         numbers = ir.Constant(ir.VectorType(I16, ROW), [0] * ROW)
         places = _order(geometry, by_rows.literal_value, half.literal_value)
         for k, (line, tile) in enumerate(places):
-            index = builder.add(first, args[1].type(line * LANES + tile))
+            index = builder.add(args[1], args[1].type(line * LANES + tile * geometry.pieces))
             pointer = address(context, builder, array, [args[0], index], single)
             number = builder.load(builder.bitcast(pointer, I16.as_pointer()), align=2)
             numbers = builder.insert_element(numbers, number, I32(k))
@@ -113,33 +112,35 @@ def as_rows(typingctx, numbers, shape):
 def transpose_store(typingctx, packed, lanes, start, shape, half):
     """Turn rows of packed pairs into lanes: one vector a column, one lane a tile.
 
-    ``packed`` holds V = pieces / 2 vectors of 32; vector k has the entries of the pieces k and
-    k + V in turn. Written are the columns 16 * half up to 16 * half + 15, those below m, one
-    vector after the other from ``lanes[start]``; lane t is tile t.
+    ``packed`` holds pieces / 2 vectors of 32; vector k has the entries of the pieces 2 k and
+    2 k + 1 in turn. Written are the columns 16 * half up to 16 * half + 15, those below m, one
+    vector after the other from ``lanes[start]``; the tiles of the pieces lie in lanes as
+    :class:`nmflow.simd.static.TileShape` says.
     """
-    vector = Vector(packed.dtype)
+    pairs = Vector(types.int32)
     geometry = tile_shape(shape.n, shape.m)
     columns = min(shape.m - ROW * half.literal_value, ROW)
 
     def codegen(context, builder, signature, args):
         first = ir.Constant(context.get_value_type(types.intp), 0)
-        source = address(context, builder, packed, [args[0], first], vector)
+        source = address(context, builder, packed, [args[0], first], pairs)
         values = [
-            builder.load(_step(builder, source, k, vector), align=64)
+            builder.load(_step(builder, source, k, pairs), align=64)
             for k in range(geometry.pieces // 2)
         ]
-        # With the numbers of vector and lane written in binary, one after the other, each pass
-        # moves the first digit to the end.
-        for _ in range(4):
-            middle = len(values) // 2
-            values = [
-                builder.shuffle_vector(values[k], values[k + middle], _zip_mask(part))
-                for k in range(middle)
-                for part in (0, 1)
-            ]
-        target = address(context, builder, lanes, [args[1], args[2]], vector)
-        for j in range(columns):
-            builder.store(values[j], _step(builder, target, j, vector), align=64)
+        for digit in range((len(values) - 1).bit_length()):
+            low, high = _exchange_masks(digit)
+            for k in range(len(values)):
+                if not k >> digit & 1:
+                    pair = values[k], values[k | 1 << digit]
+                    values[k] = builder.shuffle_vector(*pair, low)
+                    values[k | 1 << digit] = builder.shuffle_vector(*pair, high)
+        target = address(context, builder, lanes, [args[1], args[2]], pairs)
+        for k, value in enumerate(values):
+            # The first pass has put the second digit of the column first.
+            column = k & ~3 | (k & 1) << 1 | (k & 2) >> 1
+            if column < columns:
+                builder.store(value, _step(builder, target, column, pairs), align=64)
         return context.get_dummy_value()
 
     return types.void(packed, lanes, types.intp, shape, half), codegen
@@ -150,9 +151,33 @@ def _step(builder: Any, pointer: Any, k: int, vector: Vector) -> Any:
     return builder.gep(pointer, [I64(k)], source_etype=kind)
 
 
+def _exchange_masks(digit: int) -> list[ir.Constant]:
+    """Of two vectors of 16, which lanes go to the first and which to the second.
+
+    A binary digit of the lane's number changes places with the one that tells the two vectors
+    apart. Of the first digit there is a cheaper way: digits 0 and 1 move up, to the lane's second
+    and to the vector's, and the vector's becomes the lane's first.
+    """
+    masks = []
+    for part in (0, 1):
+        if digit == 0:
+            mask = [lane & 12 | part << 1 | lane >> 1 & 1 | (lane & 1) << 4 for lane in range(ROW)]
+        else:
+            bit = 1 << digit
+            mask = [lane & ~bit | part << digit | (lane >> digit & 1) << 4 for lane in range(ROW)]
+        masks.append(ir.Constant(ir.VectorType(I32, ROW), mask))
+    return masks
+
+
 def _zip_mask(part: int) -> ir.Constant:
     lanes = range(16 * part, 16 * part + 16)
     return ir.Constant(ir.VectorType(I32, 32), [k for i in lanes for k in (i, 32 + i)])
+
+
+def _part(builder: Any, value: Any, half: int) -> Any:
+    count = value.type.count // 2
+    lanes = list(range(half * count, half * count + count))
+    return builder.shuffle_vector(value, value, ir.Constant(ir.VectorType(I32, count), lanes))
 
 
 @intrinsic
@@ -167,13 +192,9 @@ def store_words(typingctx, words, start, first, second, shape):
                 both = builder.shuffle_vector(args[2], args[3], _zip_mask(part))
                 builder.store(both, _step(builder, pointer, part, first), align=64)
             return context.get_dummy_value()
-        width = 16 * geometry.tiles
-        value = builder.bitcast(args[2], ir.VectorType(ir.IntType(width), geometry.pieces))
-        while width > 16:
-            width //= 2
-            value = builder.or_(value, builder.lshr(value, constant(value.type, width)))
-        if geometry.tiles > 1:
-            value = builder.trunc(value, ir.VectorType(I16, geometry.pieces))
+        value = args[2]
+        while value.type.count > geometry.pieces:
+            value = builder.or_(*(_part(builder, value, half) for half in (0, 1)))
         builder.store(value, builder.bitcast(pointer, value.type.as_pointer()), align=2)
         return context.get_dummy_value()
 

@@ -31,6 +31,8 @@ class StaticShape(types.Type):
 class TileShape:
     """n and m, and what follows from them for reading tiles in pieces of 16 columns.
 
+    Tile t of the k-th piece of a panel lies in lane t * pieces + k.
+
     Attributes
     ----------
     n, m : int
