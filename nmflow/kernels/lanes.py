@@ -27,7 +27,7 @@ from nmflow.kernels.lanes_panel import (
 )
 from nmflow.kernels.lanes_pieces import copy_piece, start_base
 from nmflow.kernels.lanes_queue import sort_out, take
-from nmflow.kernels.lanes_read import FIRST_SHIFT, read_first, read_zoomed
+from nmflow.kernels.lanes_read import read_first, read_zoomed
 from nmflow.kernels.lanes_walk import advance, next_pieces, note_ahead
 
 PANELS = 2
@@ -60,7 +60,7 @@ def begin_fresh(weights, problem, pieces, panel, tied, shape, signed):
     """Read a panel from the matrices."""
     if tied:
         for slot in range(shape.pieces):
-            start_base(pieces, slot, problem.center << FIRST_SHIFT, shape)
+            start_base(pieces, slot, problem, shape)
         read_zoomed(weights, problem, pieces, panel, shape, signed)
     else:
         read_first(weights, problem, pieces, panel, shape, signed)
@@ -73,7 +73,7 @@ def begin_queued(weights, problem, pieces, panel, queue, used, memory, shape, si
         if memory is not None and memory.warm[pieces.ordinal[slot]]:
             recall(pieces, slot, memory, problem, shape)
         else:
-            start_base(pieces, slot, problem.center << FIRST_SHIFT, shape)
+            start_base(pieces, slot, problem, shape)
     queue, used = take(pieces, queue, used, shape)
     for slot in range(used, shape.pieces):
         copy_piece(pieces, used - 1, slot, shape)

@@ -14,7 +14,7 @@ from nmflow.kernels.jit import helper, inlined
 from nmflow.kernels.lanes_panel import enumerates, is_open
 from nmflow.kernels.lanes_paths import balance, is_unique
 from nmflow.kernels.lanes_pieces import SPARE, beyond, lane_of, mean_of, move_base, start_base
-from nmflow.kernels.lanes_read import FIRST_SHIFT, MARGIN, choose_tables, is_inexact, reduced
+from nmflow.kernels.lanes_read import MARGIN, choose_tables, is_inexact, reduced
 from nmflow.kernels.lanes_tile import EDGE, HIGHEST, separate, turn, within_limits
 from nmflow.simd.lanes import bit_count, choose, equal, greater, largest_lane, like
 from nmflow.simd.lines import load_line, negative_lanes, padded
@@ -164,7 +164,7 @@ def are_likely(weights, problem, pieces, slot, shape):
     return tied and (not enumerates(shape) or pieces.tabled[slot])
 
 
-@helper
+@inlined
 def finish_ties(weights, problem, pieces, used, fresh, panel, memory, shape, signed):
     """Settle the open tiles of pieces where ties are likely."""
     for slot in range(used):
@@ -173,7 +173,7 @@ def finish_ties(weights, problem, pieces, used, fresh, panel, memory, shape, sig
         if not are_likely(weights, problem, pieces, slot, shape):
             continue
         if fresh:
-            start_base(pieces, slot, problem.center << FIRST_SHIFT, shape)
+            start_base(pieces, slot, problem, shape)
         move_base(pieces, slot, panel, shape)
         pieces.finished[slot] = True
         # What equaled its potentials in the window was pruned, whatever is behind it.

@@ -14,6 +14,8 @@ from nmflow.simd.layout import as_rows, of_piece, tile_totals
 from nmflow.simd.static import LANES, ROW, TileShape
 from nmflow.simd.vectors import load, maximum, minimum, store
 
+FIRST_SHIFT = 15
+"""How many bits of the fixed point the first stage leaves out."""
 SPARE = 4
 """Low bits that the potentials on which a piece begins never have."""
 
@@ -90,6 +92,24 @@ def lane_of(slot, tile, shape):
 
 
 @inlined
+def fill(array, value, shape):
+    """The same for all pieces of a panel."""
+    for slot in range(shape.pieces):
+        array[slot] = value
+
+
+@inlined
+def forget(pieces, shape):
+    """Begin a panel of pieces of which nothing is known yet."""
+    fill(pieces.tabled, False, shape)
+    fill(pieces.shown, False, shape)
+    fill(pieces.finished, False, shape)
+    fill(pieces.unit, 0, shape)
+    fill(pieces.stage, 0, shape)
+    fill(pieces.shift, FIRST_SHIFT, shape)
+
+
+@inlined
 def copy_piece(pieces, source, target, shape):
     """Move one piece to another slot."""
     pieces.position[target] = pieces.position[source]
@@ -111,10 +131,10 @@ def copy_piece(pieces, source, target, shape):
 
 
 @inlined
-def start_base(pieces, slot, center, shape):
+def start_base(pieces, slot, problem, shape):
     """Stand a piece on the zero of the first stage."""
     for k in range(slot * shape.halves * ROW, (slot + 1) * shape.halves * ROW):
-        pieces.u[k] = center
+        pieces.u[k] = problem.center << FIRST_SHIFT
         pieces.v[k] = 0
 
 

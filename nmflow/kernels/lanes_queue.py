@@ -5,8 +5,7 @@ from __future__ import annotations
 from nmflow.kernels.jit import inlined
 from nmflow.kernels.lanes_memory import own_tiles, remember, write_changes
 from nmflow.kernels.lanes_panel import enumerates, is_open
-from nmflow.kernels.lanes_pieces import copy_piece, move_base, start_base
-from nmflow.kernels.lanes_read import FIRST_SHIFT
+from nmflow.kernels.lanes_pieces import FIRST_SHIFT, copy_piece, move_base, start_base
 from nmflow.simd.static import ROW
 
 
@@ -18,7 +17,7 @@ def next_window(pieces, slot, problem, inside, shape):
     """
     first = pieces.stage[slot] == 0
     if first and not inside and pieces.shift[slot] < FIRST_SHIFT:
-        start_base(pieces, slot, problem.center << FIRST_SHIFT, shape)
+        start_base(pieces, slot, problem, shape)
         pieces.stage[slot] = 1
     else:
         pieces.stage[slot] += 2 if first and not enumerates(shape) else 1
@@ -49,7 +48,7 @@ def sort_out(
         inside = True
         if (unsettled or memory is not None) and not pieces.finished[slot]:
             if fresh:
-                start_base(pieces, slot, problem.center << FIRST_SHIFT, shape)
+                start_base(pieces, slot, problem, shape)
             inside = move_base(pieces, slot, panel, shape)
         if not unsettled:
             if memory is not None:

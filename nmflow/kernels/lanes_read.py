@@ -15,6 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from nmflow.kernels.jit import helper, inlined
+from nmflow.kernels.lanes_pieces import FIRST_SHIFT
 from nmflow.simd.floats import (
     NOT_FINITE,
     bits_of,
@@ -41,8 +42,6 @@ from nmflow.simd.vectors import load, maximum, minimum, store
 
 FIXED_BITS = 30
 """Bits of the fixed point: of scores without signs, or of signed ones with theirs."""
-FIRST_SHIFT = 15
-"""How many of them the first stage leaves out."""
 MARGIN = 3
 """Bits at least below a table, so that potentials fit between equal sums."""
 LOWEST_EXPONENT = -90
@@ -68,10 +67,6 @@ def choose_scale(most, problem, pieces, slot):
         return False
     exponent = max(exponent, LOWEST_EXPONENT)
     pieces.exponent[slot] = exponent
-    pieces.tabled[slot] = False
-    pieces.shown[slot] = False
-    pieces.finished[slot] = False
-    pieces.unit[slot] = 0
     pieces.scale[slot] = power_of_two(problem.fixed_bits - exponent)
     pieces.coarse[slot] = power_of_two(problem.fixed_bits - exponent - FIRST_SHIFT)
     return True

@@ -6,8 +6,8 @@ import numpy as np
 
 from nmflow.kernels.jit import inlined
 from nmflow.kernels.lanes_memory import glance, own_tiles
+from nmflow.kernels.lanes_pieces import forget
 from nmflow.kernels.lanes_read import (
-    FIRST_SHIFT,
     both_in_sight,
     choose_scale,
     choose_tables,
@@ -45,11 +45,12 @@ def next_pieces(weights, grid, problem, pieces, place, total, rest, tied, memory
     proved are passed over. If the last ones had ties, these get tables at once where all their
     digits fit above.
     """
+    forget(pieces, shape)
     slot = 0
     while slot < shape.pieces and rest > 0:
         position = position_of(place, grid, problem.stride, shape)
         ordinal = total - rest
-        own = np.int16(-1 << max(place[2] + shape.m * shape.tiles - grid[2], 0))
+        column = place[2]
         place = advance(place, grid, shape)
         rest -= 1
         proved = False
@@ -59,14 +60,14 @@ def next_pieces(weights, grid, problem, pieces, place, total, rest, tied, memory
             proved, most = glance(weights, position, ordinal, problem.stride, memory, shape, signed)
         if not choose_scale(most, problem, pieces, slot):
             return -1, place, rest
-        if proved and memory is not None:
-            memory.counters[1] += own_tiles(own, shape)
-            continue
+        if memory is not None:
+            own = np.int16(-1 << max(column + shape.m * shape.tiles - grid[2], 0))
+            if proved:
+                memory.counters[1] += own_tiles(own, shape)
+                continue
+            pieces.ordinal[slot] = ordinal
+            pieces.own[slot] = own
         pieces.position[slot] = position
-        pieces.ordinal[slot] = ordinal
-        pieces.own[slot] = own
-        pieces.stage[slot] = 0
-        pieces.shift[slot] = FIRST_SHIFT
         if tied and choose_tables(weights, problem, pieces, slot, shape):
             pieces.shown[slot] = both_in_sight(pieces, slot, problem)
         slot += 1

@@ -15,8 +15,8 @@ from nmflow import ties
 from nmflow.kernels.lanes import Problem, solve_lanes
 from nmflow.kernels.lanes_memory import Memory, new_memory
 from nmflow.kernels.lanes_panel import Panel, new_panel
-from nmflow.kernels.lanes_pieces import Pieces, new_pieces
-from nmflow.kernels.lanes_read import FIRST_SHIFT, FIXED_BITS
+from nmflow.kernels.lanes_pieces import FIRST_SHIFT, Pieces, new_pieces
+from nmflow.kernels.lanes_read import FIXED_BITS
 from nmflow.simd.static import ROW, TileShape
 
 # Low bits that each stage leaves out. The second is for tiles of 4 x 4, of which the
