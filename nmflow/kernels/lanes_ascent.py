@@ -28,20 +28,28 @@ LIMIT = 1 << 14
 
 
 @inlined
-def relaxed_midpoint(upper, lower, old):
-    """Half a move beyond the middle of two neighbouring ranks, kept between them.
+def share(number, shape):
+    """What of a move is added to it: the larger the tiles, the more rounds it has to reach far."""
+    one, two = like(number, 1), like(number, 2)
+    if shape.m <= 8:
+        return number >> two
+    if shape.m <= ROW:
+        return number >> one
+    return (number >> one) + (number >> two)
 
-    That is 3/4 (upper + lower) - 1/2 old, but for rounding.
-    """
+
+@inlined
+def relaxed_midpoint(upper, lower, old, shape):
+    """Beyond the middle of two neighbouring ranks, by a share of the move; kept between them."""
     one = like(old, 1)
     middle = (upper >> one) + (lower >> one)
-    ahead = subtract_saturating(middle, (old >> one))
-    ahead = add_saturating(ahead, (middle >> one))
+    ahead = subtract_saturating(middle, share(old, shape))
+    ahead = add_saturating(ahead, share(middle, shape))
     return maximum(minimum(ahead, subtract_saturating(upper, one)), lower)
 
 
 @inlined
-def midpoint(upper, lower, _old):
+def midpoint(upper, lower, _old, _shape):
     """Between two neighbouring ranks, rounded down."""
     one = like(upper, 1)
     return (upper >> one) + (lower >> one) + (upper & lower & one)
@@ -53,7 +61,7 @@ def step(lanes, along, across, prices, potentials, choose_between, shape):
     for i in range(shape.m):
         upper, lower = ranked(lanes, i * across, along, prices, shape)
         old = load(potentials, i * LANES)
-        store(potentials, i * LANES, choose_between(upper, lower, old))
+        store(potentials, i * LANES, choose_between(upper, lower, old, shape))
 
 
 @inlined

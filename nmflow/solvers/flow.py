@@ -134,12 +134,12 @@ def solve_tiles(
     mask, settled = np.empty(scores.shape, np.bool_), np.empty(len(scores), np.bool_)
     if scores.dtype.kind == "f":
         window = max(1, _WINDOW // scores[0].size)
-        zeros = np.zeros((window, scores.shape[2]))
+        if start is None:
+            start = np.zeros((len(scores), scores.shape[2]))
         for first in range(0, len(scores), window):
             part = slice(first, first + window)
             values = scores[part].astype(np.float64, copy=False)
-            begin = zeros if start is None else start[part]
-            settle_batch(values, n, full, begin, mask[part], settled[part])
+            settle_batch(values, n, full, start[part], mask[part], settled[part])
     else:
         settle_integers(*floored(scores), n, full, mask, settled)
     for t in np.flatnonzero(~settled):
