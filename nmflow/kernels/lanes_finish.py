@@ -36,11 +36,11 @@ def read_piece(weights, problem, pieces, slot, tile, spare, shape, signed):
             slack = maximum(minimum(slack, like(slack, EDGE)), like(slack, -EDGE))
             line = (i * shape.halves + half) * ROW
             store(tile.piece, line, slack)
-            store(
-                tile.inexact,
-                line,
-                is_inexact(weights, slot, i, half, pieces, problem, shape, signed),
-            )
+            # What has tables has room for all digits.
+            more = slack ^ slack
+            if not pieces.tabled[slot]:
+                more = is_inexact(weights, slot, i, half, pieces, problem, shape, signed)
+            store(tile.inexact, line, more)
 
 
 @helper

@@ -107,10 +107,11 @@ def new_tile(shape: TileShape) -> Tile:
 @helper
 def turn(tile, shape):
     """Copy the rows of the tile's scores to its columns."""
-    if shape.m % ROW == 0:
-        for row in range(0, shape.m, ROW):
-            for column in range(0, shape.m, ROW):
-                transpose_square(tile.scores, tile.across, row, column, shape.line)
+    side = min(shape.line, ROW)
+    if shape.m % side == 0:
+        for row in range(0, shape.m, side):
+            for column in range(0, shape.m, side):
+                transpose_square(tile.scores, tile.across, row, column, shape)
     else:
         for i in range(shape.m):
             for j in range(shape.m):

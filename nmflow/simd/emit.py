@@ -28,9 +28,13 @@ def suffix(kind: ir.VectorType) -> str:
     return f"v{kind.count}i{kind.element.width}"
 
 
+def has_feature(context: Any, name: str) -> bool:
+    """Whether the processor that is compiled for has what LLVM calls so."""
+    return f"+{name}" in context.codegen().magic_tuple()[2].split(",")
+
+
 def _register_bits(context: Any) -> int:
-    features = context.codegen().magic_tuple()[2]
-    return 512 if "+avx512bw" in features else 256 if "+avx2" in features else 128
+    return 512 if has_feature(context, "avx512bw") else 256 if has_feature(context, "avx2") else 128
 
 
 def by_registers(

@@ -6,7 +6,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from nmflow.simd.emit import I16, I32, call, constant
+from nmflow.simd.emit import I16, I32, call, constant, has_feature
 from nmflow.simd.static import ROW
 from nmflow.simd.vectors import Vector, address
 
@@ -92,7 +92,12 @@ def load_row(typingctx, array, start):
         if array.dtype in (types.float32, types.float64):
             return builder.load(address(context, builder, array, args, vector), align=4)
         half = Vector(types.uint16, ROW)
-        bits = builder.load(address(context, builder, array, args, half), align=2)
+        place = address(context, builder, array, args, half)
+        if array.dtype == types.int16 and has_feature(context, "f16c"):
+            halves = ir.VectorType(ir.HalfType(), ROW)
+            number = builder.load(builder.bitcast(place, halves.as_pointer()), align=2)
+            return builder.fpext(number, context.get_value_type(vector))
+        bits = builder.load(place, align=2)
         wide = builder.zext(bits, ir.VectorType(I32, ROW))
         kind = context.get_value_type(vector)
         if array.dtype == types.uint16:

@@ -11,6 +11,7 @@ from numba.extending import intrinsic
 
 from nmflow.simd.emit import I1, I8, I16, I32, I64, constant
 from nmflow.simd.static import LANES, ROW, tile_shape
+from nmflow.simd.turning import transposed
 from nmflow.simd.vectors import Vector, address
 
 
@@ -128,19 +129,9 @@ def transpose_store(typingctx, packed, lanes, start, shape, half):
             builder.load(_step(builder, source, k, pairs), align=64)
             for k in range(geometry.pieces // 2)
         ]
-        for digit in range((len(values) - 1).bit_length()):
-            low, high = _exchange_masks(digit)
-            for k in range(len(values)):
-                if not k >> digit & 1:
-                    pair = values[k], values[k | 1 << digit]
-                    values[k] = builder.shuffle_vector(*pair, low)
-                    values[k | 1 << digit] = builder.shuffle_vector(*pair, high)
         target = address(context, builder, lanes, [args[1], args[2]], pairs)
-        for k, value in enumerate(values):
-            # The first pass has put the second digit of the column first.
-            column = k & ~3 | (k & 1) << 1 | (k & 2) >> 1
-            if column < columns:
-                builder.store(value, _step(builder, target, column, pairs), align=64)
+        for j, value in enumerate(transposed(builder, values)[:columns]):
+            builder.store(value, _step(builder, target, j, pairs), align=64)
         return context.get_dummy_value()
 
     return types.void(packed, lanes, types.intp, shape, half), codegen
@@ -149,24 +140,6 @@ def transpose_store(typingctx, packed, lanes, start, shape, half):
 def _step(builder: Any, pointer: Any, k: int, vector: Vector) -> Any:
     kind = ir.VectorType(ir.IntType(vector.element.bitwidth), vector.lanes)
     return builder.gep(pointer, [I64(k)], source_etype=kind)
-
-
-def _exchange_masks(digit: int) -> list[ir.Constant]:
-    """Of two vectors of 16, which lanes go to the first and which to the second.
-
-    A binary digit of the lane's number changes places with the one that tells the two vectors
-    apart. Of the first digit there is a cheaper way: digits 0 and 1 move up, to the lane's second
-    and to the vector's, and the vector's becomes the lane's first.
-    """
-    masks = []
-    for part in (0, 1):
-        if digit == 0:
-            mask = [lane & 12 | part << 1 | lane >> 1 & 1 | (lane & 1) << 4 for lane in range(ROW)]
-        else:
-            bit = 1 << digit
-            mask = [lane & ~bit | part << digit | (lane >> digit & 1) << 4 for lane in range(ROW)]
-        masks.append(ir.Constant(ir.VectorType(I32, ROW), mask))
-    return masks
 
 
 def _zip_mask(part: int) -> ir.Constant:

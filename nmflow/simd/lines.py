@@ -10,6 +10,7 @@ from numba.extending import intrinsic
 
 from nmflow.simd.emit import I1, I32, I64, call, constant
 from nmflow.simd.static import ROW, tile_shape
+from nmflow.simd.turning import transposed
 from nmflow.simd.vectors import Vector, address
 
 
@@ -43,37 +44,31 @@ def _lanes(count: int) -> ir.VectorType:
 
 
 @intrinsic
-def transpose_square(typingctx, source, target, row, column, pitch):
-    """Copy 16 x 16 entries from row and column of one matrix to column and row of another."""
-    vector = Vector(source.dtype, ROW)
+def transpose_square(typingctx, source, target, row, column, shape):
+    """Copy a square from row and column of one tile to column and row of another.
+
+    It has 8 x 8 entries, or 16 x 16 where a line has as many.
+    """
+    pitch = tile_shape(shape.n, shape.m).line
+    side = min(pitch, ROW)
+    vector = Vector(source.dtype, side)
 
     def codegen(context, builder, signature, args):
         def place(array: int, kind: Any, first: Any, second: Any) -> Any:
-            index = builder.add(builder.mul(first, args[4]), second)
+            index = builder.add(builder.mul(first, first.type(pitch)), second)
             return address(context, builder, kind, [args[array], index], vector)
 
         def line(number: Any, k: int) -> Any:
             return builder.add(number, number.type(k))
 
         values = [
-            builder.load(place(0, source, line(args[2], k), args[3]), align=4) for k in range(ROW)
+            builder.load(place(0, source, line(args[2], k), args[3]), align=4) for k in range(side)
         ]
-        # See transpose_store: each pass moves a binary digit from the row's number to the lane's.
-        zips = [
-            ir.Constant(_lanes(ROW), [k for i in range(half, half + 8) for k in (i, ROW + i)])
-            for half in (0, 8)
-        ]
-        for _ in range(4):
-            values = [
-                builder.shuffle_vector(values[k], values[k + ROW // 2], zips[part])
-                for k in range(ROW // 2)
-                for part in (0, 1)
-            ]
-        for k, value in enumerate(values):
+        for k, value in enumerate(transposed(builder, values)):
             builder.store(value, place(1, target, line(args[3], k), args[2]), align=4)
         return context.get_dummy_value()
 
-    return types.void(source, target, types.intp, types.intp, types.intp), codegen
+    return types.void(source, target, types.intp, types.intp, shape), codegen
 
 
 @intrinsic
