@@ -133,9 +133,10 @@ def copy_piece(pieces, source, target, shape):
 @inlined
 def start_base(pieces, slot, problem, shape):
     """Stand a piece on the zero of the first stage."""
-    for k in range(slot * shape.halves * ROW, (slot + 1) * shape.halves * ROW):
-        pieces.u[k] = problem.center << FIRST_SHIFT
-        pieces.v[k] = 0
+    for k in range(slot * shape.halves * ROW, (slot + 1) * shape.halves * ROW, ROW):
+        zero = load(pieces.v, k) ^ load(pieces.v, k)
+        store(pieces.u, k, like(zero, problem.center << FIRST_SHIFT))
+        store(pieces.v, k, zero)
 
 
 @inlined
