@@ -15,7 +15,7 @@ from nmflow.kernels.lanes_panel import enumerates, is_open
 from nmflow.kernels.lanes_paths import balance, is_unique
 from nmflow.kernels.lanes_pieces import SPARE, beyond, lane_of, mean_of, move_base, start_base
 from nmflow.kernels.lanes_read import MARGIN, choose_tables, is_inexact, reduced
-from nmflow.kernels.lanes_tile import EDGE, HIGHEST, separate, turn, within_limits
+from nmflow.kernels.lanes_tile import EDGE, HIGHEST, NEVER, separate, turn, within_limits
 from nmflow.simd.lanes import bit_count, choose, equal, greater, largest_lane, like
 from nmflow.simd.lines import load_line, negative_lanes, padded
 from nmflow.simd.static import LANES, ROW
@@ -97,12 +97,15 @@ def begin(tile, shape):
             tile.v[j] += largest_lane(slack)
             kept, count = kept ^ kept, 0
         store(tile.gates_across, j * shape.line, kept ^ like(kept, HIGHEST))
+        score = load_line(tile.across, j * shape.line, shape)
+        store(tile.kept, j * shape.line, choose(kept, score, like(score, NEVER)))
         tile.missing[j] = shape.n - count
     v = load_line(tile.v, 0, shape)
     for i in range(shape.m):
-        kept = load_line(tile.scores, i * shape.line, shape) - v
-        kept = greater(kept, like(kept, tile.u[i]))
+        score = load_line(tile.scores, i * shape.line, shape)
+        kept = greater(score - v, like(v, tile.u[i]))
         store(tile.gates, i * shape.line, kept ^ like(kept, HIGHEST))
+        store(tile.pruned, i * shape.line, choose(kept, like(score, -NEVER), score))
         tile.need[i] = shape.n - bit_count(negative_lanes(kept))
 
 

@@ -11,6 +11,7 @@ from nmflow.kernels.jit import helper, inlined
 from nmflow.kernels.lanes_tile import (
     HIGHEST,
     LOWEST,
+    NEVER,
     PHASES,
     SWEEPS,
     find_distances,
@@ -69,10 +70,13 @@ def trace(tile, column, row, shape):
 
 
 @inlined
-def set_gate(tile, row, column, value, shape):
+def set_kept(tile, row, column, kept, shape):
     """Keep or prune an entry."""
-    tile.gates[row * shape.line + column] = value
-    tile.gates_across[column * shape.line + row] = value
+    place, across = row * shape.line + column, column * shape.line + row
+    score = tile.scores[place]
+    tile.gates[place] = tile.gates_across[across] = LOWEST if kept else HIGHEST
+    tile.pruned[place] = -NEVER if kept else score
+    tile.kept[across] = score if kept else NEVER
 
 
 @helper
@@ -82,9 +86,9 @@ def move_unit(tile, end, length, shape):
     for k in range(0, length, 2):
         column = tile.path[k]
         if row != NOWHERE:
-            set_gate(tile, row, column, HIGHEST, shape)
+            set_kept(tile, row, column, False, shape)
         row = tile.path[k + 1]
-        set_gate(tile, row, column, LOWEST, shape)
+        set_kept(tile, row, column, True, shape)
     tile.need[row] -= 1
 
 

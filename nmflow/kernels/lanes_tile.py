@@ -41,6 +41,8 @@ FAR = 1 << 28
 EDGE = 1 << 29
 """What larger slacks count as; they stay on their side of all potentials."""
 HIGHEST, LOWEST = (1 << 31) - 1, -(1 << 31)
+NEVER = 1 << 30
+"""Scores that no potential or distance can make count, or their opposites."""
 NEAR = 1 << 21
 """What potentials keep to where they can."""
 SWEEPS = 32
@@ -59,6 +61,8 @@ class Tile(NamedTuple):
     piece, inexact : slacks of the piece in which the tile lies, row by row; which are but floors
     scores, across : the tile row by row, and column by column
     gates, gates_across : the same of numbers that are the lowest where kept, else the highest
+    pruned : row by row, the scores that are pruned, -NEVER in place of others
+    kept : column by column, the scores that are kept, NEVER in place of others
     u, v : potentials
     row, column : those that distances lead to
     row_sweep, column_sweep : the sweep that found them
@@ -73,6 +77,8 @@ class Tile(NamedTuple):
     across: NDArray[np.int32]
     gates: NDArray[np.int32]
     gates_across: NDArray[np.int32]
+    pruned: NDArray[np.int32]
+    kept: NDArray[np.int32]
     u: NDArray[np.int32]
     v: NDArray[np.int32]
     row: NDArray[np.int32]
@@ -90,7 +96,7 @@ def new_tile(shape: TileShape) -> Tile:
     """Working memory, with nothing to win in the padding."""
     m, line = shape.m, shape.line
     # The last line of a piece is read to the end of a vector.
-    sizes = (m * shape.halves * ROW + ROW,) * 2 + (m * line,) * 4 + (line,) * 8
+    sizes = (m * shape.halves * ROW + ROW,) * 2 + (m * line,) * 6 + (line,) * 8
     tile = Tile(
         *(aligned(size, np.int32) for size in sizes),
         path=np.zeros(2 * m + 2, np.int64),
@@ -101,6 +107,8 @@ def new_tile(shape: TileShape) -> Tile:
         scores[:] = -EDGE
     for gates in (tile.gates, tile.gates_across):
         gates[:] = HIGHEST
+    tile.pruned[:] = -NEVER
+    tile.kept[:] = NEVER
     return tile
 
 
@@ -140,6 +148,16 @@ def least_kept(lines, gates, prices, shape):
     return best
 
 
+@inlined
+def best_of(extreme, lines, prices, old, shape):
+    """Of each column, given the rows with their potentials, or the other way: score - price."""
+    best = old
+    for k in range(shape.m):
+        score = load_line(lines, k * shape.line, shape)
+        best = extreme(best, score - like(score, prices[k]))
+    return best
+
+
 @helper
 def find_distances(tile, shape):
     """Distances from rows in need, as potentials that follow them; whether they are complete."""
@@ -153,11 +171,11 @@ def find_distances(tile, shape):
     complete = False
     store(tile.row, 0, row)
     for sweep in range(1, SWEEPS):
-        new = maximum(column, largest_pruned(tile.scores, tile.gates, tile.row, shape))
+        new = best_of(maximum, tile.pruned, tile.row, column, shape)
         column_sweep = choose(differs(new, column), like(v, sweep), column_sweep)
         column = new
         store(tile.column, 0, column)
-        new = minimum(row, least_kept(tile.across, tile.gates_across, tile.column, shape))
+        new = best_of(minimum, tile.kept, tile.column, row, shape)
         changed = differs(new, row)
         row_sweep = choose(changed, like(v, sweep), row_sweep)
         row = new
