@@ -22,8 +22,10 @@ from nmflow.simd.static import LANES, ROW
 from nmflow.simd.vectors import maximum, minimum, store
 from nmflow.ties import TABLE_BITS
 
+TABLES = 4
+"""How many tables are tried here; few tiles are left to the scalar road, which costs far more."""
 TABLE_UNIT = 12
-"""Bits below the second table."""
+"""Bits below a table that is looked at by itself."""
 
 
 @helper
@@ -139,7 +141,7 @@ def finish_tile(problem, pieces, slot, index, panel, level, spare, memory, shape
     tile, tabled = panel.tile, pieces.tabled[slot]
     choose_tile(pieces, slot, index, panel, level, spare, shape)
     proved = False
-    for table in range(-1, 2):
+    for table in range(-1, TABLES):
         if table == 0 and tabled:
             continue
         if table >= 0:

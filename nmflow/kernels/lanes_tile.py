@@ -47,7 +47,7 @@ NEAR = 1 << 21
 """What potentials keep to where they can."""
 SWEEPS = 32
 """Sweeps in which distances must be found."""
-PHASES = 32
+PHASES = 128
 """How often potentials and units move in turn."""
 ROUNDS = 8
 """Rounds in which potentials must come between what is kept and what is pruned."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from nmflow import ties
 from nmflow.kernels.lanes import Problem, solve_lanes
+from nmflow.kernels.lanes_finish import TABLES
 from nmflow.kernels.lanes_memory import Memory, new_memory
 from nmflow.kernels.lanes_panel import Panel, new_panel
 from nmflow.kernels.lanes_pieces import FIRST_SHIFT, Pieces, new_pieces
@@ -171,9 +172,9 @@ def strip(tiles: NDArray[Any], shape: TileShape) -> NDArray[Any]:
 
 def _new_room(shape: TileShape, kind: Any, signed: bool) -> _Room:
     m = shape.m
-    tables = np.zeros((2, m, shape.halves * ROW), np.int32)
+    tables = np.zeros((TABLES, m, shape.halves * ROW), np.int32)
     for first in range(0, tables.shape[2] - m + 1, m):
-        for index in range(2):
+        for index in range(TABLES):
             tables[index, :, first : first + m] = ties.table(index, m, m)
     # Magnitudes are moved down by about their median, to use the sign bit too.
     center = 0 if signed else 1 << (FIXED_BITS - FIRST_SHIFT - 2)
