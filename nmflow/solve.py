@@ -130,7 +130,8 @@ def _solve_tiles(
 
 def run_all(work: Any, items: Iterable[Any], threads: int) -> None:
     """Call ``work`` on each item; the first error, or an interrupt, stops what has not begun."""
-    if threads == 1:
+    items = list(items)
+    if min(threads, len(items)) <= 1:
         for item in items:
             work(item)
         return

@@ -146,3 +146,14 @@ def test_the_cache_knows_when_a_source_changed():
     if index is None:
         pytest.skip("kernels are not cached here")
     assert jit._sources_digest() in index._source_stamp
+
+
+def test_one_window_needs_no_thread(monkeypatch, rng):
+    """A pool of threads would cost a small matrix more than its mask."""
+
+    def never(*_args, **_options):
+        raise AssertionError("made a pool")
+
+    monkeypatch.setattr(sys.modules["nmflow.solve"], "ThreadPoolExecutor", never)
+    mask = nmflow.solve(rng.standard_normal((64, 64)), 2, 4, workers=2)
+    assert (mask.sum(axis=0) == 32).all()
