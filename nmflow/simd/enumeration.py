@@ -131,8 +131,8 @@ def _matching(lanes: _Lanes, rows: list[list[Any]]) -> tuple[Any, Any]:
             )
             for x, y in ((k, j), (j, k))
         )
-        lead = lanes.sub(lanes.most(one.value, other.value), lanes.least(one.value, other.value))
         best = lanes.most(one.value, other.value)
+        lead = lanes.sub(best, lanes.least(one.value, other.value))
         bits = lanes.choose(other.value, one.value, other.bits, one.bits)
         return _Best(best, None, lead, bits)
 
