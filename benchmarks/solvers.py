@@ -32,12 +32,16 @@ class Plan(NamedTuple):
     patterns : tuple of (n, m)
     kinds : tuple of str
         Weights.
+    passes : int
+        How often all methods and peers are timed on all weights and patterns, minutes apart.
     rounds : int
-        Repeats of each measurement, at most.
+        Repeats in each pass.
     allowance : float
-        A method that took so many seconds on one kind of weights gets three repeats only.
+        A method that took so many seconds on one kind of weights gets one repeat in a pass.
     largest : int
         Of the whole matrices.
+    repeats : int
+        Of the measurements on whole matrices, and of first calls.
     cold : int
         Repeats of the first call with nothing cached.
     steps : int
@@ -46,15 +50,17 @@ class Plan(NamedTuple):
 
     patterns: tuple[tuple[int, int], ...]
     kinds: tuple[str, ...]
+    passes: int
     rounds: int
     allowance: float
     largest: int
+    repeats: int
     cold: int
     steps: int
 
 
-FULL = Plan(PATTERNS, tuple(WEIGHTS), 7, 0.4, 8192, 3, 15)
-QUICK = Plan(COMMON, ("MiniLM float32",), 3, 0.1, 2048, 0, 5)
+FULL = Plan(PATTERNS, tuple(WEIGHTS), 3, 3, 0.1, 8192, 15, 3, 15)
+QUICK = Plan(COMMON, ("MiniLM float32",), 1, 3, 0.1, 2048, 3, 0, 5)
 
 
 def measure(plan: Plan) -> dict[str, Any]:
@@ -66,18 +72,25 @@ def measure(plan: Plan) -> dict[str, Any]:
 
     report: dict[str, Any] = {"machine": describe(), "plan": plan._asdict()}
     single_threaded()
-    report["tiles"] = {}
-    # Kinds of weights outside: what drifts while the machine gets busy, drifts for all n:m alike.
+    contests = {}
     for kind in plan.kinds:
         for n, m in plan.patterns:
             say(f"{n}:{m} on {kind}")
-            rows = tiles.measure(kind, n, m, plan.rounds, plan.allowance)
-            report["tiles"].setdefault(f"{n}:{m}", {})[kind] = rows
+            contests[f"{n}:{m}", kind] = tiles.Contest(kind, n, m)
+    # A machine may be slow for minutes: every ratio is a median over the whole run.
+    for number in range(plan.passes):
+        for (pattern, kind), contest in contests.items():
+            say(f"pass {number + 1} of {plan.passes}: {pattern} on {kind}")
+            contest.play(plan.rounds, plan.allowance)
             gc.collect()
+    report["tiles"] = {}
+    for (pattern, kind), contest in contests.items():
+        report["tiles"].setdefault(pattern, {})[kind] = contest.rows()
+    del contests
     say("whole matrices")
-    report["matrices"] = matrices.measure(plan.largest, plan.rounds)
+    report["matrices"] = matrices.measure(plan.largest, plan.repeats)
     say("first calls")
-    report["startup"] = startup.measure(plan.rounds, plan.cold)
+    report["startup"] = startup.measure(plan.repeats, plan.cold)
     say("warm starts")
     report["warm"] = warm.measure(plan.steps)
     report["seconds"] = time.perf_counter() - begin

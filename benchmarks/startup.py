@@ -22,16 +22,16 @@ CASES = {
 COLD = "import and first 8:16 mask, nothing cached"
 
 
-def measure(rounds: int, cold_rounds: int) -> dict[str, Spread]:
+def measure(repeats: int, cold_repeats: int) -> dict[str, Spread]:
     """Seconds of each case."""
     for code in CASES.values():
         seconds(code)
     times: dict[str, list[float]] = {name: [] for name in CASES}
-    for _ in range(rounds):
+    for _ in range(repeats):
         for name, code in CASES.items():
             times[name].append(seconds(code))
-    if cold_rounds:
-        times[COLD] = [cold() for _ in range(cold_rounds)]
+    if cold_repeats:
+        times[COLD] = [cold() for _ in range(cold_repeats)]
     return {name: spread(t) for name, t in times.items()}
 
 

@@ -14,7 +14,7 @@ import nmflow
 from benchmarks.peers import PEERS
 from benchmarks.problems import WEIGHTS, matrix_of, some_of, tiles_of
 from benchmarks.quality import quality, scores_of
-from benchmarks.timing import interleaved, spread
+from benchmarks.timing import Times, interleaved, spread
 
 # Weights given at a time to methods too slow for all of them.
 SAMPLES = {"lp": 1 << 13}
@@ -62,26 +62,53 @@ def entrants(weights: NDArray[Any], n: int, m: int) -> Iterator[tuple[str, Entra
             yield name, Entrant(partial(peer.solve, scores_of(some), n), np.asarray, some)
 
 
-def measure(kind: str, n: int, m: int, rounds: int, allowance: float) -> dict[str, Row]:
-    """All entrants on one kind of weights at one n:m, their runs interleaved."""
-    field = dict(entrants(WEIGHTS[kind](), n, m))
-    masks = {name: entrant.read(entrant.call()) for name, entrant in field.items()}
-    times = interleaved(
-        {name: entrant.call for name, entrant in field.items()}, BASE, rounds, allowance=allowance
-    )
-    rows: dict[str, Row] = {}
-    for name, entrant in field.items():
-        count = len(entrant.tiles)
-        optima = tiles_of(nmflow.solve(matrix_of(entrant.tiles), n, m), m)
+class Contest:
+    """All entrants on one kind of weights at one n:m; each is called once and its masks judged.
+
+    Parameters
+    ----------
+    kind : str
+        Of weights.
+    n, m : int
+
+    Raises
+    ------
+    RuntimeError
+        If a method that claims it does not find the optimum.
+    """
+
+    def __init__(self, kind: str, n: int, m: int) -> None:
+        field = dict(entrants(WEIGHTS[kind](), n, m))
+        self._counts = {name: len(entrant.tiles) for name, entrant in field.items()}
+        self._calls = {name: entrant.call for name, entrant in field.items()}
+        self._times = {name: Times([], []) for name in field}
+        self._quality = {}
+        for name, entrant in field.items():
+            optima = tiles_of(nmflow.solve(matrix_of(entrant.tiles), n, m), m)
+            masks = entrant.read(entrant.call())
+            self._quality[name] = quality(scores_of(entrant.tiles), masks, optima, n)
+        for method in nmflow.methods():
+            if method.exact and self._quality.get(method.name, {"optimal": 1})["optimal"] < 1:
+                raise RuntimeError(f"{method.name} is not exact at {n}:{m} on {kind}")
+
+    def play(self, rounds: int, allowance: float) -> None:
+        """Time all entrants in turn, the slow ones once; adds to what was timed before."""
+        times = interleaved(self._calls, BASE, rounds, allowance=allowance, fewest=1)
+        for name, more in times.items():
+            self._times[name].seconds.extend(more.seconds)
+            self._times[name].ratios.extend(more.ratios)
+
+    def rows(self) -> dict[str, Row]:
+        """Times, ratios to the base's time per tile and quality, by entrant."""
+        return {name: self._row(name) for name in self._calls}
+
+    def _row(self, name: str) -> Row:
+        count, times = self._counts[name], self._times[name]
         # A ratio to the base's time per tile, not per call.
-        scale = len(field[BASE].tiles) / count
-        rows[name] = {
-            "microseconds": spread(times[name].seconds, 1e6 / count),
-            "times_flow": scale * statistics.median(times[name].ratios or [1.0]),
+        scale = self._counts[BASE] / count
+        return {
+            "microseconds": spread(times.seconds, 1e6 / count),
+            "times_flow": scale * statistics.median(times.ratios or [1.0]),
             "tiles": count,
-            "rounds": len(times[name].seconds),
-        } | quality(scores_of(entrant.tiles), masks[name], optima, n)
-    for method in nmflow.methods():
-        if method.exact and method.name in rows and rows[method.name]["optimal"] < 1:
-            raise RuntimeError(f"{method.name} is not exact at {n}:{m} on {kind}")
-    return rows
+            "rounds": len(times.seconds),
+        } | self._quality[name]
