@@ -47,23 +47,21 @@ class Problem(NamedTuple):
 
 
 @inlined
-def tabled_pieces(pieces, used):
-    """How many pieces have tables below all their digits."""
+def mostly_tabled(pieces, used):
+    """Whether half the pieces have tables below all their digits."""
     count = 0
     for slot in range(used):
         count += pieces.tabled[slot]
-    return count
+    return 2 * count >= used
 
 
 @inlined
-def begin_fresh(weights, problem, pieces, panel, tied, shape, signed):
-    """Read a panel from the matrices."""
-    if tied:
-        for slot in range(shape.pieces):
-            start_base(pieces, slot, problem, shape)
-        read_zoomed(weights, problem, pieces, panel, shape, signed)
+def begin_fresh(weights, problem, pieces, panel, shows, shape, signed):
+    """Read a panel from the matrices, with the tables of its pieces if it shows them."""
+    if shows:
+        read_first(weights, problem, problem.tables, pieces, panel, shape, signed)
     else:
-        read_first(weights, problem, pieces, panel, shape, signed)
+        read_first(weights, problem, None, pieces, panel, shape, signed)
 
 
 @inlined
@@ -111,7 +109,8 @@ def solve_lanes(
     How many pieces are left; -1 if some weight is not finite.
     """
     rest, queue, count = total, 0, 0
-    tied = False
+    # Whether the next panel shows tables: the first one tries, the others follow the one before.
+    shows = memory is None
     place = ahead = (0, 0, 0)
     lead = shape.pieces * (PANELS if enumerates(shape) else 1)
     for _ in range(lead):
@@ -121,7 +120,7 @@ def solve_lanes(
         if queue < shape.pieces and rest:
             before = rest
             used, place, rest = next_pieces(
-                weights, grid, problem, pieces, place, total, rest, tied, memory, shape, signed
+                weights, grid, problem, pieces, place, total, rest, shows, memory, shape, signed
             )
             if used < 0:
                 return -1
@@ -134,8 +133,9 @@ def solve_lanes(
         panel.u[:] = 0
         panel.v[:] = 0
         if fresh:
-            begin_fresh(weights, problem, pieces, panel, tied, shape, signed)
-            rounds = problem.rounds[2] if tied else problem.rounds[0]
+            begin_fresh(weights, problem, pieces, panel, shows, shape, signed)
+            shows = shows and mostly_tabled(pieces, used)
+            rounds = problem.rounds[2] if shows else problem.rounds[0]
         else:
             queue, used = begin_queued(
                 weights, problem, pieces, panel, queue, used, memory, shape, signed
@@ -146,7 +146,7 @@ def solve_lanes(
         else:
             solve_panel(weights, mask, problem, pieces, panel, rounds, memory, shape)
         # True of most panels of small tiles, and sooner seen for all their pieces than for each.
-        if fresh and memory is None and not tied and all_settled(panel):
+        if fresh and memory is None and not shows and all_settled(panel):
             write_masks(mask, problem.stride, pieces, used, panel, shape)
             continue
         exclude(panel, fresh, shape)
@@ -158,5 +158,5 @@ def solve_lanes(
             signed, memory,
         )  # fmt: skip
         if fresh:
-            tied = 2 * tabled_pieces(pieces, used) >= used
+            shows = mostly_tabled(pieces, used)
     return count

@@ -34,7 +34,7 @@ def share(number, shape):
     if shape.m <= 8:
         return number >> two
     if shape.m <= ROW:
-        return number >> one
+        return (number >> one) + (number >> like(number, 3))
     return (number >> one) + (number >> two)
 
 

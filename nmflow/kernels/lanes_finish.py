@@ -46,14 +46,26 @@ def read_piece(weights, problem, pieces, slot, tile, spare, shape, signed):
 
 
 @helper
-def choose_tile(pieces, slot, index, panel, level, spare, shape):
-    """One tile of the piece, and what of its potentials did not fit into those of the piece."""
+def keep_beyond(pieces, slot, index, panel, level, spare, shape):
+    """What of a tile's potentials did not fit into those of the piece."""
     tile, lane, shift = panel.tile, lane_of(slot, index, shape), pieces.shift[slot]
     mean = mean_of(panel.v, lane, shape)
     for k in range(shape.m):
         u, v = panel.u[k * LANES + lane] + mean, panel.v[k * LANES + lane] - mean
         tile.u[k] = (beyond(u) << shift) + level >> spare
         tile.v[k] = beyond(v) << shift >> spare
+
+
+@helper
+def choose_tile(pieces, slot, index, panel, inside, level, spare, shape):
+    """One tile of the piece, and what of its potentials is not ``inside`` those of the piece."""
+    tile = panel.tile
+    if inside:
+        line = load_line(tile.u, 0, shape)
+        store(tile.u, 0, like(line, level >> spare))
+        store(tile.v, 0, line ^ line)
+    else:
+        keep_beyond(pieces, slot, index, panel, level, spare, shape)
     for i in range(shape.m):
         line = load_line(tile.piece, i * shape.halves * ROW + index * shape.m, shape)
         store(tile.scores, i * shape.line, padded(line, -EDGE, shape))
@@ -136,10 +148,10 @@ def move_tile_base(pieces, slot, index, tile, spare, shape):
 
 
 @helper
-def finish_tile(problem, pieces, slot, index, panel, level, spare, memory, shape):
+def finish_tile(problem, pieces, slot, index, panel, inside, level, spare, memory, shape):
     """Find the mask of a tile of the piece that was read: by its scores, then by the tables."""
     tile, tabled = panel.tile, pieces.tabled[slot]
-    choose_tile(pieces, slot, index, panel, level, spare, shape)
+    choose_tile(pieces, slot, index, panel, inside, level, spare, shape)
     proved = False
     for table in range(-1, TABLES):
         if table == 0 and tabled:
@@ -179,7 +191,7 @@ def finish_ties(weights, problem, pieces, used, fresh, panel, memory, shape, sig
             continue
         if fresh:
             start_base(pieces, slot, problem, shape)
-        move_base(pieces, slot, panel, shape)
+        inside = move_base(pieces, slot, panel, shape)
         pieces.finished[slot] = True
         # What equaled its potentials in the window was pruned, whatever is behind it.
         level, spare = (1 << pieces.shift[slot]) - 1, 0
@@ -196,7 +208,7 @@ def finish_ties(weights, problem, pieces, used, fresh, panel, memory, shape, sig
         for index in range(shape.tiles):
             lane = lane_of(slot, index, shape)
             if panel.settled[lane] == 0 and finish_tile(
-                problem, pieces, slot, index, panel, level, spare, memory, shape
+                problem, pieces, slot, index, panel, inside, level, spare, memory, shape
             ):
                 write_words(panel.tile, slot, index, panel, shape)
                 panel.settled[lane] = -1

@@ -17,7 +17,7 @@ from nmflow.kernels.lanes_tile import (
     find_distances,
     follow_distances,
 )
-from nmflow.simd.lanes import any_bits, equal, greater, like
+from nmflow.simd.lanes import any_bits, differs, equal, greater, like
 from nmflow.simd.lines import first_one, load_line, negative_lanes
 
 NOWHERE = 64
@@ -95,19 +95,30 @@ def move_unit(tile, end, length, shape):
 @helper
 def move_units(tile, shape):
     """As many as there are paths that do not cut each other."""
-    for k in range(shape.m):
-        while tile.missing[k] > 0 and tile.column_sweep[k] < SWEEPS:
-            length = trace(tile, k, NOWHERE, shape)
+    missing, need = load_line(tile.missing, 0, shape), load_line(tile.need, 0, shape)
+    none, never = need ^ need, like(need, SWEEPS)
+    reached = greater(never, load_line(tile.column_sweep, 0, shape))
+    columns = negative_lanes(greater(missing, none) & reached)
+    reached = greater(never, load_line(tile.row_sweep, 0, shape))
+    rows = negative_lanes(greater(none, need) & reached)
+    while columns != 0:
+        column = first_one(columns)
+        columns &= columns - 1
+        while tile.missing[column] > 0:
+            length = trace(tile, column, NOWHERE, shape)
             if length == 0:
                 break
             move_unit(tile, NOWHERE, length, shape)
-            tile.missing[k] -= 1
-        while tile.need[k] < 0 and tile.row_sweep[k] < SWEEPS:
-            length = trace(tile, NOWHERE, k, shape)
+            tile.missing[column] -= 1
+    while rows != 0:
+        row = first_one(rows)
+        rows &= rows - 1
+        while tile.need[row] < 0:
+            length = trace(tile, NOWHERE, row, shape)
             if length == 0:
                 break
-            move_unit(tile, k, length, shape)
-            tile.need[k] += 1
+            move_unit(tile, row, length, shape)
+            tile.need[row] += 1
 
 
 @helper
@@ -138,18 +149,15 @@ def is_unique(tile, shape):
         kept = negative_lanes(zero & load_line(tile.gates, i * shape.line, shape))
         tile.drops[i] = kept
         tile.adds[i] = negative_lanes(zero) & ~kept
-    rows = columns = (1 << shape.m) - 1
-    while columns:
-        before = rows
-        added = dropped = 0
-        for i in range(shape.m):
-            adds, drops = tile.adds[i] & columns, tile.drops[i] & columns
-            if adds == 0 or drops == 0:
-                rows &= ~(1 << i)
-            else:
-                added |= adds
-                dropped |= drops
-        if columns == added & dropped and rows == before:
+    adds, drops = load_line(tile.adds, 0, shape), load_line(tile.drops, 0, shape)
+    none = v ^ v
+    while True:
+        columns = any_bits(adds) & any_bits(drops)
+        if columns == 0:
+            return True
+        fewer_adds, fewer_drops = adds & like(adds, columns), drops & like(drops, columns)
+        crossed = differs(fewer_adds, none) & differs(fewer_drops, none)
+        fewer_adds, fewer_drops = fewer_adds & crossed, fewer_drops & crossed
+        if any_bits((fewer_adds ^ adds) | (fewer_drops ^ drops)) == 0:
             return False
-        columns = added & dropped
-    return True
+        adds, drops = fewer_adds, fewer_drops

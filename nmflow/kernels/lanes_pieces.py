@@ -29,6 +29,7 @@ class Pieces(NamedTuple):
     ordinal, own : its number; the bits of a row that no piece before it has
     exponent : its magnitudes are below 2**exponent
     scale, coarse : what turns scores into fixed point, and into the first stage's integers
+    lift : what turns the tie table into those, or zero where it is not shown
     tabled, unit : whether the fixed point holds the tie table, then below 2**unit
     shown : whether the first stage looks at that table too
     finished : whether its tiles were solved one by one
@@ -44,6 +45,7 @@ class Pieces(NamedTuple):
     exponent: NDArray[np.int64]
     scale: NDArray[Any]
     coarse: NDArray[Any]
+    lift: NDArray[Any]
     tabled: NDArray[np.bool_]
     shown: NDArray[np.bool_]
     finished: NDArray[np.bool_]
@@ -73,6 +75,7 @@ def new_pieces(shape: TileShape, kind: Any) -> Pieces:
         exponent=np.zeros(count, np.int64),
         scale=np.zeros(count, kind),
         coarse=np.zeros(count, kind),
+        lift=np.zeros(count, kind),
         tabled=np.zeros(count, np.bool_),
         shown=np.zeros(count, np.bool_),
         finished=np.zeros(count, np.bool_),

@@ -21,12 +21,14 @@ from nmflow.simd.floats import (
     bits_of,
     exponent_of,
     has_few_digits,
+    last_digit,
     load_row,
     magnitude,
     power_of_two,
     to_floats,
     to_int32,
     zero_lanes,
+    zeros_last,
 )
 from nmflow.simd.lanes import (
     any_bits,
@@ -34,6 +36,7 @@ from nmflow.simd.lanes import (
     greater,
     largest_lane,
     like,
+    smallest_lane,
 )
 from nmflow.simd.layout import pack_pairs, spread, transpose_store
 from nmflow.simd.lines import first_one
@@ -44,6 +47,8 @@ FIXED_BITS = 30
 """Bits of the fixed point: of scores without signs, or of signed ones with theirs."""
 MARGIN = 3
 """Bits at least below a table, so that potentials fit between equal sums."""
+MANY_DIGITS = -9999
+"""Instead of the exponent of the last digit that any score of a piece has."""
 LOWEST_EXPONENT = -90
 """Tiles of smaller numbers are not scaled further: the scale itself must be a finite float32."""
 
@@ -57,6 +62,22 @@ def scan(weights, start, stride, shape):
             bits = bits_of(magnitude(load_row(weights, start + i * stride + half * ROW)))
             most = maximum(most, bits)
     return most
+
+
+@helper
+def scan_digits(weights, start, stride, shape):
+    """As :func:`scan`; and an e such that all scores of few digits are multiples of 2**e."""
+    most = every = bits_of(magnitude(load_row(weights, start)))
+    least = zeros_last(most)
+    for half in range(shape.halves):
+        for i in range(shape.m):
+            bits = bits_of(magnitude(load_row(weights, start + i * stride + half * ROW)))
+            most, every = maximum(most, bits), every | bits
+            least = minimum(least, zeros_last(bits))
+    last = MANY_DIGITS
+    if has_few_digits(every):
+        last = last_digit(smallest_lane(least), any_bits(every))
+    return most, last
 
 
 @inlined
@@ -91,16 +112,36 @@ def choose_tables(weights, problem, pieces, slot, shape):
         return False
     unit = min(first_one(np.int64(any_bits(digits))), problem.fixed_bits - 1)
     if any_bits(more) == 0 and unit >= problem.table_bits + MARGIN:
-        pieces.tabled[slot] = True
-        pieces.unit[slot] = unit
-        pieces.scale[slot] = power_of_two(problem.fixed_bits - unit - pieces.exponent[slot])
+        give_tables(problem, pieces, slot, unit)
     return True
 
 
 @inlined
-def both_in_sight(pieces, slot, problem):
-    """Whether the first window shows digits and the first table."""
-    return pieces.unit[slot] - problem.table_bits >= FIRST_SHIFT
+def give_tables(problem, pieces, slot, unit):
+    """Let the fixed point hold the first table, below all digits."""
+    pieces.tabled[slot] = True
+    pieces.unit[slot] = unit
+    pieces.scale[slot] = power_of_two(problem.fixed_bits - unit - pieces.exponent[slot])
+
+
+@inlined
+def show_tables(weights, problem, pieces, slot, last, shape):
+    """Give a piece tables if ties are likely, and show the first one if it fits the first window.
+
+    No closer look is needed where all scores are multiples of 2**last and this leaves room enough,
+    for potentials between the sums of tables too.
+    """
+    in_sight = problem.table_bits + FIRST_SHIFT
+    unit = min(problem.fixed_bits - pieces.exponent[slot] + last, problem.fixed_bits - 1)
+    if unit > in_sight:
+        give_tables(problem, pieces, slot, unit)
+    else:
+        choose_tables(weights, problem, pieces, slot, shape)
+    pieces.shown[slot] = pieces.tabled[slot] and pieces.unit[slot] >= in_sight
+    if pieces.shown[slot]:
+        pieces.lift[slot] = power_of_two(pieces.unit[slot] - in_sight)
+    else:
+        pieces.lift[slot] = 0
 
 
 @inlined
@@ -140,32 +181,41 @@ def fixed_point(weights, place, slot, line, pieces, problem, signed):
 
 
 @inlined
-def leading_bits(weights, place, slot, pieces, signed):
-    """What the first stage sees of :func:`fixed_point`: its bits from FIRST_SHIFT up."""
+def leading_bits(weights, place, slot, line, tables, pieces, signed):
+    """What the first stage sees of :func:`fixed_point`: its bits from FIRST_SHIFT up.
+
+    Where the tables are shown all digits are among these bits, so that the sum is exact.
+    """
     score = scores(weights, place, signed)
-    return floor(score * like(score, pieces.coarse[slot]), signed)
+    score = score * like(score, pieces.coarse[slot])
+    if tables is not None:
+        table = to_floats(load(tables, line * ROW), score)
+        score = score + table * like(score, pieces.lift[slot])
+    return floor(score, signed)
 
 
 @inlined
-def read_half(weights, problem, pieces, packed, i, half, shape, signed):
+def read_half(weights, problem, tables, pieces, packed, i, half, shape, signed):
     """A row of the panel's pieces, two by two."""
-    offset = i * problem.stride + half * ROW
+    offset, line = i * problem.stride + half * ROW, i * shape.halves + half
     for k in range(0, shape.pieces, 2):
-        first = leading_bits(weights, pieces.position[k] + offset, k, pieces, signed)
-        second = leading_bits(weights, pieces.position[k + 1] + offset, k + 1, pieces, signed)
+        place = pieces.position[k] + offset
+        first = leading_bits(weights, place, k, line, tables, pieces, signed)
+        place = pieces.position[k + 1] + offset
+        second = leading_bits(weights, place, k + 1, line, tables, pieces, signed)
         both = pack_pairs(first, second)
         store(packed, k * ROW, both - like(both, problem.center))
 
 
 @helper
-def read_first(weights, problem, pieces, panel, shape, signed):
-    """Read a panel's leading 15 bits into lanes."""
+def read_first(weights, problem, tables, pieces, panel, shape, signed):
+    """Read a panel's leading 15 bits into lanes; with the first of the tables, if there are any."""
     pitch = (shape.m + 1) * LANES
     for i in range(shape.m):
-        read_half(weights, problem, pieces, panel.packed, i, 0, shape, signed)
+        read_half(weights, problem, tables, pieces, panel.packed, i, 0, shape, signed)
         transpose_store(panel.packed, panel.lanes, i * pitch, shape, 0)
         if shape.m > ROW:
-            read_half(weights, problem, pieces, panel.packed, i, 1, shape, signed)
+            read_half(weights, problem, tables, pieces, panel.packed, i, 1, shape, signed)
             transpose_store(panel.packed, panel.lanes, i * pitch + ROW * LANES, shape, 1)
 
 

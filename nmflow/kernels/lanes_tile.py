@@ -32,7 +32,7 @@ from nmflow.simd.lanes import (
     largest_lane,
     like,
 )
-from nmflow.simd.lines import load_line, transpose_square
+from nmflow.simd.lines import first_one, load_line, negative_lanes, transpose_square
 from nmflow.simd.static import ROW, TileShape
 from nmflow.simd.vectors import maximum, minimum, store
 
@@ -67,8 +67,8 @@ class Tile(NamedTuple):
     row, column : those that distances lead to
     row_sweep, column_sweep : the sweep that found them
     need, missing : units that rows and columns lack
-    path : columns and rows in turn
     adds, drops : the columns that each row may add at no cost, or drop, a bit each
+    path : columns and rows in turn
     """
 
     piece: NDArray[np.int32]
@@ -87,21 +87,19 @@ class Tile(NamedTuple):
     column_sweep: NDArray[np.int32]
     need: NDArray[np.int32]
     missing: NDArray[np.int32]
+    adds: NDArray[np.int32]
+    drops: NDArray[np.int32]
     path: NDArray[np.int64]
-    adds: NDArray[np.int64]
-    drops: NDArray[np.int64]
 
 
 def new_tile(shape: TileShape) -> Tile:
     """Working memory, with nothing to win in the padding."""
     m, line = shape.m, shape.line
     # The last line of a piece is read to the end of a vector.
-    sizes = (m * shape.halves * ROW + ROW,) * 2 + (m * line,) * 6 + (line,) * 8
+    sizes = (m * shape.halves * ROW + ROW,) * 2 + (m * line,) * 6 + (line,) * 10
     tile = Tile(
         *(aligned(size, np.int32) for size in sizes),
         path=np.zeros(2 * m + 2, np.int64),
-        adds=np.zeros(m, np.int64),
-        drops=np.zeros(m, np.int64),
     )
     for scores in (tile.scores, tile.across):
         scores[:] = -EDGE
@@ -149,12 +147,23 @@ def least_kept(lines, gates, prices, shape):
 
 
 @inlined
-def best_of(extreme, lines, prices, old, shape):
-    """Of each column, given the rows with their potentials, or the other way: score - price."""
+def best_of(extreme, lines, prices, changed, old, shape):
+    """Of each column, given the rows with their potentials, or the other way: score - price.
+
+    Rows that are not among the bits ``changed`` make no difference. In small tiles it costs less
+    to look at all of them.
+    """
     best = old
-    for k in range(shape.m):
-        score = load_line(lines, k * shape.line, shape)
-        best = extreme(best, score - like(score, prices[k]))
+    if shape.m > ROW:
+        while changed != 0:
+            k = first_one(changed)
+            changed &= changed - 1
+            score = load_line(lines, k * shape.line, shape)
+            best = extreme(best, score - like(score, prices[k]))
+    else:
+        for k in range(shape.m):
+            score = load_line(lines, k * shape.line, shape)
+            best = extreme(best, score - like(score, prices[k]))
     return best
 
 
@@ -168,24 +177,26 @@ def find_distances(tile, shape):
     row = load_line(tile.u, 0, shape) + choose(source, zero, like(v, FAR))
     row_sweep, column_sweep = choose(source, zero, never), never
     column = v - like(v, FAR)
-    complete = False
     store(tile.row, 0, row)
+    rows = negative_lanes(source)
     for sweep in range(1, SWEEPS):
-        new = best_of(maximum, tile.pruned, tile.row, column, shape)
-        column_sweep = choose(differs(new, column), like(v, sweep), column_sweep)
+        new = best_of(maximum, tile.pruned, tile.row, rows, column, shape)
+        changed = differs(new, column)
+        column_sweep = choose(changed, like(v, sweep), column_sweep)
         column = new
         store(tile.column, 0, column)
-        new = best_of(minimum, tile.kept, tile.column, row, shape)
+        columns = negative_lanes(changed)
+        new = best_of(minimum, tile.kept, tile.column, columns, row, shape)
         changed = differs(new, row)
         row_sweep = choose(changed, like(v, sweep), row_sweep)
         row = new
         store(tile.row, 0, row)
-        complete = any_bits(changed) == 0
-        if complete:
+        rows = negative_lanes(changed)
+        if rows == 0:
             break
     store(tile.row_sweep, 0, row_sweep)
     store(tile.column_sweep, 0, column_sweep)
-    return complete
+    return rows == 0
 
 
 @helper

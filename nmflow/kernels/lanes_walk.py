@@ -8,10 +8,11 @@ from nmflow.kernels.jit import inlined
 from nmflow.kernels.lanes_memory import glance, own_tiles
 from nmflow.kernels.lanes_pieces import forget
 from nmflow.kernels.lanes_read import (
-    both_in_sight,
+    MANY_DIGITS,
     choose_scale,
-    choose_tables,
     scan,
+    scan_digits,
+    show_tables,
 )
 
 
@@ -53,8 +54,10 @@ def next_pieces(weights, grid, problem, pieces, place, total, rest, tied, memory
         column = place[2]
         place = advance(place, grid, shape)
         rest -= 1
-        proved = False
-        if memory is None:
+        proved, last = False, MANY_DIGITS
+        if memory is None and tied:
+            most, last = scan_digits(weights, position, problem.stride, shape)
+        elif memory is None:
             most = scan(weights, position, problem.stride, shape)
         else:
             proved, most = glance(weights, position, ordinal, problem.stride, memory, shape, signed)
@@ -68,8 +71,8 @@ def next_pieces(weights, grid, problem, pieces, place, total, rest, tied, memory
             pieces.ordinal[slot] = ordinal
             pieces.own[slot] = own
         pieces.position[slot] = position
-        if tied and choose_tables(weights, problem, pieces, slot, shape):
-            pieces.shown[slot] = both_in_sight(pieces, slot, problem)
+        if tied:
+            show_tables(weights, problem, pieces, slot, last, shape)
         slot += 1
     return slot, place, rest
 

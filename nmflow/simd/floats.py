@@ -6,7 +6,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from nmflow.simd.emit import I16, I32, call, constant, has_feature
+from nmflow.simd.emit import I1, I16, I32, call, constant, has_feature
 from nmflow.simd.static import ROW
 from nmflow.simd.vectors import Vector, address
 
@@ -67,6 +67,41 @@ def has_few_digits(typingctx, bits):
         return builder.icmp_signed("==", lanes, lanes.type(0))
 
     return types.boolean(bits), codegen
+
+
+@intrinsic
+def zeros_last(typingctx, bits):
+    """Bits of magnitudes as integers in the same order, but zero the greatest of all."""
+
+    def codegen(context, builder, signature, args):
+        kind = args[0].type
+        return builder.add(args[0], constant(kind, (1 << (bits.element.bitwidth - 1)) - 1))
+
+    return bits(bits), codegen
+
+
+@intrinsic
+def last_digit(typingctx, least, every):
+    """An e such that all numbers are multiples of 2**e, if none has more bits than ``every``.
+
+    Of the least :func:`zeros_last` of their bits, and of all their bits or-ed together.
+    """
+    fraction, bias = (23, 150) if least.bitwidth == 32 else (52, 1075)
+
+    def codegen(context, builder, signature, args):
+        kind = context.get_value_type(types.intp)
+        bits = builder.sub(args[0], args[0].type((1 << (least.bitwidth - 1)) - 1))
+        field = builder.lshr(bits, bits.type(fraction))
+        field = field if least.bitwidth == 64 else builder.zext(field, kind)
+        normal = builder.icmp_signed(">", field, kind(0))
+        field = builder.select(normal, field, kind(1))
+        # The leading bit of normal numbers, which is not stored, ends the search.
+        digits = builder.or_(args[1], args[1].type(1 << fraction))
+        zeros = call(builder, f"llvm.cttz.i{least.bitwidth}", digits.type, [digits, I1(0)])
+        zeros = zeros if least.bitwidth == 64 else builder.zext(zeros, kind)
+        return builder.sub(builder.add(field, zeros), kind(bias))
+
+    return types.intp(least, every), codegen
 
 
 @intrinsic

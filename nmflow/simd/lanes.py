@@ -111,4 +111,5 @@ def _reduction(name: str) -> Any:
 
 
 largest_lane = _reduction("smax")
+smallest_lane = _reduction("smin")
 any_bits = _reduction("or")

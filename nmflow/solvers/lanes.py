@@ -26,7 +26,7 @@ _SHIFTS = np.array([FIRST_SHIFT, FIRST_SHIFT, 10, 5, 1])
 # Rounds of ascent by m: of fresh pieces, of pieces from the queue, of fresh ones where ties are
 # likely (there a round costs less than the tiles that it settles cost one by one, unless m is
 # large), and of remembered ones, which have less far to go.
-_ROUNDS = {4: (6, 10, 9, 6), 8: (7, 6, 10, 4), 16: (9, 8, 14, 4), 32: (11, 7, 8, 5)}
+_ROUNDS = {4: (6, 10, 9, 6), 8: (7, 6, 10, 4), 16: (9, 8, 12, 4), 32: (11, 7, 8, 5)}
 
 
 Box = tuple[slice, slice, slice]
