@@ -66,10 +66,11 @@ def seconds(value: float) -> str:
 def _notes() -> list[str]:
     return [
         "",
-        "Per tile: processor time on one core, medians of interleaved repeats. nmflow's methods",
-        "are whole calls from row-major weights to mask; peers start from float64 scores, tile by",
-        "tile, and get several tiles in one graph or model where that is faster. Loss: of kept",
-        "score, against the optimum. Not full: tiles with a row or column that does not hold n.",
+        "Per tile: processor time on one core, medians of interleaved repeats, minutes apart.",
+        "nmflow's methods are whole calls from row-major weights to mask; peers start from float64",
+        "scores, tile by tile, and get several tiles in one graph or model where that is faster.",
+        "Loss: of kept score, against the optimum. Not full: tiles with a row or column that does",
+        "not hold n.",
         "POT bounds no entry of a plan, so beyond n = 1 each weight becomes a source of its own,",
         "which sends its unit to its column (kept) or to its row (pruned).",
     ]

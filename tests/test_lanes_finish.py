@@ -1,5 +1,8 @@
 """Tiles of few values are finished by the engine, and the scalar road is hardly asked."""
 
+from fractions import Fraction
+
+import numba
 import numpy as np
 import pytest
 from numba import config
@@ -10,6 +13,7 @@ if config.DISABLE_JIT:
 from test_lanes import cut, seeded
 
 import nmflow
+from nmflow.kernels.lanes_read import MANY_DIGITS, scan_digits
 from nmflow.simd.static import tile_shape
 from nmflow.solvers import lanes
 from nmflow.solvers.flow import solve_tiles
@@ -53,3 +57,52 @@ def test_ties_beside_scores_of_more_digits_than_there_is_room_for(share):
     matrix[more] = rng.integers(1, 9, more.sum()).astype(np.float32) * np.float32(2.0**-40)
     expected = solve_tiles(cut(matrix, m).astype(np.float64), n, True)
     np.testing.assert_array_equal(cut(nmflow.solve(matrix, n, m), m), expected)
+
+
+@pytest.mark.parametrize(("n", "m"), [(4, 8), (8, 16), (16, 32)])
+def test_pieces_with_tables_beside_pieces_that_have_no_room_for_them(n, m):
+    """Most pieces have few values, so that panels show tables; the others must not see them."""
+    rng = seeded("mixed", n, m)
+    shape = 16 * m, 32 * m
+    kinds = [
+        rng.integers(0, 2, shape),
+        rng.integers(0, 4, shape),
+        rng.integers(0, 1 << 10, shape),
+        rng.integers(0, 2, shape) * 2.0 ** rng.integers(-20, 1, shape),
+        rng.standard_normal(shape),
+    ]
+    which = rng.choice(len(kinds), (16, 32), p=[0.4, 0.2, 0.1, 0.2, 0.1])
+    matrix = np.choose(np.kron(which, np.ones((m, m), int)), kinds).astype(np.float32)
+    expected = solve_tiles(np.abs(cut(matrix, m)).astype(np.float64), n, True)
+    np.testing.assert_array_equal(cut(nmflow.solve(matrix, n, m), m), expected)
+
+
+@numba.njit
+def _last_digit(weights, shape):
+    return scan_digits(weights, 0, weights.size // shape.m, shape)[1]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", ["powers of two", "integers", "subnormal", "zeros too"])
+def test_the_last_digit_of_a_piece(kind, dtype):
+    """No score has a digit below it; where all are powers of two, the least has that very one."""
+    rng = seeded(kind)
+    shape, size = tile_shape(8, 16), (16, 16)
+    smallest = float(np.finfo(dtype).smallest_subnormal)
+    scores = {
+        "powers of two": 2.0 ** rng.integers(-40, 30, size),
+        "integers": rng.integers(1, 1000, size) * 2.0**-7,
+        "subnormal": rng.integers(1, 8, size) * smallest,
+        "zeros too": rng.integers(0, 2, size) * 2.0 ** rng.integers(-9, 9, size),
+    }[kind].astype(dtype)
+    last = _last_digit(-scores.ravel(), shape)
+    digits = [Fraction(float(score)) / Fraction(2) ** last for score in scores.ravel()]
+    assert all(digit.denominator == 1 for digit in digits)
+    if kind in ("powers of two", "zeros too"):
+        assert min(digit for digit in digits if digit) == 1
+
+
+def test_no_last_digit_where_there_are_many():
+    """Nor are ties likely then."""
+    scores = seeded("many digits").standard_normal(256).astype(np.float32)
+    assert _last_digit(scores, tile_shape(8, 16)) == MANY_DIGITS
