@@ -10,7 +10,7 @@ import nmflow
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks import problems, timing
+from benchmarks import problems, tiles, timing
 from benchmarks.peers import PEERS
 from benchmarks.quality import quality
 
@@ -79,3 +79,28 @@ def test_slow_calls_sit_out():
     calls = {"base": lambda: None, "call": lambda: None}
     times = timing.interleaved(calls, "base", 9, allowance=0, fewest=4)
     assert len(times["call"].seconds) == 4
+
+
+@pytest.fixture
+def small_field(monkeypatch):
+    """Contests of nmflow's own methods on few weights."""
+    monkeypatch.setattr(tiles, "WEIGHTS", {"few": lambda: problems.gaussian(32, 32)})
+    monkeypatch.setattr(tiles, "PEERS", {})
+    monkeypatch.setattr(tiles, "SAMPLES", {"lp": 32})
+
+
+def test_passes_add_up(small_field):
+    contest = tiles.Contest("few", 2, 4)
+    contest.play(2, allowance=float("inf"))
+    contest.play(3, allowance=0)
+    rows = contest.rows()
+    assert set(rows) == {method.name for method in nmflow.methods()}
+    assert all(row["rounds"] == 2 + 1 for name, row in rows.items() if name != "flow")
+    assert rows["flow"]["times_flow"] == 1
+    assert rows["lp"]["tiles"] < rows["flow"]["tiles"] == rows["greedy"]["tiles"] == 64
+
+
+def test_a_contest_without_proof_is_called_off(small_field, monkeypatch):
+    monkeypatch.setattr(tiles, "quality", lambda *_: {"optimal": 0.5})
+    with pytest.raises(RuntimeError, match="not exact at 2:4 on few"):
+        tiles.Contest("few", 2, 4)
