@@ -39,12 +39,11 @@ def position_of(place, grid, stride, shape):
 
 
 @inlined
-def next_pieces(weights, grid, problem, pieces, place, total, rest, tied, memory, shape, signed):
+def next_pieces(weights, grid, problem, pieces, place, total, rest, shows, memory, shape, signed):
     """Take the next pieces of the matrices into the panel; how many, or -1 if not finite.
 
     Also returns the place after them, and how many are left. Pieces whose remembered mask is still
-    proved are passed over. If the last ones had ties, these get tables at once where all their
-    digits fit above.
+    proved are passed over. Where the panel ``shows`` tables, those with room for them get them now.
     """
     forget(pieces, shape)
     slot = 0
@@ -55,7 +54,7 @@ def next_pieces(weights, grid, problem, pieces, place, total, rest, tied, memory
         place = advance(place, grid, shape)
         rest -= 1
         proved, last = False, MANY_DIGITS
-        if memory is None and tied:
+        if memory is None and shows:
             most, last = scan_digits(weights, position, problem.stride, shape)
         elif memory is None:
             most = scan(weights, position, problem.stride, shape)
@@ -71,7 +70,7 @@ def next_pieces(weights, grid, problem, pieces, place, total, rest, tied, memory
             pieces.ordinal[slot] = ordinal
             pieces.own[slot] = own
         pieces.position[slot] = position
-        if tied:
+        if shows:
             show_tables(weights, problem, pieces, slot, last, shape)
         slot += 1
     return slot, place, rest
