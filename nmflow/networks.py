@@ -1,14 +1,17 @@
 """Selection networks: which minima and maxima find two neighbouring ranks of m values.
 
 A network is a straight-line programme without branches, so that it can run on vectors, each lane
-on its own values. Two halves are sorted by Batcher's odd-even merge sort (Knuth, The Art of
-Computer Programming, vol. 3, section 5.3.4); of the i-th of one beside the (r + 1 - i)-th of the
-other, the larger are the r largest of all. What no output needs, or comes twice, is left out.
+on its own values. What no output needs, or comes twice, is left out of a sorting network: Batcher's
+odd-even merge sort, with Green's of 60 comparators for 16 values (Knuth, The Art of Computer
+Programming, vol. 3, section 5.3.4). Where the ranks are far from the middle, it costs less to sort
+only two halves: of the i-th of one beside the (r + 1 - i)-th of the other, the larger are the r
+largest of all.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 from typing import NamedTuple
 
 
@@ -31,11 +34,22 @@ class Network(NamedTuple):
     outputs: tuple[int, ...]
 
 
+_GREEN = (
+    *((i, i + step) for step in (1, 2, 4, 8) for i in range(16) if not i & step),
+    *((5, 10), (6, 9), (3, 12), (13, 14), (4, 8), (7, 11), (1, 2)),
+    *((1, 4), (7, 13), (2, 8), (11, 14)),
+    *((2, 4), (5, 6), (9, 10), (11, 13), (3, 8), (7, 12)),
+    *((6, 8), (10, 12), (3, 5), (7, 9)),
+    *((3, 4), (5, 6), (7, 8), (9, 10), (11, 12)),
+    *((6, 7), (8, 9)),
+)
+
+
 class _Builder:
     """Notes steps, each but once."""
 
-    def __init__(self, size: int) -> None:
-        self._size = size
+    def __init__(self, size: int, green: bool) -> None:
+        self._size, self._green = size, green
         self.steps: list[Step] = []
 
     def emit(self, larger: bool, first: int, second: int) -> int:
@@ -50,6 +64,11 @@ class _Builder:
     def sort(self, values: list[int]) -> list[int]:
         """In descending order."""
         if len(values) <= 1:
+            return values
+        if len(values) == 16 and self._green:
+            values = list(values)
+            for i, j in _GREEN:
+                values[i], values[j] = self.exchange(values[i], values[j])
             return values
         half = (len(values) + 1) // 2
         return self.merge(self.sort(values[:half]), self.sort(values[half:]))
@@ -74,7 +93,19 @@ class _Builder:
 @functools.cache
 def selection(size: int, rank: int) -> Network:
     """The network that finds the ``rank``-th and the next largest value, 1 <= rank < size."""
-    build = _Builder(size)
+    ways = itertools.product((_of_all, _of_halves), (False, True))
+    networks = (_without_dead_steps(make(size, rank, green)) for make, green in ways)
+    return min(networks, key=lambda network: len(network.steps))
+
+
+def _of_all(size: int, rank: int, green: bool) -> Network:
+    build = _Builder(size, green)
+    ranks = build.sort(list(range(size)))
+    return Network(size, tuple(build.steps), (ranks[rank - 1], ranks[rank]))
+
+
+def _of_halves(size: int, rank: int, green: bool) -> Network:
+    build = _Builder(size, green)
     half = (size + 1) // 2
     left, right = build.sort(list(range(half))), build.sort(list(range(half, size)))
     # Those without a partner: of the larger ones only the smallest counts, and so on.
@@ -86,7 +117,7 @@ def selection(size: int, rank: int) -> Network:
         top = [build.extreme(False, [*top, larger])]
         rest = [build.extreme(True, [*rest, smaller])]
     outputs = build.extreme(False, top), build.extreme(True, rest)
-    return _without_dead_steps(Network(size, tuple(build.steps), outputs))
+    return Network(size, tuple(build.steps), outputs)
 
 
 def _without_dead_steps(network: Network) -> Network:

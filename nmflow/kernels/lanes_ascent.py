@@ -1,15 +1,15 @@
 """Midpoint dual ascent on 32 tiles of 16-bit scores side by side, one tile a lane.
 
 The same coordinate ascent as in :mod:`nmflow.kernels.dual_ascent`: a potential between the n-th
-and the (n+1)-th largest of a row (or column) of reduced scores. Sums saturate, which loses nothing
-as long as the potentials stay within half the range: see :func:`threshold`.
+and the (n+1)-th largest of a row (or column) of reduced scores. Potentials are guesses: where a
+difference does not fit 16 bits, which takes scores and potentials from both ends of the range, the
+guess is a bad one. What they prove is looked at with care, by :func:`threshold`.
 """
 
 from __future__ import annotations
 
 from nmflow.kernels.jit import helper, inlined
 from nmflow.simd.lanes import (
-    add_saturating,
     choose,
     equal,
     greater,
@@ -28,31 +28,37 @@ LIMIT = 1 << 14
 
 
 @inlined
-def share(number, shape):
+def share(move, shape):
     """What of a move is added to it: the larger the tiles, the more rounds it has to reach far."""
-    one, two = like(number, 1), like(number, 2)
+    half = move >> like(move, 1)
     if shape.m <= 8:
-        return number >> two
+        return half >> like(move, 1)
     if shape.m <= ROW:
-        return (number >> one) + (number >> like(number, 3))
-    return (number >> one) + (number >> two)
+        return half + (half >> like(move, 2))
+    return half + (half >> like(move, 1))
+
+
+@inlined
+def midpoint(upper, lower):
+    """Between two neighbouring ranks, rounded down."""
+    return (upper & lower) + ((upper ^ lower) >> like(upper, 1))
 
 
 @inlined
 def relaxed_midpoint(upper, lower, old, shape):
-    """Beyond the middle of two neighbouring ranks, by a share of the move; kept between them."""
-    one = like(old, 1)
-    middle = (upper >> one) + (lower >> one)
-    ahead = subtract_saturating(middle, share(old, shape))
-    ahead = add_saturating(ahead, share(middle, shape))
-    return maximum(minimum(ahead, subtract_saturating(upper, one)), lower)
+    """Beyond the middle of two neighbouring ranks, by a share of the move; kept between them.
+
+    Should a sum not fit 16 bits, that is but a worse guess between the two.
+    """
+    middle = midpoint(upper, lower)
+    ahead = middle + share(middle - old, shape)
+    return maximum(minimum(ahead, upper - like(upper, 1)), lower)
 
 
 @inlined
-def midpoint(upper, lower, _old, _shape):
-    """Between two neighbouring ranks, rounded down."""
-    one = like(upper, 1)
-    return (upper >> one) + (lower >> one) + (upper & lower & one)
+def plain_midpoint(upper, lower, _old, _shape):
+    """The middle, wherever the potential was."""
+    return midpoint(upper, lower)
 
 
 @inlined
@@ -76,8 +82,37 @@ def ascend(lanes, u, v, shape):
 def centre(lanes, u, v, shape):
     """Move what proves a mask as far as may be from what would not."""
     pitch = (shape.m + 1) * LANES
-    step(lanes, LANES, pitch, v, u, midpoint, shape)
-    step(lanes, pitch, LANES, u, v, midpoint, shape)
+    step(lanes, LANES, pitch, v, u, plain_midpoint, shape)
+    step(lanes, pitch, LANES, u, v, plain_midpoint, shape)
+
+
+@inlined
+def count(planes, kept, shape):
+    """Count the bits of a word in their places: digit k of all counts is in the k-th plane.
+
+    As many digits as the numbers below m have: a count of m is taken for none.
+    """
+    ones, twos, fours, eights, sixteens = planes
+    twice = ones & kept
+    four_times = twos & twice
+    ones, twos = ones ^ kept, twos ^ twice
+    if shape.m > 4:
+        eight_times = fours & four_times
+        fours = fours ^ four_times
+        if shape.m > 8:
+            sixteens = sixteens ^ (eights & eight_times)
+            eights = eights ^ eight_times
+    return ones, twos, fours, eights, sixteens
+
+
+@inlined
+def miscounted(planes, columns, shape):
+    """Those of the columns, a bit each, that were not counted n times."""
+    wrong = columns ^ columns
+    for digit, plane in enumerate(planes):
+        wanted = like(columns, -(shape.n >> digit & 1)) & columns
+        wrong = wrong | (plane ^ wanted)
+    return wrong
 
 
 @inlined
@@ -89,18 +124,16 @@ def threshold(lanes, u, v, bits, words, shape):
     that is also true of scores of which these are the floors. Saturation of score - v changes no
     comparison with u, unless u is the largest number there is. Where the scores themselves are
     saturated, see :func:`within_limits`.
-
-    Columns need not be counted: their potentials were set last, so that none holds more than n,
-    and n m entries are kept.
     """
     m = shape.m
     pitch = (m + 1) * LANES
     none = load(u, 0) ^ load(u, 0)
     wanted, highest = like(none, shape.n), like(none, HIGHEST)
     settled = like(none, -1)
+    left = right = none, none, none, none, none
     for i in range(m):
         u_i = load(u, i * LANES)
-        settled = settled & greater(highest, u_i) & greater(highest, load(v, i * LANES))
+        settled = settled & greater(highest, u_i)
         first, second = none, none
         for j in range(min(m, ROW)):
             slack = subtract_saturating(load(lanes, i * pitch + j * LANES), load(v, j * LANES))
@@ -109,8 +142,20 @@ def threshold(lanes, u, v, bits, words, shape):
             slack = subtract_saturating(load(lanes, i * pitch + j * LANES), load(v, j * LANES))
             second = second | (greater(slack, u_i) & load(bits, j * LANES))
         settled = settled & equal(ones_count(first) + ones_count(second), wanted)
+        left = count(left, first, shape)
+        if m > ROW:
+            right = count(right, second, shape)
         store_words(words, i * shape.halves * LANES, first, second, shape)
-    return settled
+    columns = none
+    for j in range(min(m, ROW)):
+        columns = columns | load(bits, j * LANES)
+    wrong = miscounted(left, columns, shape)
+    if m > ROW:
+        columns = none
+        for j in range(ROW, m):
+            columns = columns | load(bits, j * LANES)
+        wrong = wrong | miscounted(right, columns, shape)
+    return settled & equal(wrong, none)
 
 
 @helper

@@ -15,6 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from nmflow.kernels.jit import helper, inlined
+from nmflow.kernels.lanes_ascent import LIMIT
 from nmflow.kernels.lanes_pieces import FIRST_SHIFT
 from nmflow.simd.floats import (
     NOT_FINITE,
@@ -240,9 +241,9 @@ def reduced(weights, slot, i, half, pieces, problem, shape, signed):
 
 @inlined
 def window(score, shift):
-    """16 bits of each score from bit ``shift`` up; larger scores saturate."""
-    most = like(score, (1 << (shift + 15)) - 1)
-    least = like(score, -(1 << (shift + 15)))
+    """15 bits of each score from bit ``shift`` up; larger scores saturate."""
+    most = like(score, (LIMIT << shift) - 1)
+    least = like(score, -(LIMIT << shift))
     return maximum(minimum(score, most), least) >> like(score, shift)
 
 

@@ -12,20 +12,15 @@ from nmflow.simd.emit import I32, call, constant, suffix
 from nmflow.simd.vectors import Vector
 
 
-def _saturating(name: str) -> Any:
-    @intrinsic
-    def emit(typingctx, x, y):
-        def codegen(context, builder, signature, args):
-            kind = args[0].type
-            return call(builder, f"llvm.{name}.sat.{suffix(kind)}", kind, args)
+@intrinsic
+def subtract_saturating(typingctx, x, y):
+    """The difference, or the number nearest to it."""
 
-        return x(x, x), codegen
+    def codegen(context, builder, signature, args):
+        kind = args[0].type
+        return call(builder, f"llvm.ssub.sat.{suffix(kind)}", kind, args)
 
-    return emit
-
-
-subtract_saturating = _saturating("ssub")
-add_saturating = _saturating("sadd")
+    return x(x, x), codegen
 
 
 def _comparison(sign: str) -> Any:

@@ -9,25 +9,35 @@ from numba import types
 from numba.extending import intrinsic
 
 from nmflow.networks import selection
-from nmflow.simd.emit import by_registers, call, suffix
+from nmflow.simd.emit import by_registers, call, has_feature, suffix
 from nmflow.simd.vectors import Vector, address
 
 
-def _ranked(builder: Any, kind: Any, load: Any, scores: Any, prices: Any, shape: Any) -> list[Any]:
-    """Of the differences of what two lists of pointers point to."""
+def _ranked(
+    builder: Any, kind: Any, load: Any, scores: Any, prices: Any, shape: Any, by_rest: bool
+) -> list[Any]:
+    """Of the differences of what two lists of pointers point to.
+
+    ``by_rest`` finds the second of a pair's extremes as what the first leaves of the two, which
+    more units of a processor can do than compare, if it takes but one instruction.
+    """
 
     @functools.cache
     def value(k: int) -> Any:
         if k < shape.m:
-            pair = [load(scores[k]), load(prices[k])]
-            return call(builder, f"llvm.ssub.sat.{suffix(kind)}", kind, pair)
-        larger, first, second = network.steps[k - shape.m]
-        name = "llvm.smax" if larger else "llvm.smin"
-        return call(builder, f"{name}.{suffix(kind)}", kind, [value(first), value(second)])
+            return builder.sub(load(scores[k]), load(prices[k]))
+        step = network.steps[k - shape.m]
+        pair = [value(step.first), value(step.second)]
+        opposite = number_of.get(step._replace(larger=not step.larger), k)
+        if by_rest and opposite < k:
+            return builder.xor(builder.xor(*pair), value(opposite))
+        name = "llvm.smax" if step.larger else "llvm.smin"
+        return call(builder, f"{name}.{suffix(kind)}", kind, pair)
 
     network = selection(shape.m, shape.n)
-    for k in range(len(network.steps)):
-        value(shape.m + k)
+    number_of = {step: shape.m + k for k, step in enumerate(network.steps)}
+    for k in number_of.values():
+        value(k)
     return [value(k) for k in network.outputs]
 
 
@@ -42,19 +52,20 @@ def _places(context: Any, builder: Any, lanes: Any, args: Any, vector: Any, coun
 def ranked(typingctx, lanes, start, step, prices, shape):
     """The n-th and the (n+1)-th largest of m differences, lane by lane.
 
-    The differences are ``lanes[start + k * step] - prices[k]`` for k < m, saturated, with k-th
-    prices in an array.
+    The differences are ``lanes[start + k * step] - prices[k]`` for k < m, with k-th prices in an
+    array. One that is out of range is wrapped around.
     """
     vector = Vector(lanes.dtype)
 
     def codegen(context, builder, signature, args):
+        by_rest = has_feature(context, "avx512bw")
         zero, one = (args[2].type(k) for k in (0, vector.lanes))
         scores = list(_places(context, builder, lanes, args, vector, shape.m))
         memory = [args[3], zero, one]
         costs = list(_places(context, builder, prices, memory, vector, shape.m))
 
         def emit(kind: Any, load: Any) -> list[Any]:
-            return _ranked(builder, kind, load, scores, costs, shape)
+            return _ranked(builder, kind, load, scores, costs, shape, by_rest)
 
         found = by_registers(context, builder, context.get_value_type(vector), emit)
         return context.make_tuple(builder, types.UniTuple(vector, 2), found)
