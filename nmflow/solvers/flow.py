@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 LARGEST_LANES = 32
 """The largest m whose tiles the lane engine solves."""
+# Fewer partial tiles are solved one by one.
+_FEW = 8
 # Entries that are converted to float64 at a time.
 _WINDOW = 1 << 20
 
@@ -139,9 +141,31 @@ def solve_tiles(
         for first in range(0, len(scores), window):
             part = slice(first, first + window)
             values = scores[part].astype(np.float64, copy=False)
-            settle_batch(values, n, full, start[part], mask[part], settled[part])
+            _settle(values, n, full, start[part], mask[part], settled[part])
     else:
         settle_integers(*floored(scores), n, full, mask, settled)
     for t in np.flatnonzero(~settled):
         mask[t] = solve_unbounded(unique_integers(scores[t : t + 1])[0], n, full)
     return mask
+
+
+def _settle(
+    scores: NDArray[np.float64],
+    n: int,
+    full: bool,
+    start: NDArray[np.float64],
+    mask: NDArray[np.bool_],
+    settled: NDArray[np.bool_],
+) -> None:
+    """The scalar road; on partial tiles only where lanes leave it something."""
+    if full or config.DISABLE_JIT or len(scores) < _FEW or max(scores.shape[1:]) > LARGEST_LANES:
+        settle_batch(scores, n, full, start, mask, settled)
+        return
+    from nmflow.solvers.lanes import settle_edges
+
+    settle_edges(scores, n, mask, settled, start)
+    left = np.flatnonzero(~settled)
+    if left.size:
+        rest = mask[left], settled[left]
+        settle_batch(scores[left], n, full, start[left], *rest)
+        mask[left], settled[left] = rest

@@ -16,9 +16,10 @@ from nmflow.kernels.lanes import Problem, solve_lanes
 from nmflow.kernels.lanes_finish import TABLES
 from nmflow.kernels.lanes_memory import Memory, new_memory
 from nmflow.kernels.lanes_panel import Panel, new_panel
-from nmflow.kernels.lanes_pieces import FIRST_SHIFT, Pieces, new_pieces
+from nmflow.kernels.lanes_partial import settle_partial
+from nmflow.kernels.lanes_pieces import FIRST_SHIFT, Pieces, aligned, new_pieces
 from nmflow.kernels.lanes_read import FIXED_BITS
-from nmflow.simd.static import ROW, TileShape
+from nmflow.simd.static import LANES, ROW, TileShape, tile_shape
 
 # Low bits that each stage leaves out. The second is for tiles of 4 x 4, of which the
 # first looks at all masks and finds no potentials.
@@ -26,7 +27,7 @@ _SHIFTS = np.array([FIRST_SHIFT, FIRST_SHIFT, 10, 5, 1])
 # Rounds of ascent by m: of fresh pieces, of pieces from the queue, of fresh ones where ties are
 # likely (there a round costs less than the tiles that it settles cost one by one, unless m is
 # large), and of remembered ones, which have less far to go.
-_ROUNDS = {4: (6, 10, 9, 6), 8: (7, 6, 10, 4), 16: (9, 8, 12, 4), 32: (11, 7, 8, 5)}
+_ROUNDS = {4: (6, 10, 9, 6), 8: (6, 6, 10, 4), 16: (8, 8, 12, 4), 32: (12, 8, 8, 5)}
 
 
 Box = tuple[slice, slice, slice]
@@ -134,6 +135,20 @@ def solve_box(
         left = Left(room.left.position[:count] + first, room.left.start[:count].copy())
     free.append(room)
     return left
+
+
+def settle_edges(
+    scores: NDArray[np.float64],
+    n: int,
+    mask: NDArray[np.bool_],
+    settled: NDArray[np.bool_],
+    start: NDArray[np.float64],
+) -> None:
+    """As :func:`nmflow.kernels.lanes_partial.settle_partial`."""
+    shape = tile_shape(n, max(scores.shape[1:]))
+    m = shape.m
+    lanes, *lines = (aligned(k * m * LANES, np.int16) for k in (m + 1, 1, 1, 1))
+    settle_partial(scores, lanes, *lines, shape, mask, settled, start)
 
 
 def piece_count(box: Box, shape: TileShape) -> int:
