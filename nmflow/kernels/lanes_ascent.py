@@ -22,7 +22,6 @@ from nmflow.simd.ranks import ranked
 from nmflow.simd.static import LANES, ROW
 from nmflow.simd.vectors import load, maximum, minimum, store
 
-HIGHEST = (1 << 15) - 1
 LIMIT = 1 << 14
 """With potentials from -LIMIT to LIMIT - 1 the largest score is kept and the smallest pruned."""
 
@@ -122,18 +121,16 @@ def threshold(lanes, u, v, bits, words, shape):
     Returns a vector of -1 where every row and column holds n. There the mask is the only optimal
     one, since kept entries are at least one unit above u + v and pruned ones at most at u + v; and
     that is also true of scores of which these are the floors. Saturation of score - v changes no
-    comparison with u, unless u is the largest number there is. Where the scores themselves are
-    saturated, see :func:`within_limits`.
+    comparison with u, unless u is the largest number there is, and then the row holds none. Where
+    the scores themselves are saturated, see :func:`within_limits`.
     """
     m = shape.m
     pitch = (m + 1) * LANES
     none = load(u, 0) ^ load(u, 0)
-    wanted, highest = like(none, shape.n), like(none, HIGHEST)
-    settled = like(none, -1)
+    wanted, settled = like(none, shape.n), like(none, -1)
     left = right = none, none, none, none, none
     for i in range(m):
         u_i = load(u, i * LANES)
-        settled = settled & greater(highest, u_i)
         first, second = none, none
         for j in range(min(m, ROW)):
             slack = subtract_saturating(load(lanes, i * pitch + j * LANES), load(v, j * LANES))
