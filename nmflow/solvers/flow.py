@@ -2,9 +2,10 @@
 
 Three roads, each exact, each for what the one before could not prove:
 
-1. Full tiles of up to 32 x 32 go through the lane engine (:mod:`nmflow.kernels.lanes`), which
-   settles nearly all of them.
-2. The scalar kernel (:mod:`nmflow.kernels.scalar`), which starts from the engine's potentials,
+1. Tiles of up to 32 x 32 are solved side by side in vectors, which settles nearly all of them:
+   full ones by the lane engine (:mod:`nmflow.kernels.lanes`), those of a ragged edge by dual
+   ascent alone (:mod:`nmflow.kernels.lanes_partial`).
+2. The scalar kernel (:mod:`nmflow.kernels.scalar`), which starts from the potentials found so far,
    settles every tile but one whose optimal masks tie in all the tables.
 3. Those few are solved in unbounded integers, with all tables and the position below the scores'
    last bit.
