@@ -70,19 +70,17 @@ def step(lanes, along, across, prices, potentials, choose_between, shape):
 
 
 @inlined
-def ascend(lanes, u, v, shape):
-    """Move u and v in turn; v is moved last."""
+def ascend(lanes, u, v, choose_between, shape):
+    """Move u, then v, each to what is chosen between two neighbouring ranks."""
     pitch = (shape.m + 1) * LANES
-    step(lanes, LANES, pitch, v, u, relaxed_midpoint, shape)
-    step(lanes, pitch, LANES, u, v, relaxed_midpoint, shape)
+    step(lanes, LANES, pitch, v, u, choose_between, shape)
+    step(lanes, pitch, LANES, u, v, choose_between, shape)
 
 
 @helper
 def centre(lanes, u, v, shape):
     """Move what proves a mask as far as may be from what would not."""
-    pitch = (shape.m + 1) * LANES
-    step(lanes, LANES, pitch, v, u, plain_midpoint, shape)
-    step(lanes, pitch, LANES, u, v, plain_midpoint, shape)
+    ascend(lanes, u, v, plain_midpoint, shape)
 
 
 @inlined
@@ -105,9 +103,12 @@ def count(planes, kept, shape):
 
 
 @inlined
-def miscounted(planes, columns, shape):
-    """Those of the columns, a bit each, that were not counted n times."""
+def miscounted(planes, bits, first, last, shape):
+    """Those of a word's columns, a bit each, that were not counted n times."""
+    columns = load(bits, first * LANES)
     wrong = columns ^ columns
+    for j in range(first + 1, last):
+        columns = columns | load(bits, j * LANES)
     for digit, plane in enumerate(planes):
         wanted = like(columns, -(shape.n >> digit & 1)) & columns
         wrong = wrong | (plane ^ wanted)
@@ -143,15 +144,9 @@ def threshold(lanes, u, v, bits, words, shape):
         if m > ROW:
             right = count(right, second, shape)
         store_words(words, i * shape.halves * LANES, first, second, shape)
-    columns = none
-    for j in range(min(m, ROW)):
-        columns = columns | load(bits, j * LANES)
-    wrong = miscounted(left, columns, shape)
+    wrong = miscounted(left, bits, 0, min(m, ROW), shape)
     if m > ROW:
-        columns = none
-        for j in range(ROW, m):
-            columns = columns | load(bits, j * LANES)
-        wrong = wrong | miscounted(right, columns, shape)
+        wrong = wrong | miscounted(right, bits, ROW, m, shape)
     return settled & equal(wrong, none)
 
 

@@ -9,7 +9,13 @@ from numba.extending import overload
 from numpy.typing import NDArray
 
 from nmflow.kernels.jit import inlined
-from nmflow.kernels.lanes_ascent import ascend, centre, threshold, within_limits
+from nmflow.kernels.lanes_ascent import (
+    ascend,
+    centre,
+    relaxed_midpoint,
+    threshold,
+    within_limits,
+)
 from nmflow.kernels.lanes_enumeration import enumerate_masks
 from nmflow.kernels.lanes_pieces import aligned, lane_of
 from nmflow.kernels.lanes_tile import Tile, new_tile
@@ -101,7 +107,7 @@ def solve_panel(weights, mask, problem, pieces, panel, rounds, memory, shape):
         while slot < pieces.fetched[0] * k // rounds:
             fetch(weights, mask, problem, pieces.ahead[slot], slot % 4 == 0, shape)
             slot += 1
-        ascend(panel.lanes, panel.u, panel.v, shape)
+        ascend(panel.lanes, panel.u, panel.v, relaxed_midpoint, shape)
     if memory is not None:
         centre(panel.lanes, panel.u, panel.v, shape)
     pieces.fetched[0] = 0

@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from nmflow.kernels.jit import compile_kernel, helper, inlined
-from nmflow.kernels.lanes_ascent import relaxed_midpoint, step
+from nmflow.kernels.lanes_ascent import ascend, relaxed_midpoint, step
 from nmflow.kernels.quantise import leading_digits
 from nmflow.simd.lanes import equal, greater, like
 from nmflow.simd.static import LANES
@@ -45,14 +45,12 @@ def read_tile(scores, lane, digits, lanes, shape):
 @helper
 def find_prices(rows, columns, lanes, u, v, shape):
     """Ascend, from prices of columns alone where those are scarce."""
-    pitch = (shape.m + 1) * LANES
     u[:] = 0
     v[:] = 0
     if columns < rows:
-        step(lanes, pitch, LANES, u, v, price, shape)
+        step(lanes, (shape.m + 1) * LANES, LANES, u, v, price, shape)
     for _ in range(ROUNDS):
-        step(lanes, LANES, pitch, v, u, price, shape)
-        step(lanes, pitch, LANES, u, v, price, shape)
+        ascend(lanes, u, v, price, shape)
 
 
 @inlined
