@@ -50,17 +50,16 @@ class MatrixStack:
         """
         check_score(score)
         host = to_host(weights)
-        stack = cls(host, host.values, (-2, -1), score, pattern)
         if host.values.ndim < 2:
-            raise NmflowError(f"{stack.what}: need at least 2 dimensions; reshape to (out, in)")
-        pair = normalise_axes(axes, host.values.ndim, lambda: stack.what)
+            what = describe(host, pattern)
+            raise NmflowError(f"{what}: need at least 2 dimensions; reshape to (out, in)")
+        pair = normalise_axes(axes, host.values.ndim, lambda: describe(host, pattern))
         return cls(host, as_matrices(host.values, pair), pair, score, pattern)
 
     @property
     def what(self) -> str:
         """How messages name the weights."""
-        host = self.host
-        return f"weights of shape {host.values.shape} and dtype {host.dtype} for {self.pattern}"
+        return describe(self.host, self.pattern)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -105,6 +104,11 @@ class MatrixStack:
         matrix = tuple(shape[axis] for axis in self.axes)
         whole = np.moveaxis(mask.reshape(batch + matrix), (-2, -1), self.axes)
         return self.host.restore(np.ascontiguousarray(whole))
+
+
+def describe(host: HostArray, pattern: Pattern) -> str:
+    """How messages name weights."""
+    return f"weights of shape {host.values.shape} and dtype {host.dtype} for {pattern}"
 
 
 def normalise_axes(axes: Any, ndim: int, what: Callable[[], str]) -> tuple[int, int]:
