@@ -45,6 +45,16 @@ def test_few_tiles_are_left_and_the_others_are_right(kind, n, m):
     np.testing.assert_array_equal(cut(mask[0], m)[settled], expected[settled])
 
 
+@pytest.mark.parametrize(("n", "m", "most"), [(2, 4, 1), (4, 8, 5), (8, 16, 0)])
+def test_continuous_tiles_hardly_leave_the_engine(n, m, most):
+    """A single tile that does costs as much as many panels."""
+    matrix = seeded("continuous", n, m).random((1024, 1024), np.float32)
+    mask = np.zeros((1, *matrix.shape), np.bool_)
+    box = slice(0, 1), slice(0, 1024), slice(0, 1024)
+    left = lanes.solve_box(matrix[None], mask, box, tile_shape(n, m), signed=False)
+    assert len(left.position) <= most
+
+
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.6])
 def test_ties_beside_scores_of_more_digits_than_there_is_room_for(share):
     """Zeros and ones tie; some ones, and some zeros, are larger by less than a unit."""

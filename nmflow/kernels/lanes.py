@@ -3,7 +3,8 @@
 Panels of 32 tiles are read from the matrix, solved by dual ascent and written as masks. Pieces
 that hold a tile which stays open wait in a queue until they fill a panel; the next stage looks at
 the same scores through a finer window around the potentials found so far. Pieces where ties
-are likely do not wait: their open tiles are solved one by one (:mod:`nmflow.kernels.lanes_finish`).
+are likely do not wait: their open tiles are solved one by one (:mod:`nmflow.kernels.lanes_finish`),
+as are the last few, to which no others will come.
 What is still open then goes to the scalar road, which starts from those potentials.
 """
 
@@ -15,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmflow.kernels.jit import compile_kernel, inlined
-from nmflow.kernels.lanes_finish import finish_ties
+from nmflow.kernels.lanes_enumeration import enumerates
+from nmflow.kernels.lanes_finish import are_few, finish_open
 from nmflow.kernels.lanes_memory import recall
 from nmflow.kernels.lanes_panel import (
     all_settled,
-    enumerates,
     exclude,
     solve_fresh,
     solve_panel,
@@ -44,6 +45,7 @@ class Problem(NamedTuple):
     center: int
     shifts: NDArray[np.int64]
     rounds: NDArray[np.int64]
+    shares: NDArray[np.int64]
 
 
 @inlined
@@ -144,13 +146,15 @@ def solve_lanes(
         if fresh and enumerates(shape):
             solve_fresh(weights, mask, problem, pieces, panel, shape)
         else:
-            solve_panel(weights, mask, problem, pieces, panel, rounds, memory, shape)
+            tied = fresh and shows
+            solve_panel(weights, mask, problem, pieces, panel, tied, rounds, memory, shape)
         # True of most panels of small tiles, and sooner seen for all their pieces than for each.
         if fresh and memory is None and not shows and all_settled(panel):
             write_masks(mask, problem.stride, pieces, used, panel, shape)
             continue
         exclude(panel, fresh, shape)
-        finish_ties(weights, problem, pieces, used, fresh, panel, memory, shape, signed)
+        few = rest == 0 and queue == 0 and are_few(panel, fresh, shape)
+        finish_open(weights, problem, pieces, used, fresh, few, panel, memory, shape, signed)
         if memory is None:
             write_masks(mask, problem.stride, pieces, used, panel, shape)
         queue, count = sort_out(

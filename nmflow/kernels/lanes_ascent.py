@@ -27,60 +27,51 @@ LIMIT = 1 << 14
 
 
 @inlined
-def share(move, shape):
-    """What of a move is added to it: the larger the tiles, the more rounds it has to reach far."""
-    half = move >> like(move, 1)
-    if shape.m <= 8:
-        return half >> like(move, 1)
-    if shape.m <= ROW:
-        return half + (half >> like(move, 2))
-    return half + (half >> like(move, 1))
-
-
-@inlined
 def midpoint(upper, lower):
     """Between two neighbouring ranks, rounded down."""
     return (upper & lower) + ((upper ^ lower) >> like(upper, 1))
 
 
 @inlined
-def relaxed_midpoint(upper, lower, old, shape):
+def relaxed_midpoint(upper, lower, old, share):
     """Beyond the middle of two neighbouring ranks, by a share of the move; kept between them.
 
-    Should a sum not fit 16 bits, that is but a worse guess between the two.
+    The share is the sum of two powers of two, given by how far each shifts to the right. Should a
+    sum not fit 16 bits, that is but a worse guess between the two.
     """
     middle = midpoint(upper, lower)
-    ahead = middle + share(middle - old, shape)
+    move = middle - old
+    ahead = middle + (move >> like(move, share[0])) + (move >> like(move, share[1]))
     return maximum(minimum(ahead, upper - like(upper, 1)), lower)
 
 
 @inlined
-def plain_midpoint(upper, lower, _old, _shape):
+def plain_midpoint(upper, lower, _old, _share):
     """The middle, wherever the potential was."""
     return midpoint(upper, lower)
 
 
 @inlined
-def step(lanes, along, across, prices, potentials, choose_between, shape):
+def step(lanes, along, across, prices, potentials, choose_between, share, shape):
     """Set the potential of each row; or of each column, with the two strides exchanged."""
     for i in range(shape.m):
         upper, lower = ranked(lanes, i * across, along, prices, shape)
         old = load(potentials, i * LANES)
-        store(potentials, i * LANES, choose_between(upper, lower, old, shape))
+        store(potentials, i * LANES, choose_between(upper, lower, old, share))
 
 
 @inlined
-def ascend(lanes, u, v, choose_between, shape):
+def ascend(lanes, u, v, choose_between, share, shape):
     """Move u, then v, each to what is chosen between two neighbouring ranks."""
     pitch = (shape.m + 1) * LANES
-    step(lanes, LANES, pitch, v, u, choose_between, shape)
-    step(lanes, pitch, LANES, u, v, choose_between, shape)
+    step(lanes, LANES, pitch, v, u, choose_between, share, shape)
+    step(lanes, pitch, LANES, u, v, choose_between, share, shape)
 
 
 @helper
 def centre(lanes, u, v, shape):
     """Move what proves a mask as far as may be from what would not."""
-    ascend(lanes, u, v, plain_midpoint, shape)
+    ascend(lanes, u, v, plain_midpoint, None, shape)
 
 
 @inlined

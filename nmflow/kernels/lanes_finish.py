@@ -11,7 +11,8 @@ are tabled the first table is read with the scores, which spares a step.
 from __future__ import annotations
 
 from nmflow.kernels.jit import helper, inlined
-from nmflow.kernels.lanes_panel import enumerates, is_open
+from nmflow.kernels.lanes_enumeration import enumerate_piece, enumerates, write_word
+from nmflow.kernels.lanes_panel import is_open
 from nmflow.kernels.lanes_paths import balance, is_unique
 from nmflow.kernels.lanes_pieces import SPARE, beyond, lane_of, mean_of, move_base, start_base
 from nmflow.kernels.lanes_read import MARGIN, choose_tables, is_inexact, reduced
@@ -24,6 +25,8 @@ from nmflow.ties import TABLE_BITS
 
 TABLES = 4
 """How many tables are tried here; few tiles are left to the scalar road, which costs far more."""
+FEW = 8
+"""So many tiles that are left at the very end do not wait for others."""
 TABLE_UNIT = 12
 """Bits below a table that is looked at by itself."""
 
@@ -128,14 +131,13 @@ def write_words(tile, slot, index, panel, shape):
     """The tile's bits among those of its piece."""
     own = (1 << shape.m) - 1
     for i in range(shape.m):
-        word = (i * LANES + slot) * shape.halves
         bits = negative_lanes(load_line(tile.gates, i * shape.line, shape)) & own
         if shape.halves == 2:
-            panel.words[word + 1] = bits >> ROW
+            word = (i * LANES + slot) * 2
             panel.words[word] = bits & 0xFFFF
+            panel.words[word + 1] = bits >> ROW
         else:
-            others = panel.words[word] & ~(own << (index * shape.m))
-            panel.words[word] = others | (bits << (index * shape.m))
+            write_word(panel.words, bits, i, slot, index, shape)
 
 
 @inlined
@@ -182,13 +184,26 @@ def are_likely(weights, problem, pieces, slot, shape):
 
 
 @inlined
-def finish_ties(weights, problem, pieces, used, fresh, panel, memory, shape, signed):
-    """Settle the open tiles of pieces where ties are likely."""
+def are_few(panel, fresh, shape):
+    """Whether the open tiles of a panel cost less one by one than what another panel would."""
+    count = 0
+    for lane in range(LANES):
+        count += panel.settled[lane] == 0
+    return count <= FEW and not (fresh and enumerates(shape))
+
+
+@inlined
+def finish_open(weights, problem, pieces, used, fresh, few, panel, memory, shape, signed):
+    """Settle the open tiles of pieces where ties are likely; all of them if they are ``few``."""
     for slot in range(used):
         if not is_open(panel, slot, shape):
             continue
-        if not are_likely(weights, problem, pieces, slot, shape):
+        if not are_likely(weights, problem, pieces, slot, shape) and not few:
             continue
+        if fresh and memory is None and pieces.tabled[slot] and enumerates(shape):
+            enumerate_piece(weights, problem, pieces, slot, panel, shape, signed)
+            if not is_open(panel, slot, shape):
+                continue
         if fresh:
             start_base(pieces, slot, problem, shape)
         inside = move_base(pieces, slot, panel, shape)

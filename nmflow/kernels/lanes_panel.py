@@ -98,7 +98,14 @@ def fetch(weights, mask, problem, place, with_mask, shape):
 
 
 @inlined
-def solve_panel(weights, mask, problem, pieces, panel, rounds, memory, shape):
+def share_of(problem, k):
+    """What of a move is added to it in the k-th round where ties are likely, or elsewhere."""
+    at = 2 * min(k, problem.shares.size // 2 - 1)
+    return problem.shares[at], problem.shares[at + 1]
+
+
+@inlined
+def solve_panel(weights, mask, problem, pieces, panel, shows, rounds, memory, shape):
     """Ascend, and see what is settled; meanwhile fetch the next panel."""
     if memory is not None:
         rounds -= 1
@@ -107,7 +114,8 @@ def solve_panel(weights, mask, problem, pieces, panel, rounds, memory, shape):
         while slot < pieces.fetched[0] * k // rounds:
             fetch(weights, mask, problem, pieces.ahead[slot], slot % 4 == 0, shape)
             slot += 1
-        ascend(panel.lanes, panel.u, panel.v, relaxed_midpoint, shape)
+        share = share_of(problem, k if shows else 0)
+        ascend(panel.lanes, panel.u, panel.v, relaxed_midpoint, share, shape)
     if memory is not None:
         centre(panel.lanes, panel.u, panel.v, shape)
     pieces.fetched[0] = 0
@@ -123,12 +131,6 @@ def enumerate_panel(weights, mask, problem, pieces, panel, shape):
     pieces.fetched[0] = 0
     settled = enumerate_masks(panel.lanes, panel.bits, panel.words, shape)
     store(panel.settled, 0, settled)
-
-
-@inlined
-def enumerates(shape):
-    """Whether a panel from the matrix is solved by :func:`enumerate_panel`."""
-    return shape.m == SIDE
 
 
 def solve_fresh(weights, mask, problem, pieces, panel, shape):

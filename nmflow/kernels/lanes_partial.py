@@ -26,9 +26,9 @@ ROUNDS = 18
 
 
 @inlined
-def price(upper, lower, old, shape):
+def price(upper, lower, old, share):
     """As :func:`relaxed_midpoint`, where a price is needed at all."""
-    return maximum(relaxed_midpoint(upper, lower, old, shape), like(old, 0))
+    return maximum(relaxed_midpoint(upper, lower, old, share), like(old, 0))
 
 
 @helper
@@ -43,14 +43,14 @@ def read_tile(scores, lane, digits, lanes, shape):
 
 
 @helper
-def find_prices(rows, columns, lanes, u, v, shape):
+def find_prices(rows, columns, lanes, u, v, share, shape):
     """Ascend, from prices of columns alone where those are scarce."""
     u[:] = 0
     v[:] = 0
     if columns < rows:
-        step(lanes, (shape.m + 1) * LANES, LANES, u, v, price, shape)
+        step(lanes, (shape.m + 1) * LANES, LANES, u, v, price, share, shape)
     for _ in range(ROUNDS):
-        ascend(lanes, u, v, price, shape)
+        ascend(lanes, u, v, price, share, shape)
 
 
 @inlined
@@ -89,7 +89,7 @@ def prove(rows, columns, lanes, u, v, held, shape):
 
 
 @compile_kernel
-def settle_partial(scores, lanes, u, v, held, shape, mask, settled, start):
+def settle_partial(scores, lanes, u, v, held, shape, share, mask, settled, start):
     """Masks of partial tiles, and which of them are proved to be the only optimal ones.
 
     Parameters
@@ -98,6 +98,8 @@ def settle_partial(scores, lanes, u, v, held, shape, mask, settled, start):
     lanes, u, v, held : int16, working memory for ``(m + 1) * m`` vectors, and ``m`` each
     shape : TileShape
         Of n and max(r, c).
+    share : pair of int
+        See :func:`nmflow.kernels.lanes_ascent.relaxed_midpoint`.
     mask : bool array, shape (T, r, c), written
     settled : bool array, shape (T,), written
     start : float64 array, shape (T, c)
@@ -112,7 +114,7 @@ def settle_partial(scores, lanes, u, v, held, shape, mask, settled, start):
         count = min(LANES, total - first)
         for lane in range(count):
             exponents[lane] = read_tile(scores[first + lane], lane, digits, lanes, shape)
-        find_prices(rows, columns, lanes, u, v, shape)
+        find_prices(rows, columns, lanes, u, v, share, shape)
         store(proved, 0, prove(rows, columns, lanes, u, v, held, shape))
         for lane in range(count):
             t = first + lane

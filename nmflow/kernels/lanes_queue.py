@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from nmflow.kernels.jit import inlined
+from nmflow.kernels.lanes_enumeration import enumerates
 from nmflow.kernels.lanes_memory import own_tiles, remember, write_changes
-from nmflow.kernels.lanes_panel import enumerates, is_open
+from nmflow.kernels.lanes_panel import is_open
 from nmflow.kernels.lanes_pieces import FIRST_SHIFT, copy_piece, move_base, start_base
 from nmflow.simd.static import ROW
 

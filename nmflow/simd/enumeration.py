@@ -12,10 +12,12 @@ import functools
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
+from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from nmflow.simd.emit import I1, by_registers, call, constant, suffix
+from nmflow.simd.emit import I1, I32, by_registers, call, constant, suffix
+from nmflow.simd.static import ROW
 from nmflow.simd.vectors import Vector, address
 
 SIDE = 4
@@ -54,12 +56,13 @@ class _Lanes:
 
     def __init__(self, builder: Any, kind: Any) -> None:
         self._builder, self._kind = builder, kind
+        self.width = kind.element.width
         self.add, self.sub = builder.add, builder.sub
         self.xor, self.both = builder.xor, builder.and_
 
     def number(self, value: int) -> Any:
-        """16 bits, the same in every lane."""
-        return constant(self._kind, value - (value >> 15 << 16))
+        """All bits of a lane, the same in each."""
+        return constant(self._kind, value - (value >> self.width - 1 << self.width))
 
     def most(self, x: Any, y: Any) -> Any:
         """The larger."""
@@ -77,7 +80,7 @@ class _Lanes:
 
     def sign(self, x: Any) -> Any:
         """All bits where x is negative."""
-        return self._builder.ashr(x, self.number(15))
+        return self._builder.ashr(x, self.number(self.width - 1))
 
     def half(self, x: Any) -> Any:
         """Of an unsigned number."""
@@ -116,8 +119,8 @@ class _Lanes:
 
 def _matching(lanes: _Lanes, rows: list[list[Any]]) -> tuple[Any, Any]:
     """The lead and the bits of the largest sum of four entries, one in each row and column."""
-    # 13 bits with their sign, two of which become a positive number of 15.
-    bias = lanes.number(1 << 14)
+    # Sums of two become positive numbers: with their sign these have two bits less than a lane.
+    bias = lanes.number(1 << lanes.width - 2)
     rows = [[lanes.add(x, bias) for x in row] if i % 2 else row for i, row in enumerate(rows)]
 
     def decide(first: int, k: int, j: int) -> _Best:
@@ -259,12 +262,25 @@ def _balanced(lanes: _Lanes, rows: list[list[Any]]) -> tuple[Any, Any]:
     return lanes.least(found.lead, lanes.half(lanes.sub(found.value, found.other))), found.bits
 
 
+def _best_mask(builder: Any, rows: list[list[Any]], n: int) -> tuple[Any, Any]:
+    """The lead and the bits of the largest sum of entries, n in each row and column.
+
+    Scores have three bits less than a lane, with their sign. For n = 3 the sums are of what is
+    pruned.
+    """
+    lanes = _Lanes(builder, rows[0][0].type)
+    if n <= SIDE // 2:
+        return (_balanced if n == SIDE // 2 else _matching)(lanes, rows)
+    lead, bits = _matching(lanes, [[builder.not_(x) for x in row] for row in rows])
+    return lead, builder.not_(bits)
+
+
 @intrinsic
 def best_of_four(typingctx, lanes, shape):
     """How far the best mask is ahead of all others, and its bits, four to a row.
 
     The scores are 15 bits with their sign, or moved up or down by any number; the lead is in
-    units of 2**DROPPED of them, which are rounded down. For n = 3 the sums are of what is pruned.
+    units of 2**DROPPED of them, which are rounded down.
     """
     vector = Vector(lanes.dtype)
 
@@ -279,15 +295,38 @@ def best_of_four(typingctx, lanes, shape):
 
         def emit(part: Any, load: Any) -> tuple[Any, Any]:
             def score(pointer: Any) -> Any:
-                some = builder.ashr(load(pointer), constant(part, DROPPED))
-                return builder.not_(some) if shape.n > SIDE // 2 else some
+                return builder.ashr(load(pointer), constant(part, DROPPED))
 
-            rows = [[score(p) for p in row] for row in places]
-            solve = _balanced if shape.n == SIDE // 2 else _matching
-            lead, bits = solve(_Lanes(builder, part), rows)
-            return lead, builder.not_(bits) if shape.n > SIDE // 2 else bits
+            return _best_mask(builder, [[score(p) for p in row] for row in places], shape.n)
 
         found = by_registers(context, builder, kind, emit)
         return context.make_tuple(builder, types.UniTuple(vector, 2), found)
 
     return types.UniTuple(vector, 2)(lanes, shape), codegen
+
+
+@intrinsic
+def best_of_piece(typingctx, array, shape):
+    """As :func:`best_of_four`, but exact, of four tiles side by side in an array of 4 x 16.
+
+    The scores are 29 bits with their sign, or moved up or down by any number; the lead is in
+    their units, and where there is none the bits mean nothing.
+    """
+    vector = Vector(array.dtype, ROW // SIDE)
+
+    def codegen(context, builder, signature, args):
+        whole = Vector(array.dtype, ROW)
+
+        def row(i: int) -> list[Any]:
+            index = context.get_value_type(types.intp)(i * ROW)
+            entries = builder.load(
+                address(context, builder, array, [args[0], index], whole), align=64
+            )
+            masks = (list(range(j, ROW, SIDE)) for j in range(SIDE))
+            kind = ir.VectorType(I32, vector.lanes)
+            return [builder.shuffle_vector(entries, entries, ir.Constant(kind, m)) for m in masks]
+
+        found = _best_mask(builder, [row(i) for i in range(SIDE)], shape.n)
+        return context.make_tuple(builder, types.UniTuple(vector, 2), found)
+
+    return types.UniTuple(vector, 2)(array, shape), codegen

@@ -6,6 +6,8 @@ floats. Tiles of other layouts and dtypes are laid side by side in a strip first
 
 from __future__ import annotations
 
+import functools
+import itertools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,12 +24,17 @@ from nmflow.kernels.lanes_read import FIXED_BITS
 from nmflow.simd.static import LANES, ROW, TileShape, tile_shape
 
 # Low bits that each stage leaves out. The second is for tiles of 4 x 4, of which the
-# first looks at all masks and finds no potentials.
-_SHIFTS = np.array([FIRST_SHIFT, FIRST_SHIFT, 10, 5, 1])
+# first looks at all masks and finds no potentials. After that the window narrows slowly at first:
+# the optimum must be in sight, and the potentials are least certain there.
+_SHIFTS = np.array([FIRST_SHIFT, FIRST_SHIFT, 12, 9, 5, 1])
 # Rounds of ascent by m: of fresh pieces, of pieces from the queue, of fresh ones where ties are
 # likely (there a round costs less than the tiles that it settles cost one by one, unless m is
 # large), and of remembered ones, which have less far to go.
-_ROUNDS = {4: (6, 10, 9, 6), 8: (6, 6, 10, 4), 16: (8, 8, 12, 4), 32: (12, 8, 8, 5)}
+_ROUNDS = {4: (6, 10, 9, 6), 8: (6, 6, 9, 4), 16: (8, 8, 11, 4), 32: (12, 8, 8, 5)}
+# What of a move is added to it, by m: the larger the tiles, the more rounds it has to reach far.
+# Where ties are likely it is more to begin with, and multiplied by the last number each round.
+_SHARES = {8: (0.25, 0.5, 1.0), 16: (0.625, 1.35, 0.9), 32: (0.75, 1.35, 0.9)}
+_LONGEST = 16
 
 
 Box = tuple[slice, slice, slice]
@@ -38,6 +45,9 @@ class Left(NamedTuple):
 
     position: NDArray[np.int64]
     start: NDArray[np.float64]
+
+
+_NOTHING = Left(np.empty(0, np.int64), np.empty((0, 0)))
 
 
 class _Room(NamedTuple):
@@ -130,11 +140,11 @@ def solve_box(
         room.left.start,
         memory,
     )
-    left = None
-    if count >= 0:
+    left = _NOTHING
+    if count > 0:
         left = Left(room.left.position[:count] + first, room.left.start[:count].copy())
     free.append(room)
-    return left
+    return left if count >= 0 else None
 
 
 def settle_edges(
@@ -148,7 +158,7 @@ def settle_edges(
     shape = tile_shape(n, max(scores.shape[1:]))
     m = shape.m
     lanes, *lines = (aligned(k * m * LANES, np.int16) for k in (m + 1, 1, 1, 1))
-    settle_partial(scores, lanes, *lines, shape, mask, settled, start)
+    settle_partial(scores, lanes, *lines, shape, _shares(m)[0], mask, settled, start)
 
 
 def piece_count(box: Box, shape: TileShape) -> int:
@@ -162,8 +172,21 @@ def memory_of(box: Box, shape: TileShape) -> Memory:
     return new_memory(shape, piece_count(box, shape))
 
 
-def _rounds(m: int) -> tuple[int, ...]:
-    return next(rounds for size, rounds in _ROUNDS.items() if m <= size)
+def _of_size(m: int, choices: dict[int, Any]) -> Any:
+    return next(choice for size, choice in choices.items() if m <= size)
+
+
+@functools.cache
+def _shares(m: int) -> list[tuple[int, int]]:
+    """As :func:`nmflow.kernels.lanes_ascent.relaxed_midpoint` takes it; of each round with ties."""
+    usual, first, decay = _of_size(m, _SHARES)
+    return [_shifts(share) for share in (usual, *(first * decay**k for k in range(_LONGEST)))]
+
+
+def _shifts(share: float) -> tuple[int, int]:
+    """The two powers of two whose sum is nearest, as shifts of 16 bits to the right."""
+    pairs = itertools.combinations_with_replacement(range(16), 2)
+    return min(pairs, key=lambda pair: abs(0.5 ** pair[0] + 0.5 ** pair[1] - share))
 
 
 def entries(left: Left, stride: int, shape: TileShape) -> NDArray[np.int64]:
@@ -191,8 +214,8 @@ def _new_room(shape: TileShape, kind: Any, signed: bool) -> _Room:
     for first in range(0, tables.shape[2] - m + 1, m):
         for index in range(TABLES):
             tables[index, :, first : first + m] = ties.table(index, m, m)
-    # Magnitudes are moved down by about their median, to use the sign bit too.
-    center = 0 if signed else 1 << (FIXED_BITS - FIRST_SHIFT - 2)
+    # Magnitudes are moved down by half their range, so that the window shows all of them.
+    center = 0 if signed else 1 << (FIXED_BITS - FIRST_SHIFT - 1)
     problem = Problem(
         stride=0,
         tables=tables.ravel(),
@@ -200,7 +223,8 @@ def _new_room(shape: TileShape, kind: Any, signed: bool) -> _Room:
         fixed_bits=FIXED_BITS - signed,
         center=center,
         shifts=_SHIFTS,
-        rounds=np.array(_rounds(m)),
+        rounds=np.array(_of_size(m, _ROUNDS)),
+        shares=np.array(_shares(m)).ravel(),
     )
     left = Left(np.empty(0, np.int64), np.empty((0, m * shape.tiles)))
     return _Room(problem, new_pieces(shape, kind), new_panel(shape), left)
