@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -129,21 +131,44 @@ def _solve_tiles(
 
 
 def run_all(work: Any, items: Iterable[Any], threads: int) -> None:
-    """Call ``work`` on each item; the first error, or an interrupt, stops what has not begun."""
-    items = list(items)
-    if min(threads, len(items)) <= 1:
-        for item in items:
-            work(item)
+    """Call ``work`` on each item; the first error, or an interrupt, stops what has not begun.
+
+    The calling thread is one of the threads: were it to wait for others, it would wake up once for
+    each item, on a core that has work to do.
+    """
+    waiting = deque(items)
+
+    def drain() -> None:
+        with _emptied_by_errors(waiting):
+            while True:
+                try:
+                    item = waiting.popleft()
+                except IndexError:
+                    return
+                work(item)
+
+    others = min(threads, len(waiting)) - 1
+    if others < 1:
+        drain()
         return
     # A pool per call: nothing is left behind that a fork could inherit half-alive.
-    with ThreadPoolExecutor(threads, thread_name_prefix="nmflow") as pool:
-        futures = [pool.submit(work, item) for item in items]
-        try:
-            for future in futures:
-                future.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    with (
+        ThreadPoolExecutor(others, thread_name_prefix="nmflow") as pool,
+        _emptied_by_errors(waiting),
+    ):
+        futures = [pool.submit(drain) for _ in range(others)]
+        drain()
+        for future in futures:
+            future.result()
+
+
+@contextmanager
+def _emptied_by_errors(waiting: deque[Any]) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        waiting.clear()
+        raise
 
 
 def thread_count(workers: int | None) -> int:

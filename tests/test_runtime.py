@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 
 import nmflow
 from nmflow.kernels import jit
+from nmflow.solve import run_all
 
 ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA_")}
 
@@ -113,6 +116,39 @@ except KeyboardInterrupt:
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=60)[0] == "interrupted True\n"
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_each_item_once_and_the_caller_does_its_share(threads):
+    """A caller that only waits takes the processor from those that work, once for each item."""
+    done = []
+
+    def work(item):
+        time.sleep(0.002)
+        done.append((item, threading.get_ident()))
+
+    run_all(work, range(40), threads)
+    assert sorted(item for item, _ in done) == list(range(40))
+    workers = {thread for _, thread in done}
+    assert threading.get_ident() in workers
+    assert len(workers) == threads
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("caller", [False, True])
+def test_an_error_stops_what_has_not_begun(threads, caller):
+    begun = []
+
+    def work(item):
+        begun.append(item)
+        time.sleep(0.002)
+        mine = threading.current_thread() is threading.main_thread()
+        if len(begun) > 5 and (mine == caller or threads == 1):
+            raise ArithmeticError(item)
+
+    with pytest.raises(ArithmeticError):
+        run_all(work, range(200), threads)
+    assert len(begun) < 50
 
 
 @pytest.mark.parametrize("unwritable", ["/dev/null/cache", "/proc/nowhere"])
