@@ -91,9 +91,13 @@ class _Builder:
 
 
 @functools.cache
-def selection(size: int, rank: int) -> Network:
-    """The network that finds the ``rank``-th and the next largest value, 1 <= rank < size."""
-    ways = itertools.product((_of_all, _of_halves), (False, True))
+def selection(size: int, rank: int, registers: int = 32) -> Network:
+    """The network that finds the ``rank``-th and the next largest value, 1 <= rank < size.
+
+    Green's sorter, which has fewer comparators, keeps more values waiting: where these don't fit
+    into ``registers`` it costs more than it saves.
+    """
+    ways = itertools.product((_of_all, _of_halves), (False, True) if registers > 16 else (False,))
     networks = (_without_dead_steps(make(size, rank, green)) for make, green in ways)
     return min(networks, key=lambda network: len(network.steps))
 

@@ -225,8 +225,8 @@ def test_networks_find_neighbouring_ranks(size, rng):
     else:
         values = rng.integers(0, 3, (2000, size))
     descending = -np.sort(-values, axis=1)
-    for rank in range(1, size):
-        network = selection(size, rank)
+    for rank, registers in itertools.product(range(1, size), (16, 32)):
+        network = selection(size, rank, registers)
         wires = list(values.T)
         for larger, first, second in network.steps:
             choose = np.maximum if larger else np.minimum

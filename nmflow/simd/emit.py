@@ -37,6 +37,12 @@ def _register_bits(context: Any) -> int:
     return 512 if has_feature(context, "avx512bw") else 256 if has_feature(context, "avx2") else 128
 
 
+def vector_registers(context: Any) -> int:
+    """How many a processor has: 16 on x86 before AVX-512, else 32."""
+    few = has_feature(context, "sse2") and not has_feature(context, "avx512f")
+    return 16 if few else 32
+
+
 def by_registers(
     context: Any, builder: Any, kind: ir.VectorType, emit: Callable[[Any, Any], Sequence[Any]]
 ) -> list[Any]:

@@ -9,18 +9,17 @@ from numba import types
 from numba.extending import intrinsic
 
 from nmflow.networks import selection
-from nmflow.simd.emit import by_registers, call, has_feature, suffix
+from nmflow.simd.emit import by_registers, call, has_feature, suffix, vector_registers
 from nmflow.simd.vectors import Vector, address
 
 
 def _ranked(
-    builder: Any, kind: Any, load: Any, scores: Any, prices: Any, shape: Any, by_rest: bool
+    context: Any, builder: Any, kind: Any, load: Any, scores: Any, prices: Any, shape: Any
 ) -> list[Any]:
-    """Of the differences of what two lists of pointers point to.
-
-    ``by_rest`` finds the second of a pair's extremes as what the first leaves of the two, which
-    more units of a processor can do than compare, if it takes but one instruction.
-    """
+    """Of the differences of what two lists of pointers point to."""
+    # The second of a pair's extremes is what the first leaves of the two. More units of a processor
+    # can find that than compare, if it takes but one instruction.
+    by_rest = has_feature(context, "avx512bw")
 
     @functools.cache
     def value(k: int) -> Any:
@@ -34,7 +33,7 @@ def _ranked(
         name = "llvm.smax" if step.larger else "llvm.smin"
         return call(builder, f"{name}.{suffix(kind)}", kind, pair)
 
-    network = selection(shape.m, shape.n)
+    network = selection(shape.m, shape.n, vector_registers(context))
     number_of = {step: shape.m + k for k, step in enumerate(network.steps)}
     for k in number_of.values():
         value(k)
@@ -58,14 +57,13 @@ def ranked(typingctx, lanes, start, step, prices, shape):
     vector = Vector(lanes.dtype)
 
     def codegen(context, builder, signature, args):
-        by_rest = has_feature(context, "avx512bw")
         zero, one = (args[2].type(k) for k in (0, vector.lanes))
         scores = list(_places(context, builder, lanes, args, vector, shape.m))
         memory = [args[3], zero, one]
         costs = list(_places(context, builder, prices, memory, vector, shape.m))
 
         def emit(kind: Any, load: Any) -> list[Any]:
-            return _ranked(builder, kind, load, scores, costs, shape, by_rest)
+            return _ranked(context, builder, kind, load, scores, costs, shape)
 
         found = by_registers(context, builder, context.get_value_type(vector), emit)
         return context.make_tuple(builder, types.UniTuple(vector, 2), found)
