@@ -122,9 +122,11 @@ except KeyboardInterrupt:
 def test_each_item_once_and_the_caller_does_its_share(threads):
     """A caller that only waits takes the processor from those that work, once for each item."""
     done = []
+    all_here = threading.Barrier(threads)
 
     def work(item):
-        time.sleep(0.002)
+        if item < threads:
+            all_here.wait(60)
         done.append((item, threading.get_ident()))
 
     run_all(work, range(40), threads)
@@ -138,17 +140,20 @@ def test_each_item_once_and_the_caller_does_its_share(threads):
 @pytest.mark.parametrize("caller", [False, True])
 def test_an_error_stops_what_has_not_begun(threads, caller):
     begun = []
+    caller_thread, all_here = threading.get_ident(), threading.Barrier(threads)
 
     def work(item):
         begun.append(item)
-        time.sleep(0.002)
-        mine = threading.current_thread() is threading.main_thread()
-        if len(begun) > 5 and (mine == caller or threads == 1):
-            raise ArithmeticError(item)
+        if item < threads:
+            all_here.wait(60)
+            mine = threading.get_ident() == caller_thread
+            if mine == caller or threads == 1:
+                raise ArithmeticError(item)
+            time.sleep(0.5)
 
     with pytest.raises(ArithmeticError):
-        run_all(work, range(200), threads)
-    assert len(begun) < 50
+        run_all(work, range(40), threads)
+    assert sorted(begun) == list(range(threads))
 
 
 @pytest.mark.parametrize("unwritable", ["/dev/null/cache", "/proc/nowhere"])

@@ -105,7 +105,7 @@ def share_of(problem, k):
 
 
 @inlined
-def solve_panel(weights, mask, problem, pieces, panel, shows, rounds, memory, shape):
+def solve_panel(weights, mask, problem, pieces, panel, tied, rounds, memory, shape):
     """Ascend, and see what is settled; meanwhile fetch the next panel."""
     if memory is not None:
         rounds -= 1
@@ -114,7 +114,7 @@ def solve_panel(weights, mask, problem, pieces, panel, shows, rounds, memory, sh
         while slot < pieces.fetched[0] * k // rounds:
             fetch(weights, mask, problem, pieces.ahead[slot], slot % 4 == 0, shape)
             slot += 1
-        share = share_of(problem, k if shows else 0)
+        share = share_of(problem, k if tied else 0)
         ascend(panel.lanes, panel.u, panel.v, relaxed_midpoint, share, shape)
     if memory is not None:
         centre(panel.lanes, panel.u, panel.v, shape)

@@ -39,7 +39,8 @@ def _register_bits(context: Any) -> int:
 
 def vector_registers(context: Any) -> int:
     """How many a processor has: 16 on x86 before AVX-512, else 32."""
-    few = has_feature(context, "sse2") and not has_feature(context, "avx512f")
+    triple, _, _ = context.codegen().magic_tuple()
+    few = triple.startswith(("x86", "i686")) and not has_feature(context, "avx512f")
     return 16 if few else 32
 
 

@@ -34,6 +34,7 @@ _ROUNDS = {4: (6, 10, 9, 6), 8: (6, 6, 9, 4), 16: (8, 8, 11, 4), 32: (12, 8, 8, 
 # What of a move is added to it, by m: the larger the tiles, the more rounds it has to reach far.
 # Where ties are likely it is more to begin with, and multiplied by the last number each round.
 _SHARES = {8: (0.25, 0.5, 1.0), 16: (0.625, 1.35, 0.9), 32: (0.75, 1.35, 0.9)}
+# Rounds after which it stays what it is.
 _LONGEST = 16
 
 
@@ -45,9 +46,6 @@ class Left(NamedTuple):
 
     position: NDArray[np.int64]
     start: NDArray[np.float64]
-
-
-_NOTHING = Left(np.empty(0, np.int64), np.empty((0, 0)))
 
 
 class _Room(NamedTuple):
@@ -140,11 +138,11 @@ def solve_box(
         room.left.start,
         memory,
     )
-    left = _NOTHING
-    if count > 0:
+    left = None
+    if count >= 0:
         left = Left(room.left.position[:count] + first, room.left.start[:count].copy())
     free.append(room)
-    return left if count >= 0 else None
+    return left
 
 
 def settle_edges(
@@ -177,10 +175,11 @@ def _of_size(m: int, choices: dict[int, Any]) -> Any:
 
 
 @functools.cache
-def _shares(m: int) -> list[tuple[int, int]]:
+def _shares(m: int) -> tuple[tuple[int, int], ...]:
     """As :func:`nmflow.kernels.lanes_ascent.relaxed_midpoint` takes it; of each round with ties."""
     usual, first, decay = _of_size(m, _SHARES)
-    return [_shifts(share) for share in (usual, *(first * decay**k for k in range(_LONGEST)))]
+    shares = usual, *(first * decay**k for k in range(_LONGEST))
+    return tuple(_shifts(share) for share in shares)
 
 
 def _shifts(share: float) -> tuple[int, int]:
