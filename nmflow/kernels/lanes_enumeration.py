@@ -6,7 +6,7 @@ from numba.extending import overload
 
 from nmflow.kernels.jit import helper, inlined
 from nmflow.kernels.lanes_pieces import lane_of
-from nmflow.kernels.lanes_read import fixed_point
+from nmflow.kernels.lanes_read import digits_of, fixed_point
 from nmflow.simd.enumeration import SIDE, best_of_four, best_of_piece
 from nmflow.simd.lanes import greater, like
 from nmflow.simd.layout import store_words
@@ -51,9 +51,10 @@ def _enumerate_piece(weights, problem, pieces, slot, panel, shape, signed):
     # At least MARGIN bits.
     spare = pieces.unit[slot] - problem.table_bits
     pieces.shown[slot] = True
+    digits = digits_of(pieces, slot)
     for i in range(shape.m):
         place = pieces.position[slot] + i * problem.stride
-        score = fixed_point(weights, place, slot, i, pieces, problem, signed)
+        score = fixed_point(weights, place, i, digits, problem, signed)
         store(tile.piece, i * ROW, score >> like(score, spare))
     lead, found = best_of_piece(tile.piece, shape)
     store(tile.need, 0, lead)

@@ -15,12 +15,12 @@ from nmflow.kernels.lanes_enumeration import enumerate_piece, enumerates, write_
 from nmflow.kernels.lanes_panel import is_open
 from nmflow.kernels.lanes_paths import balance, is_unique
 from nmflow.kernels.lanes_pieces import SPARE, beyond, lane_of, mean_of, move_base, start_base
-from nmflow.kernels.lanes_read import MARGIN, choose_tables, is_inexact, reduced
+from nmflow.kernels.lanes_read import MARGIN, choose_tables, digits_of, is_inexact, reduced
 from nmflow.kernels.lanes_tile import EDGE, HIGHEST, NEVER, separate, turn, within_limits
-from nmflow.simd.lanes import bit_count, choose, equal, greater, largest_lane, like
+from nmflow.simd.lanes import any_bits, bit_count, choose, equal, greater, largest_lane, like
 from nmflow.simd.lines import load_line, negative_lanes, padded
 from nmflow.simd.static import LANES, ROW
-from nmflow.simd.vectors import maximum, minimum, store
+from nmflow.simd.vectors import load, maximum, minimum, store
 from nmflow.ties import TABLE_BITS
 
 TABLES = 4
@@ -33,19 +33,24 @@ TABLE_UNIT = 12
 
 @helper
 def read_piece(weights, problem, pieces, slot, tile, spare, shape, signed):
-    """Slacks of a piece, the first table with them, but for some low bits."""
+    """Slacks of a piece, the first table with them, but for some low bits; whether all is exact."""
+    digits = digits_of(pieces, slot)
+    scale, _, tabled, _ = digits
+    some = load(tile.piece, 0) ^ load(tile.piece, 0)
     for i in range(shape.m):
         for half in range(shape.halves):
-            slack = reduced(weights, slot, i, half, pieces, problem, shape, signed)
+            slack = reduced(weights, slot, i, half, digits, pieces, problem, shape, signed)
             slack = slack >> like(slack, spare)
             slack = maximum(minimum(slack, like(slack, EDGE)), like(slack, -EDGE))
             line = (i * shape.halves + half) * ROW
             store(tile.piece, line, slack)
             # What has tables has room for all digits.
-            more = slack ^ slack
-            if not pieces.tabled[slot]:
-                more = is_inexact(weights, slot, i, half, pieces, problem, shape, signed)
-            store(tile.inexact, line, more)
+            if not tabled:
+                place = pieces.position[slot] + i * problem.stride + half * ROW
+                more = is_inexact(weights, place, scale, signed)
+                store(tile.inexact, line, more)
+                some = some | more
+    return any_bits(some) == 0
 
 
 @helper
@@ -76,16 +81,17 @@ def choose_tile(pieces, slot, index, panel, inside, level, spare, shape):
 
 
 @helper
-def choose_face(tables, number, index, tile, shape):
+def choose_face(tables, number, index, tile, exact, shape):
     """A table where slack is 0; what all optimal masks keep, or prune, stands apart."""
     v = load_line(tile.v, 0, shape)
     for i in range(shape.m):
         line = i * shape.halves * ROW
         slack = load_line(tile.scores, i * shape.line, shape) - v
         slack = slack - like(slack, tile.u[i])
-        zero = slack ^ slack
-        # A floor may be zero where there is more of it.
-        more = equal(slack, zero) & load_line(tile.inexact, line + index * shape.m, shape)
+        zero = more = slack ^ slack
+        if not exact:
+            # A floor may be zero where there is more of it.
+            more = equal(slack, zero) & load_line(tile.inexact, line + index * shape.m, shape)
         table = load_line(tables, number * shape.m * shape.halves * ROW + line, shape)
         table = table << like(slack, TABLE_UNIT)
         score = choose(greater(slack - more, zero), like(slack, EDGE), table)
@@ -150,19 +156,21 @@ def move_tile_base(pieces, slot, index, tile, spare, shape):
 
 
 @helper
-def finish_tile(problem, pieces, slot, index, panel, inside, level, spare, memory, shape):
-    """Find the mask of a tile of the piece that was read: by its scores, then by the tables."""
-    tile, tabled = panel.tile, pieces.tabled[slot]
+def finish_tile(problem, pieces, slot, index, panel, inside, level, spare, exact, memory, shape):
+    """Find the mask of a tile of the piece that was read: by its scores, then by the tables.
+
+    ``exact`` says whether the piece's scores are, and not only their floors were read.
+    """
+    tile = panel.tile
     choose_tile(pieces, slot, index, panel, inside, level, spare, shape)
     proved = False
     for table in range(-1, TABLES):
-        if table == 0 and tabled:
+        if table == 0 and pieces.tabled[slot]:
             continue
         if table >= 0:
-            choose_face(problem.tables, table, index, tile, shape)
+            choose_face(problem.tables, table, index, tile, exact, shape)
         balanced = balance(tile, shape) and within_limits(tile, shape)
-        exact = tabled or table >= 0
-        proved = balanced and exact and is_unique(tile, shape)
+        proved = balanced and (exact or table >= 0) and is_unique(tile, shape)
         if table < 0:
             # What is remembered is proved at a glance where it stands apart.
             if balanced and (not exact or (proved and memory is not None)):
@@ -219,11 +227,11 @@ def finish_open(weights, problem, pieces, used, fresh, few, panel, memory, shape
             # What few digits leave free is room for potentials, which have no digits there either.
             spare = min(max(pieces.unit[slot] - problem.table_bits - MARGIN, 0), SPARE)
             spare = min(spare, pieces.shift[slot])
-        read_piece(weights, problem, pieces, slot, panel.tile, spare, shape, signed)
+        exact = read_piece(weights, problem, pieces, slot, panel.tile, spare, shape, signed)
         for index in range(shape.tiles):
             lane = lane_of(slot, index, shape)
             if panel.settled[lane] == 0 and finish_tile(
-                problem, pieces, slot, index, panel, inside, level, spare, memory, shape
+                problem, pieces, slot, index, panel, inside, level, spare, exact, memory, shape
             ):
                 write_words(panel.tile, slot, index, panel, shape)
                 panel.settled[lane] = -1

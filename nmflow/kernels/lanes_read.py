@@ -168,14 +168,20 @@ def exceeds(score, whole, scale):
 
 
 @inlined
-def fixed_point(weights, place, slot, line, pieces, problem, signed):
+def digits_of(pieces, slot):
+    """How a piece is written in fixed point: for loops that do not look it up for each row."""
+    return pieces.scale[slot], pieces.unit[slot], pieces.tabled[slot], pieces.shown[slot]
+
+
+@inlined
+def fixed_point(weights, place, line, digits, problem, signed):
     """16 scores as 30-bit integers; ``line`` counts the rows (and halves) of the tables."""
+    scale, unit, tabled, shown = digits
     score = scores(weights, place, signed)
-    whole = floor(score * like(score, pieces.scale[slot]), signed)
-    if pieces.tabled[slot]:
-        unit = pieces.unit[slot]
+    whole = floor(score * like(score, scale), signed)
+    if tabled:
         whole = whole << like(whole, unit)
-        if pieces.shown[slot]:
+        if shown:
             table = load(problem.tables, line * ROW)
             whole = whole + (table << like(whole, unit - problem.table_bits))
     return whole
@@ -221,20 +227,19 @@ def read_first(weights, problem, tables, pieces, panel, shape, signed):
 
 
 @inlined
-def is_inexact(weights, slot, i, half, pieces, problem, shape, signed):
+def is_inexact(weights, place, scale, signed):
     """-1 where a score is more than its floor in fixed point."""
-    place = pieces.position[slot] + i * problem.stride + half * ROW
     score = scores(weights, place, signed)
-    whole = floor(score * like(score, pieces.scale[slot]), signed)
-    return exceeds(score, whole, pieces.scale[slot])
+    whole = floor(score * like(score, scale), signed)
+    return exceeds(score, whole, scale)
 
 
 @inlined
-def reduced(weights, slot, i, half, pieces, problem, shape, signed):
+def reduced(weights, slot, i, half, digits, pieces, problem, shape, signed):
     """16 scores in fixed point less the potentials that the piece stands on."""
     line = i * shape.halves + half
     place = pieces.position[slot] + i * problem.stride + half * ROW
-    score = fixed_point(weights, place, slot, line, pieces, problem, signed)
+    score = fixed_point(weights, place, line, digits, problem, signed)
     v = load(pieces.v, (slot * shape.halves + half) * ROW)
     return score - spread(pieces.u, slot * shape.halves * ROW + i * shape.tiles, shape) - v
 
@@ -251,8 +256,10 @@ def window(score, shift):
 def zoom_half(weights, problem, pieces, packed, i, half, shape, signed):
     """As :func:`read_half` for what the potentials leave, at a finer unit."""
     for k in range(0, shape.pieces, 2):
-        first = reduced(weights, k, i, half, pieces, problem, shape, signed)
-        second = reduced(weights, k + 1, i, half, pieces, problem, shape, signed)
+        digits = digits_of(pieces, k)
+        first = reduced(weights, k, i, half, digits, pieces, problem, shape, signed)
+        digits = digits_of(pieces, k + 1)
+        second = reduced(weights, k + 1, i, half, digits, pieces, problem, shape, signed)
         both = pack_pairs(window(first, pieces.shift[k]), window(second, pieces.shift[k + 1]))
         store(packed, k * ROW, both)
 

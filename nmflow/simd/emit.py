@@ -44,6 +44,16 @@ def vector_registers(context: Any) -> int:
     return 16 if few else 32
 
 
+def bits_are_cheaper(context: Any) -> bool:
+    """Whether an exclusive or of three vectors costs less than a minimum of two.
+
+    With AVX-512 it is one instruction. Of Intel's units two have it and one compares; all of AMD's
+    compare, and not all can read three operands.
+    """
+    _, processor, _ = context.codegen().magic_tuple()
+    return has_feature(context, "avx512bw") and not processor.startswith("znver")
+
+
 def by_registers(
     context: Any, builder: Any, kind: ir.VectorType, emit: Callable[[Any, Any], Sequence[Any]]
 ) -> list[Any]:

@@ -9,7 +9,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from nmflow.networks import selection
-from nmflow.simd.emit import by_registers, call, has_feature, suffix, vector_registers
+from nmflow.simd.emit import bits_are_cheaper, by_registers, call, suffix, vector_registers
 from nmflow.simd.vectors import Vector, address
 
 
@@ -17,9 +17,8 @@ def _ranked(
     context: Any, builder: Any, kind: Any, load: Any, scores: Any, prices: Any, shape: Any
 ) -> list[Any]:
     """Of the differences of what two lists of pointers point to."""
-    # The second of a pair's extremes is what the first leaves of the two. More units of a processor
-    # can find that than compare, if it takes but one instruction.
-    by_rest = has_feature(context, "avx512bw")
+    # The second of a pair's extremes is what the first leaves of the two.
+    by_rest = bits_are_cheaper(context)
 
     @functools.cache
     def value(k: int) -> Any:
