@@ -15,7 +15,16 @@ from nmflow.kernels.lanes_enumeration import enumerate_piece, enumerates, write_
 from nmflow.kernels.lanes_panel import is_open
 from nmflow.kernels.lanes_paths import balance, is_unique
 from nmflow.kernels.lanes_pieces import SPARE, beyond, lane_of, mean_of, move_base, start_base
-from nmflow.kernels.lanes_read import MARGIN, choose_tables, digits_of, is_inexact, reduced
+from nmflow.kernels.lanes_read import (
+    CERTAIN,
+    LIKELY,
+    MARGIN,
+    UNLIKELY,
+    choose_tables,
+    digits_of,
+    is_inexact,
+    reduced,
+)
 from nmflow.kernels.lanes_tile import EDGE, HIGHEST, NEVER, separate, turn, within_limits
 from nmflow.simd.lanes import any_bits, bit_count, choose, equal, greater, largest_lane, like
 from nmflow.simd.lines import load_line, negative_lanes, padded
@@ -182,13 +191,19 @@ def finish_tile(problem, pieces, slot, index, panel, inside, level, spare, exact
 
 
 @inlined
-def are_likely(weights, problem, pieces, slot, shape):
-    """Whether a piece has ties that are to be settled here; it gets tables if there is room."""
+def are_due(weights, problem, pieces, slot, shape):
+    """Whether a piece has ties that are to be settled now; it gets tables if there is room.
+
+    Digits without room make ties likely in large tiles. Of small ones most will be settled by a
+    second look, as others are. Enumeration finds no potentials to start from, which only tables can
+    do without.
+    """
     if pieces.tabled[slot]:
         return True
-    tied = pieces.stage[slot] == 0 and choose_tables(weights, problem, pieces, slot, shape)
-    # Enumeration finds no potentials to start from, which only few digits can do without.
-    return tied and (not enumerates(shape) or pieces.tabled[slot])
+    ties = choose_tables(weights, problem, pieces, slot, shape)
+    if pieces.tabled[slot] or pieces.stage[slot] > 0:
+        return ties != UNLIKELY
+    return (ties == LIKELY and shape.m > ROW) or (ties == CERTAIN and not enumerates(shape))
 
 
 @inlined
@@ -206,7 +221,7 @@ def finish_open(weights, problem, pieces, used, fresh, few, panel, memory, shape
     for slot in range(used):
         if not is_open(panel, slot, shape):
             continue
-        if not are_likely(weights, problem, pieces, slot, shape) and not few:
+        if not are_due(weights, problem, pieces, slot, shape) and not few:
             continue
         if fresh and memory is None and pieces.tabled[slot] and enumerates(shape):
             enumerate_piece(weights, problem, pieces, slot, panel, shape, signed)

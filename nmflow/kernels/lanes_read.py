@@ -50,6 +50,8 @@ MARGIN = 3
 """Bits at least below a table, so that potentials fit between equal sums."""
 MANY_DIGITS = -9999
 """Instead of the exponent of the last digit that any score of a piece has."""
+UNLIKELY, LIKELY, CERTAIN = 0, 1, 2
+"""How far ties are to be expected."""
 LOWEST_EXPONENT = -90
 """Tiles of smaller numbers are not scaled further: the scale itself must be a finite float32."""
 
@@ -96,7 +98,7 @@ def choose_scale(most, problem, pieces, slot):
 
 @helper
 def choose_tables(weights, problem, pieces, slot, shape):
-    """Give a piece tables if ties are likely and all its digits fit above; whether ties are."""
+    """Give a piece tables if ties are likely and all its digits fit above; how likely they are."""
     start, scale = pieces.position[slot], pieces.scale[slot]
     least = every = bits_of(magnitude(load_row(weights, start)))
     digits = more = to_int32(every ^ every)
@@ -108,13 +110,14 @@ def choose_tables(weights, problem, pieces, slot, shape):
             whole = to_int32(score * like(score, scale))
             digits = digits | whole
             more = more | exceeds(score, whole, scale)
-    # Where half the columns have a zero, the optimum is likely to choose among zeros.
-    if not (has_few_digits(every) or zero_lanes(least) >= ROW // 2):
-        return False
+    # Where half the columns have a zero, the optimum chooses among zeros.
+    zeros = zero_lanes(least) >= ROW // 2
+    if not (zeros or has_few_digits(every)):
+        return UNLIKELY
     unit = min(first_one(np.int64(any_bits(digits))), problem.fixed_bits - 1)
     if any_bits(more) == 0 and unit >= problem.table_bits + MARGIN:
         give_tables(problem, pieces, slot, unit)
-    return True
+    return CERTAIN if zeros else LIKELY
 
 
 @inlined
