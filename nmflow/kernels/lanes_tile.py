@@ -167,14 +167,24 @@ def best_of(extreme, lines, prices, changed, old, shape):
     return best
 
 
+@inlined
+def farthest(columns, rows, to_columns, to_rows):
+    """The largest distance to one of some columns or rows; -1 if there are none."""
+    none = like(to_rows, -1)
+    return largest_lane(maximum(choose(columns, to_columns, none), choose(rows, to_rows, none)))
+
+
 @helper
 def find_distances(tile, shape):
-    """Distances from rows in need, as potentials that follow them; whether they are complete."""
-    v = load_line(tile.v, 0, shape)
-    zero = v ^ v
-    never = like(v, SWEEPS)
-    source = greater(load_line(tile.need, 0, shape), zero)
-    row = load_line(tile.u, 0, shape) + choose(source, zero, like(v, FAR))
+    """Distances from rows in need, as potentials that follow them; whether they are complete.
+
+    They need not be true beyond the farthest end of a path.
+    """
+    u, v = load_line(tile.u, 0, shape), load_line(tile.v, 0, shape)
+    need, zero, never = load_line(tile.need, 0, shape), v ^ v, like(v, SWEEPS)
+    source, surplus = greater(need, zero), greater(zero, need)
+    missing = greater(load_line(tile.missing, 0, shape), zero)
+    row = u + choose(source, zero, like(v, FAR))
     row_sweep, column_sweep = choose(source, zero, never), never
     column = v - like(v, FAR)
     store(tile.row, 0, row)
@@ -191,6 +201,10 @@ def find_distances(tile, shape):
         row_sweep = choose(changed, like(v, sweep), row_sweep)
         row = new
         store(tile.row, 0, row)
+        # The first sweep reaches few ends.
+        if sweep > 1:
+            end = farthest(missing, surplus, v - column, row - u)
+            changed = changed & greater(like(v, end), row - u)
         rows = negative_lanes(changed)
         if rows == 0:
             break
@@ -204,14 +218,13 @@ def follow_distances(tile, shape):
     """Move the potentials as far as the farthest end of a path; whether there is any."""
     u, v = load_line(tile.u, 0, shape), load_line(tile.v, 0, shape)
     row, column = load_line(tile.row, 0, shape), load_line(tile.column, 0, shape)
-    zero, far = v ^ v, like(v, FAR)
-    ends = greater(load_line(tile.missing, 0, shape), zero) & greater(far, v - column)
-    most = choose(ends, v - column, like(v, -1))
-    ends = greater(zero, load_line(tile.need, 0, shape)) & greater(far, row - u)
-    farthest = largest_lane(maximum(most, choose(ends, row - u, like(v, -1))))
-    if farthest < 0:
+    need, zero, far = load_line(tile.need, 0, shape), v ^ v, like(v, FAR)
+    missing = greater(load_line(tile.missing, 0, shape), zero) & greater(far, v - column)
+    surplus = greater(zero, need) & greater(far, row - u)
+    end = farthest(missing, surplus, v - column, row - u)
+    if end < 0:
         return False
-    u, v = minimum(row, u + like(u, farthest)), maximum(column, v - like(v, farthest))
+    u, v = minimum(row, u + like(u, end)), maximum(column, v - like(v, end))
     store(tile.u, 0, u)
     store(tile.v, 0, v)
     # No path leads through what is farther.
