@@ -118,7 +118,7 @@ def recall(pieces, slot, memory, problem, shape):
     """Stand a piece on the potentials it had."""
     size = shape.halves * ROW
     home = pieces.ordinal[slot] * size
-    scale = power_of_two(problem.fixed_bits - pieces.exponent[slot])
+    scale = power_of_two(problem.fixed_bits - pieces.exponent[slot], memory.u)
     for k in range(0, size, ROW):
         u, v = load(memory.u, home + k), load(memory.v, home + k)
         store(pieces.u, slot * size + k, fixed(u, scale, -FAR, HIGHEST_SCORE - FAR))
@@ -151,7 +151,7 @@ def remember(pieces, slot, memory, problem, shape):
     every = any_bits(most)
     while every >> spare >= 1 << 23:
         spare += 1
-    unit = power_of_two(exponent - problem.fixed_bits + spare)
+    unit = power_of_two(exponent - problem.fixed_bits + spare, memory.u)
     for k in range(0, size, ROW):
         store(memory.u, home + k, in_units(load(pieces.u, start + k), spare, unit, memory.u))
         store(memory.v, home + k, in_units(load(pieces.v, start + k), spare, unit, memory.v))

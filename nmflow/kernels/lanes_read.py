@@ -91,8 +91,9 @@ def choose_scale(most, problem, pieces, slot):
         return False
     exponent = max(exponent, LOWEST_EXPONENT)
     pieces.exponent[slot] = exponent
-    pieces.scale[slot] = power_of_two(problem.fixed_bits - exponent)
-    pieces.coarse[slot] = power_of_two(problem.fixed_bits - exponent - FIRST_SHIFT)
+    shift = problem.fixed_bits - exponent
+    pieces.scale[slot] = power_of_two(shift, pieces.scale)
+    pieces.coarse[slot] = power_of_two(shift - FIRST_SHIFT, pieces.coarse)
     return True
 
 
@@ -125,7 +126,8 @@ def give_tables(problem, pieces, slot, unit):
     """Let the fixed point hold the first table, below all digits."""
     pieces.tabled[slot] = True
     pieces.unit[slot] = unit
-    pieces.scale[slot] = power_of_two(problem.fixed_bits - unit - pieces.exponent[slot])
+    shift = problem.fixed_bits - unit - pieces.exponent[slot]
+    pieces.scale[slot] = power_of_two(shift, pieces.scale)
 
 
 @inlined
@@ -143,7 +145,7 @@ def show_tables(weights, problem, pieces, slot, last, shape):
         choose_tables(weights, problem, pieces, slot, shape)
     pieces.shown[slot] = pieces.tabled[slot] and pieces.unit[slot] >= in_sight
     if pieces.shown[slot]:
-        pieces.lift[slot] = power_of_two(pieces.unit[slot] - in_sight)
+        pieces.lift[slot] = power_of_two(pieces.unit[slot] - in_sight, pieces.lift)
     else:
         pieces.lift[slot] = 0
 

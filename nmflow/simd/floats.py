@@ -43,15 +43,17 @@ def exponent_of(typingctx, bits):
 
 
 @intrinsic
-def power_of_two(typingctx, exponent):
-    """2.0**exponent for an exponent of normal numbers."""
+def power_of_two(typingctx, exponent, array):
+    """2.0**exponent as an entry of an array, for an exponent of normal numbers."""
+    width, fraction, bias = (32, 23, 127) if array.dtype.bitwidth == 32 else (64, 52, 1023)
 
     def codegen(context, builder, signature, args):
-        kind = args[0].type
-        bits = builder.shl(builder.add(args[0], kind(1023)), kind(52))
-        return builder.bitcast(bits, ir.DoubleType())
+        kind = ir.IntType(width)
+        biased = builder.add(builder.trunc(args[0], kind) if width < 64 else args[0], kind(bias))
+        bits = builder.shl(biased, kind(fraction))
+        return builder.bitcast(bits, context.get_value_type(array.dtype))
 
-    return types.float64(types.intp), codegen
+    return array.dtype(types.intp, array), codegen
 
 
 @intrinsic
