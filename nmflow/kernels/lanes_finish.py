@@ -25,7 +25,7 @@ from nmflow.kernels.lanes_read import (
     is_inexact,
     reduced,
 )
-from nmflow.kernels.lanes_tile import EDGE, HIGHEST, NEVER, separate, turn, within_limits
+from nmflow.kernels.lanes_tile import EDGE, NEVER, kept_of_row, separate, turn, within_limits
 from nmflow.simd.lanes import any_bits, bit_count, choose, equal, greater, largest_lane, like
 from nmflow.simd.lines import load_line, negative_lanes, padded
 from nmflow.simd.static import LANES, ROW
@@ -128,7 +128,6 @@ def begin(tile, shape):
         if count > shape.n:
             tile.v[j] += largest_lane(slack)
             kept, count = kept ^ kept, 0
-        store(tile.gates_across, j * shape.line, kept ^ like(kept, HIGHEST))
         score = load_line(tile.across, j * shape.line, shape)
         store(tile.kept, j * shape.line, choose(kept, score, like(score, NEVER)))
         tile.missing[j] = shape.n - count
@@ -136,7 +135,6 @@ def begin(tile, shape):
     for i in range(shape.m):
         score = load_line(tile.scores, i * shape.line, shape)
         kept = greater(score - v, like(v, tile.u[i]))
-        store(tile.gates, i * shape.line, kept ^ like(kept, HIGHEST))
         store(tile.pruned, i * shape.line, choose(kept, like(score, -NEVER), score))
         tile.need[i] = shape.n - bit_count(negative_lanes(kept))
 
@@ -146,7 +144,7 @@ def write_words(tile, slot, index, panel, shape):
     """The tile's bits among those of its piece."""
     own = (1 << shape.m) - 1
     for i in range(shape.m):
-        bits = negative_lanes(load_line(tile.gates, i * shape.line, shape)) & own
+        bits = negative_lanes(kept_of_row(tile, i, shape)) & own
         if shape.halves == 2:
             word = (i * LANES + slot) * 2
             panel.words[word] = bits & 0xFFFF

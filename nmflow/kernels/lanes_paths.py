@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from nmflow.kernels.jit import helper, inlined
 from nmflow.kernels.lanes_tile import (
-    HIGHEST,
-    LOWEST,
     NEVER,
     PHASES,
     SWEEPS,
     find_distances,
     follow_distances,
+    kept_of_row,
+    pruned_of_column,
 )
 from nmflow.simd.lanes import any_bits, differs, equal, greater, like
 from nmflow.simd.lines import first_one, load_line, negative_lanes
@@ -28,7 +28,7 @@ def dropped_from(tile, row, shape):
     """A column whose entry the row may drop, reached no later than the row was."""
     scores = load_line(tile.scores, row * shape.line, shape)
     slack = scores - like(scores, tile.u[row]) - load_line(tile.v, 0, shape)
-    fits = equal(slack, slack ^ slack) & load_line(tile.gates, row * shape.line, shape)
+    fits = equal(slack, slack ^ slack) & kept_of_row(tile, row, shape)
     later = like(slack, tile.row_sweep[row] + 1)
     return first_one(negative_lanes(fits & greater(later, load_line(tile.column_sweep, 0, shape))))
 
@@ -39,7 +39,7 @@ def added_to(tile, column, shape):
     scores = load_line(tile.across, column * shape.line, shape)
     slack = scores - like(scores, tile.v[column]) - load_line(tile.u, 0, shape)
     zero = slack ^ slack
-    pruned = greater(load_line(tile.gates_across, column * shape.line, shape), zero)
+    pruned = pruned_of_column(tile, column, shape)
     sweep = load_line(tile.row_sweep, 0, shape)
     fits = equal(slack, zero) & pruned & greater(like(zero, tile.column_sweep[column]), sweep)
     here = fits & equal(sweep, zero) & greater(load_line(tile.need, 0, shape), zero)
@@ -74,7 +74,6 @@ def set_kept(tile, row, column, kept, shape):
     """Keep or prune an entry."""
     place, across = row * shape.line + column, column * shape.line + row
     score = tile.scores[place]
-    tile.gates[place] = tile.gates_across[across] = LOWEST if kept else HIGHEST
     tile.pruned[place] = -NEVER if kept else score
     tile.kept[across] = score if kept else NEVER
 
@@ -146,7 +145,7 @@ def is_unique(tile, shape):
         slack = load_line(tile.scores, i * shape.line, shape) - v
         slack = slack - like(slack, tile.u[i])
         zero = equal(slack, slack ^ slack)
-        kept = negative_lanes(zero & load_line(tile.gates, i * shape.line, shape))
+        kept = negative_lanes(zero & kept_of_row(tile, i, shape))
         tile.drops[i] = kept
         tile.adds[i] = negative_lanes(zero) & ~kept
     adds, drops = load_line(tile.adds, 0, shape), load_line(tile.drops, 0, shape)

@@ -28,6 +28,7 @@ from nmflow.simd.lanes import (
     any_bits,
     choose,
     differs,
+    equal,
     greater,
     largest_lane,
     like,
@@ -60,9 +61,8 @@ class Tile(NamedTuple):
     ----------
     piece, inexact : slacks of the piece in which the tile lies, row by row; which are but floors
     scores, across : the tile row by row, and column by column
-    gates, gates_across : the same of numbers that are the lowest where kept, else the highest
-    pruned : row by row, the scores that are pruned, -NEVER in place of others
-    kept : column by column, the scores that are kept, NEVER in place of others
+    pruned : row by row, the scores that are pruned, -NEVER where they are kept
+    kept : column by column, the scores that are kept, NEVER where they are pruned
     u, v : potentials
     row, column : those that distances lead to
     row_sweep, column_sweep : the sweep that found them
@@ -75,8 +75,6 @@ class Tile(NamedTuple):
     inexact: NDArray[np.int32]
     scores: NDArray[np.int32]
     across: NDArray[np.int32]
-    gates: NDArray[np.int32]
-    gates_across: NDArray[np.int32]
     pruned: NDArray[np.int32]
     kept: NDArray[np.int32]
     u: NDArray[np.int32]
@@ -96,15 +94,13 @@ def new_tile(shape: TileShape) -> Tile:
     """Working memory, with nothing to win in the padding."""
     m, line = shape.m, shape.line
     # The last line of a piece is read to the end of a vector.
-    sizes = (m * shape.halves * ROW + ROW,) * 2 + (m * line,) * 6 + (line,) * 10
+    sizes = (m * shape.halves * ROW + ROW,) * 2 + (m * line,) * 4 + (line,) * 10
     tile = Tile(
         *(aligned(size, np.int32) for size in sizes),
         path=np.zeros(2 * m + 2, np.int64),
     )
     for scores in (tile.scores, tile.across):
         scores[:] = -EDGE
-    for gates in (tile.gates, tile.gates_across):
-        gates[:] = HIGHEST
     tile.pruned[:] = -NEVER
     tile.kept[:] = NEVER
     return tile
@@ -125,25 +121,17 @@ def turn(tile, shape):
 
 
 @inlined
-def largest_pruned(lines, gates, prices, shape):
-    """Of each column, given the rows with their potentials: the largest pruned score - price."""
-    best = like(load_line(lines, 0, shape), LOWEST)
-    for k in range(shape.m):
-        score = load_line(lines, k * shape.line, shape)
-        gate = load_line(gates, k * shape.line, shape)
-        best = maximum(best, minimum(score - like(score, prices[k]), gate))
-    return best
+def kept_of_row(tile, row, shape):
+    """-1 where the row's entries are kept."""
+    line = load_line(tile.pruned, row * shape.line, shape)
+    return equal(line, like(line, -NEVER))
 
 
 @inlined
-def least_kept(lines, gates, prices, shape):
-    """Of each row, given the columns with their potentials: the least kept score - price."""
-    best = like(load_line(lines, 0, shape), HIGHEST)
-    for k in range(shape.m):
-        score = load_line(lines, k * shape.line, shape)
-        gate = load_line(gates, k * shape.line, shape)
-        best = minimum(best, maximum(score - like(score, prices[k]), gate))
-    return best
+def pruned_of_column(tile, column, shape):
+    """-1 where the column's entries are pruned."""
+    line = load_line(tile.kept, column * shape.line, shape)
+    return equal(line, like(line, NEVER))
 
 
 @inlined
@@ -247,15 +235,39 @@ def between(below, above):
 
 
 @helper
+def row_bounds(tile, shape):
+    """Of each row, given v: the largest pruned score - v, and the least kept one."""
+    below = like(load_line(tile.u, 0, shape), LOWEST)
+    above = like(below, HIGHEST)
+    for j in range(shape.m):
+        price = like(below, tile.v[j])
+        slack = load_line(tile.across, j * shape.line, shape) - price
+        below = choose(pruned_of_column(tile, j, shape), maximum(below, slack), below)
+        above = minimum(above, load_line(tile.kept, j * shape.line, shape) - price)
+    return below, above
+
+
+@helper
+def column_bounds(tile, shape):
+    """As :func:`row_bounds` of each column, given u."""
+    below = like(load_line(tile.v, 0, shape), LOWEST)
+    above = like(below, HIGHEST)
+    for i in range(shape.m):
+        price = like(below, tile.u[i])
+        slack = load_line(tile.scores, i * shape.line, shape) - price
+        above = choose(kept_of_row(tile, i, shape), minimum(above, slack), above)
+        below = maximum(below, load_line(tile.pruned, i * shape.line, shape) - price)
+    return below, above
+
+
+@helper
 def separate(tile, shape):
     """Potentials between what is kept and what is pruned, v last; if there are none, the old."""
     old_u, old_v = load_line(tile.u, 0, shape), load_line(tile.v, 0, shape)
     for _ in range(ROUNDS):
-        below = largest_pruned(tile.across, tile.gates_across, tile.v, shape)
-        above = least_kept(tile.across, tile.gates_across, tile.v, shape)
+        below, above = row_bounds(tile, shape)
         store(tile.u, 0, between(below, above))
-        below = largest_pruned(tile.scores, tile.gates, tile.u, shape)
-        above = least_kept(tile.scores, tile.gates, tile.u, shape)
+        below, above = column_bounds(tile, shape)
         store(tile.v, 0, between(below, above))
         if any_bits(greater(above, below) ^ like(below, -1)) == 0:
             if within_limits(tile, shape):
