@@ -8,6 +8,7 @@ import zlib
 
 import numpy as np
 import pytest
+from llvmlite.binding import get_host_cpu_features
 from numba import config
 
 if config.DISABLE_JIT:
@@ -248,9 +249,10 @@ for n, m in {patterns}:
 """
 
 
-def masks_on(processor, patterns, cache):
+def masks_on(processor, patterns, cache, features=None):
     env = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA_")}
     env |= {"NUMBA_CACHE_DIR": str(cache)} | ({"NUMBA_CPU_NAME": processor} if processor else {})
+    env |= {"NUMBA_CPU_FEATURES": features} if features else {}
     command = [sys.executable, "-W", "error", "-c", MASKS.format(patterns=patterns)]
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=env)
     assert done.returncode == 0, done.stderr
@@ -267,6 +269,21 @@ def test_a_processor_without_wide_vectors(tmp_path):
 def test_other_processors(processor, tmp_path):
     patterns = [(2, 4), (8, 16), (16, 32), (5, 7)]
     assert masks_on(processor, patterns, tmp_path) == masks_on(None, patterns, tmp_path / "native")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("processor", "wide"), [("icelake-server", 1), ("znver5", 1), ("znver3", 0)]
+)
+def test_other_ways_to_the_same_ranks(processor, wide, tmp_path):
+    """Bits instead of minima, and 16 registers instead of 32: see nmflow.simd.emit."""
+    features = get_host_cpu_features()
+    if not features.get("avx512bw"):
+        pytest.skip("this processor has but one of them")
+    text = features.flatten() if wide else features.flatten().replace("+avx512", "-avx512")
+    patterns = [(4, 8), (8, 16), (11, 32)]
+    found = masks_on(processor, patterns, tmp_path, text)
+    assert found == masks_on(None, patterns, tmp_path / "native")
 
 
 def test_the_engine_is_used():
