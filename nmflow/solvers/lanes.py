@@ -30,7 +30,7 @@ _SHIFTS = np.array([FIRST_SHIFT, FIRST_SHIFT, 12, 9, 5, 1])
 # Rounds of ascent by m: of fresh pieces, of pieces from the queue, of fresh ones where ties are
 # likely (there a round costs less than the tiles that it settles cost one by one, unless m is
 # large), and of remembered ones, which have less far to go.
-_ROUNDS = {4: (6, 10, 9, 6), 8: (6, 6, 9, 4), 16: (8, 8, 11, 4), 32: (12, 8, 10, 5)}
+_ROUNDS = {4: (6, 10, 9, 6), 8: (6, 6, 9, 4), 16: (8, 6, 11, 4), 32: (11, 7, 10, 5)}
 # What of a move is added to it, by m: the larger the tiles, the more rounds it has to reach far.
 # Where ties are likely it is more to begin with, and multiplied by the last number each round.
 _SHARES = {8: (0.25, 0.5, 1.0), 16: (0.625, 1.35, 0.9), 32: (0.75, 1.35, 0.9)}
