@@ -267,7 +267,8 @@ for n, m in [(4, 8), (8, 16), (4, 16), (11, 32), (2, 5)]:
     lanes[:], prices[:] = np.random.default_rng(m).integers(-50, 50, (2, m * LANES))
     write(lanes, prices, found, tile_shape(n, m))
     ascending = np.sort((lanes - prices).reshape(m, LANES), axis=0)
-    np.testing.assert_array_equal(found.reshape(2, LANES), ascending[[m - n, m - n - 1]])
+    if np.array_equal(found.reshape(2, LANES), ascending[[m - n, m - n - 1]]):
+        print(f"{n}:{m}")
 """
 
 
@@ -298,24 +299,24 @@ def test_other_processors(processor, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("processor", "hidden"),
+    ("processor", "features"),
     [
-        (None, ""),
-        ("generic", ""),
-        ("icelake-server", "amx"),
-        ("znver5", "amx"),
-        ("znver3", "avx512"),
+        (None, None),
+        ("generic", None),
+        ("icelake-server", "+avx512"),
+        ("znver5", "+avx512"),
+        ("znver3", "-avx512"),
     ],
 )
-def test_ranks_on_other_processors(processor, hidden, tmp_path):
+def test_ranks_on_other_processors(processor, features, tmp_path):
     """Bits instead of minima, 16 registers or 32, whole vectors or parts: see nmflow.simd.emit."""
-    features = None
-    if hidden:
+    if features:
         host = get_host_cpu_features()
         if not host.get("avx512bw"):
             pytest.skip("this processor has not what those have")
-        features = host.flatten().replace(f"+{hidden}", f"-{hidden}")
-    run_on(processor, RANKS, tmp_path, features)
+        features = host.flatten().replace("+avx512", features)
+    sorted_alike = run_on(processor, RANKS, tmp_path, features).split()
+    assert sorted_alike == ["4:8", "8:16", "4:16", "11:32", "2:5"]
 
 
 def test_the_engine_is_used():

@@ -14,8 +14,8 @@ from nmflow.kernels.lanes_tile import (
     SWEEPS,
     find_distances,
     follow_distances,
+    kept_of_column,
     kept_of_row,
-    pruned_of_column,
 )
 from nmflow.simd.lanes import any_bits, differs, equal, greater, like
 from nmflow.simd.lines import first_one, load_line, negative_lanes
@@ -39,7 +39,7 @@ def added_to(tile, column, shape):
     scores = load_line(tile.across, column * shape.line, shape)
     slack = scores - like(scores, tile.v[column]) - load_line(tile.u, 0, shape)
     zero = slack ^ slack
-    pruned = pruned_of_column(tile, column, shape)
+    pruned = kept_of_column(tile, column, shape) ^ like(zero, -1)
     sweep = load_line(tile.row_sweep, 0, shape)
     fits = equal(slack, zero) & pruned & greater(like(zero, tile.column_sweep[column]), sweep)
     here = fits & equal(sweep, zero) & greater(load_line(tile.need, 0, shape), zero)

@@ -128,10 +128,10 @@ def kept_of_row(tile, row, shape):
 
 
 @inlined
-def pruned_of_column(tile, column, shape):
-    """-1 where the column's entries are pruned."""
+def kept_of_column(tile, column, shape):
+    """-1 where the column's entries are kept."""
     line = load_line(tile.kept, column * shape.line, shape)
-    return equal(line, like(line, NEVER))
+    return differs(line, like(line, NEVER))
 
 
 @inlined
@@ -234,29 +234,19 @@ def between(below, above):
     return (below >> one) + (above >> one) + (below & above & one)
 
 
-@helper
-def row_bounds(tile, shape):
-    """Of each row, given v: the largest pruned score - v, and the least kept one."""
-    below = like(load_line(tile.u, 0, shape), LOWEST)
-    above = like(below, HIGHEST)
-    for j in range(shape.m):
-        price = like(below, tile.v[j])
-        slack = load_line(tile.across, j * shape.line, shape) - price
-        below = choose(pruned_of_column(tile, j, shape), maximum(below, slack), below)
-        above = minimum(above, load_line(tile.kept, j * shape.line, shape) - price)
-    return below, above
+@inlined
+def bounds(tile, lines, prices, kept_of, shape):
+    """Of each row, given the columns with their potentials: the largest pruned slack, least kept.
 
-
-@helper
-def column_bounds(tile, shape):
-    """As :func:`row_bounds` of each column, given u."""
-    below = like(load_line(tile.v, 0, shape), LOWEST)
+    Or of each column, given the rows.
+    """
+    below = like(load_line(lines, 0, shape), LOWEST)
     above = like(below, HIGHEST)
-    for i in range(shape.m):
-        price = like(below, tile.u[i])
-        slack = load_line(tile.scores, i * shape.line, shape) - price
-        above = choose(kept_of_row(tile, i, shape), minimum(above, slack), above)
-        below = maximum(below, load_line(tile.pruned, i * shape.line, shape) - price)
+    for k in range(shape.m):
+        slack = load_line(lines, k * shape.line, shape) - like(below, prices[k])
+        kept = kept_of(tile, k, shape)
+        below = choose(kept, below, maximum(below, slack))
+        above = choose(kept, minimum(above, slack), above)
     return below, above
 
 
@@ -265,9 +255,9 @@ def separate(tile, shape):
     """Potentials between what is kept and what is pruned, v last; if there are none, the old."""
     old_u, old_v = load_line(tile.u, 0, shape), load_line(tile.v, 0, shape)
     for _ in range(ROUNDS):
-        below, above = row_bounds(tile, shape)
+        below, above = bounds(tile, tile.across, tile.v, kept_of_column, shape)
         store(tile.u, 0, between(below, above))
-        below, above = column_bounds(tile, shape)
+        below, above = bounds(tile, tile.scores, tile.u, kept_of_row, shape)
         store(tile.v, 0, between(below, above))
         if any_bits(greater(above, below) ^ like(below, -1)) == 0:
             if within_limits(tile, shape):
