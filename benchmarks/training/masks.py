@@ -40,6 +40,7 @@ class Masks:
     ) -> None:
         self.handle: nmflow.torch.Handle | None = None
         self.run = run
+        self.history: list[nmflow.torch.RefreshStatistics] = []
         self.seconds = 0.0
         self.certificates: dict[str, Any] = {}
         self.certify_seconds = 0.0
@@ -57,7 +58,9 @@ class Masks:
             rule=run.rule,
             refresh=refresh,
             workers=workers,
+            kept_scores=True,
         )
+        self.history = list(self.handle.history)
         self.seconds += time.perf_counter() - begin
         if self.handle.frozen:
             self._certify()
@@ -69,6 +72,8 @@ class Masks:
         begin = time.perf_counter()
         refreshed = self.handle.step()
         self.seconds += time.perf_counter() - begin
+        if refreshed is not None:
+            self.history.append(refreshed)
         if refreshed is not None and self.handle.frozen:
             self._certify()
 
@@ -76,15 +81,14 @@ class Masks:
         """What the masks did and cost in so many seconds of training."""
         if self.handle is None:
             return None
-        history = self.handle.history
         report = self.handle.report
         return {
             "layers": len(report.sparsified),
             "entries": sum(math.prod(layer.shape) for layer in report.sparsified),
             "dense": [layer.name for layer in report.skipped],
-            "refreshes": len(history),
+            "refreshes": len(self.history),
             "share_of_time": self.seconds / elapsed,
-            "history": [_refresh(each) for each in thinned(history, POINTS)],
+            "history": [_refresh(each) for each in thinned(self.history, POINTS)],
             "certificates": self._summary(),
         }
 

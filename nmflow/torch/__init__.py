@@ -15,10 +15,11 @@ except ImportError:
     raise MissingExtraError("nmflow.torch", "torch") from None
 
 from nmflow.torch.handle import Handle
-from nmflow.torch.install import bake, remove
 from nmflow.torch.masked import Masked
+from nmflow.torch.masked_weight import MaskedWeight
+from nmflow.torch.model_masks import bake, refresh, remove, sparse_state_dict
 from nmflow.torch.pruning import NMPruning
-from nmflow.torch.refresh import Refresh
+from nmflow.torch.policy import Refresh
 from nmflow.torch.report import LayerReport, Report
 from nmflow.torch.rules import SRSTE, StraightThrough
 from nmflow.torch.sparsify import sparsify
@@ -30,12 +31,15 @@ __all__ = [
     "LayerReport",
     "LayerStatistics",
     "Masked",
+    "MaskedWeight",
     "NMPruning",
     "Refresh",
     "RefreshStatistics",
     "Report",
     "StraightThrough",
     "bake",
+    "refresh",
     "remove",
+    "sparse_state_dict",
     "sparsify",
 ]

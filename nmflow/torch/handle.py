@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-
 from nmflow.certificate import Certificate
 from nmflow.errors import NmflowError
-from nmflow.solve import run_all
-from nmflow.torch.install import take_off
-from nmflow.torch.layer import Layer
+from nmflow.pattern import Pattern
+from nmflow.torch import model_masks
+from nmflow.torch.install import check_removable, take_off
+from nmflow.torch.mask_set import MaskSet
 from nmflow.torch.optimizers import OptimizerWatch
-from nmflow.torch.refresh import Clock, Refresh
+from nmflow.torch.policy import Clock, Refresh, as_refresh
 from nmflow.torch.report import Report
 from nmflow.torch.rules import SRSTE, StraightThrough
-from nmflow.torch.statistics import LayerStatistics, RefreshStatistics
+from nmflow.torch.statistics import RefreshStatistics
 
-# Entries that are worth a thread of their own.
-_THREAD_ENTRIES = 1 << 18
 _STATE = {"problem", "clock", "kept", "frozen", "layers"}
+# Refreshes that are remembered: a few hundred bytes a layer each.
+_HISTORY = 100
 
 
 class Handle:
@@ -29,12 +29,16 @@ class Handle:
 
     Attributes
     ----------
-    report : Report
-        A line for each weight of the model: sparsified, or skipped and why.
     history : list of RefreshStatistics
-        All refreshes by this handle so far.
+        The last hundred refreshes by this handle.
     frozen : bool
         Whether masks stay as they are.
+
+    Notes
+    -----
+    ``copy.deepcopy`` of a handle, or of an object that holds the model and its handle, copies
+    both: the copy's handle is that of the copied model. PyTorch doesn't pickle parametrized
+    modules: save ``model.state_dict()`` and ``handle.state_dict()``.
 
     Examples
     --------
@@ -53,35 +57,39 @@ class Handle:
     """
 
     def __init__(
-        self,
-        layers: list[Layer],
-        report: Report,
-        rule: StraightThrough,
-        refresh: Refresh,
-        threads: int,
+        self, masks: MaskSet, report: Report, rule: StraightThrough, refresh: Refresh | None
     ) -> None:
-        self._layers = layers
-        self._pattern = report.pattern
-        self._clock = Clock(refresh)
-        self._kept = self._pattern.m
-        self._threads = threads
+        self._masks = masks
+        self._report = report
+        self._clock = Clock(refresh or Refresh())
+        # Without a policy masks are frozen as soon as all are solved.
+        self._fixed = refresh is None
         self._watch = OptimizerWatch(rule.decay if isinstance(rule, SRSTE) else 0.0)
-        self._watch.begin(layer.parametrizations for layer in layers)
+        self._watch.begin(masks.parametrizations())
         self._gone = ""
-        self.report = report
         self.history: list[RefreshStatistics] = []
         self.frozen = False
+
+    @property
+    def report(self) -> Report:
+        """A line for each weight of the model: sparsified, waiting for a mask, or skipped."""
+        return self._report if self._gone else self._report.with_statuses(self._masks.statuses())
+
+    def begin(self) -> None:
+        """Solve what has values and no mask yet, and freeze where masks are to be found once."""
+        self._solve(unsolved_alone=True)
 
     def step(self) -> RefreshStatistics | None:
         """Count an optimizer step, and refresh the masks when they are due.
 
         Call it once after each ``optimizer.step()``; with gradient accumulation that is once for
-        each accumulated batch.
+        each accumulated batch. Masks of weights that came to have values since the last step, as
+        on the way from the meta device, are solved at once.
 
         Returns
         -------
         RefreshStatistics or None
-            None where no refresh was due.
+            None where nothing was solved.
 
         Raises
         ------
@@ -89,13 +97,16 @@ class Handle:
             As :meth:`refresh`.
         """
         self._check_here()
-        self._watch.answered()
-        if self.frozen or not self._clock.tick():
+        if self.frozen:
             return None
-        statistics = self.refresh()
-        if self._clock.over:
-            self.freeze()
-        return statistics
+        self._watch.answered()
+        due = self._clock.tick() and not self._fixed
+        if due:
+            statistics = self._solve()
+            if self._clock.over and not self._masks.unsolved:
+                self.freeze()
+            return statistics
+        return self._solve(unsolved_alone=True) if self._masks.waits else None
 
     def refresh(self) -> RefreshStatistics:
         """Solve all masks for the weights as they are now.
@@ -103,82 +114,106 @@ class Handle:
         Returns
         -------
         RefreshStatistics
-            Also the last of ``history``.
+            Also the last of ``history``. Weights on the meta device are not in it, and keep the
+            masks that they have; so do weights that a policy leaves dense so far.
 
         Raises
         ------
         NmflowError
-            If weights are NaN or infinite, naming the layers; all masks stay as they were. If
-            masks are frozen.
+            If weights are NaN or infinite, naming them and the index; all masks stay as they
+            were. If masks are frozen, or there is nothing to solve.
 
         Notes
         -----
         Takes time linear in the entries where the method does, as ``flow`` on weights that move
         little. Weights of accelerators are copied to the host. Where weights are sharded, every
-        process must call, gathers them and finds the same masks; with ``workers=1`` one layer is
-        gathered at a time.
+        process must call, gathers one at a time and finds the same masks.
         """
         self._check_here()
         if self.frozen:
-            raise NmflowError("masks are frozen: sparsify anew to go on changing them")
-        began = time.perf_counter()
-        n = self._clock.policy.kept(self._clock.step, self._pattern)
-        solved = self._solve_all(n)
-        with torch.no_grad():
-            for layer, (mask, _) in zip(self._layers, solved, strict=True):
-                layer.mask.copy_(mask)
-        self._kept = n
-        layers = {layer.name: each for layer, (_, each) in zip(self._layers, solved, strict=True)}
-        seconds = time.perf_counter() - began
-        statistics = RefreshStatistics(self._clock.step, n, self._pattern.m, layers, seconds)
-        self._clock.refreshed(statistics.flip_rate)
-        self.history.append(statistics)
+            raise NmflowError("masks are frozen: unfreeze() them to go on changing them")
+        statistics = self._solve()
+        if statistics is None:
+            raise NmflowError(
+                "nothing to solve: all weights are on the meta device, or the policy leaves them"
+                " dense so far"
+            )
         return statistics
 
-    def _solve_all(self, n: int) -> list[tuple[Any, LayerStatistics]]:
-        solved: dict[str, tuple[Any, LayerStatistics]] = {}
-        failed: list[str] = []
+    def _solve(self, unsolved_alone: bool = False) -> RefreshStatistics | None:
+        began, step = time.perf_counter(), self._clock.step
+        # Modules may have been exchanged, and their parametrizations with them.
+        self._watch.begin(self._masks.parametrizations())
+        layers = self._masks.solve(self._kept, step, unsolved_alone)
+        statistics = None
+        if layers:
+            statistics = RefreshStatistics(step, layers, time.perf_counter() - began)
+            self.history.append(statistics)
+            del self.history[:-_HISTORY]
+        if not unsolved_alone:
+            self._clock.refreshed(statistics.flip_rate if statistics else 1.0)
+        if self._fixed and not self._masks.unsolved:
+            self.freeze()
+        return statistics
 
-        def work(item: tuple[Layer, Any]) -> None:
-            layer, matrices = item
-            try:
-                solved[layer.name] = layer.solve(matrices, n)
-            except NmflowError as error:
-                failed.append(f"{layer.name}: {error}")
-
-        weights = ((layer, self._matrices(layer)) for layer in self._layers)
-        entries = sum(layer.masked.mask.numel() for layer in self._layers)
-        run_all(work, weights, min(self._threads, 1 + entries // _THREAD_ENTRIES))
-        if failed:
-            raise NmflowError(
-                f"no masks at step {self._clock.step}, all stay as they were;\n"
-                + "\n".join(sorted(failed))
-            )
-        return [solved[layer.name] for layer in self._layers]
+    def _kept(self, pattern: Pattern) -> int:
+        return self._clock.policy.kept(self._clock.step, pattern)
 
     def freeze(self) -> None:
         """Keep the masks as they are from now on, for fine-tuning under fixed masks.
 
         Pruned entries get no more gradient, nor SR-STE's term. :meth:`step` does nothing then.
+
+        Raises
+        ------
+        NmflowError
+            If a mask was never solved, naming its weight.
         """
         self._check_here()
-        for layer in self._layers:
-            layer.masked.straight_through = False
+        if unsolved := self._masks.unsolved:
+            raise NmflowError(
+                "these masks were never solved and can't be frozen; call refresh() once their"
+                f" weights have values: {', '.join(layer.name for layer in unsolved)}"
+            )
+        self._let_pruned_learn(False)
         self._watch.end()
         self.frozen = True
+
+    def unfreeze(self, refresh: int | Refresh | None = None) -> None:
+        """Let the masks follow the weights again; the next :meth:`step` solves them.
+
+        Parameters
+        ----------
+        refresh : int or Refresh, optional
+            A new policy, whose steps count from the beginning of training; by default the old
+            one, without its end.
+        """
+        self._check_here()
+        self._clock.resume(None if refresh is None else as_refresh(refresh))
+        self._let_pruned_learn(True)
+        self._watch.begin(self._masks.parametrizations())
+        self._fixed = self.frozen = False
+
+    def _let_pruned_learn(self, whether: bool) -> None:
+        for layer in self._masks.layers:
+            layer.masked.straight_through = whether
 
     def bake(self) -> None:
         """Write the masked weights into the model's parameters and take the masks off.
 
         The model computes what it did, pruned entries are 0 in the parameters, and nothing of
-        nmflow is left in it. Parameters stay the same objects, so optimizers stay valid.
+        nmflow is left in it. Parameters stay the same objects, so optimizers stay valid. Masks
+        are looked for in the model as it is now, with the modules exchanged since.
 
         Raises
         ------
         NmflowError
-            If weights are sharded, or the masks are gone already.
+            If a mask was never solved or is not n:m when every group of it is counted, weights
+            are sharded, or the masks are gone already. The model stays as it was.
         """
-        self._take_off("baked", write=True)
+        self._check_here()
+        model_masks.bake_places(self._masks.places())
+        self._end("baked")
 
     def remove(self) -> None:
         """Take the masks off and leave the dense weights as they are.
@@ -188,18 +223,20 @@ class Handle:
         NmflowError
             If weights are sharded, or the masks are gone already.
         """
-        self._take_off("removed", write=False)
-
-    def _take_off(self, gone: str, write: bool) -> None:
         self._check_here()
-        places = [
-            (module, tensor, layer.masked)
-            for layer in self._layers
-            for module, tensor in layer.places
-        ]
-        take_off(places, write)
+        places = self._masks.places()
+        check_removable(places)
+        take_off(places)
+        self._end("removed")
+
+    def _end(self, gone: str) -> None:
         self._watch.end()
         self._gone = gone
+
+    def sparse_state_dict(self) -> dict[str, Any]:
+        """:func:`nmflow.torch.sparse_state_dict` of the model."""
+        self._check_here()
+        return model_masks.sparse_state_dict(self._masks.model)
 
     def certify(self) -> dict[str, Certificate]:
         """Certificates of the masks as they are for the weights as they are.
@@ -209,30 +246,23 @@ class Handle:
         Returns
         -------
         dict of str to Certificate
-            By the names of the weights.
+            By the names of the weights; those alone whose masks are solved.
         """
         self._check_here()
-        return {
-            layer.name: layer.solver.certify(self._matrices(layer), layer.mask, self._kept)
-            for layer in self._layers
-        }
+        return self._masks.certify()
 
-    @staticmethod
-    def _matrices(layer: Layer) -> Any:
-        return layer.matrices(layer.parametrizations.original)
+    def kept_shares(self) -> dict[str, float]:
+        """What share of its weight's score each solved mask keeps, by the names of the weights."""
+        self._check_here()
+        return self._masks.kept_shares()
 
     def state_dict(self) -> dict[str, Any]:
         """All that refreshes go on from, as tensors and plain numbers, for a checkpoint.
 
         The masks themselves are buffers in the model's ``state_dict()``.
         """
-        return {
-            "problem": str(self._layers[0].solver.problem),
-            "clock": self._clock.state_dict(),
-            "kept": self._kept,
-            "frozen": self.frozen,
-            "layers": {layer.name: layer.solver.state_dict() for layer in self._layers},
-        }
+        own = {"clock": self._clock.state_dict(), "frozen": self.frozen}
+        return own | self._masks.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from :meth:`state_dict`, after the model has loaded its own.
@@ -246,22 +276,8 @@ class Handle:
         lacking = sorted(_STATE - state.keys())
         if lacking:
             raise NmflowError(f"this is no state of a handle: it lacks {', '.join(lacking)}")
-        problem, names = self._layers[0].solver.problem, {layer.name for layer in self._layers}
-        saved = set(state["layers"])
-        if state["problem"] != str(problem) or saved != names:
-            raise NmflowError(
-                f"the state is one of {state['problem']}, this handle of {problem}; layers that"
-                f" one of the two lacks: {sorted(saved ^ names) or 'none'}. Sparsify the model as"
-                " the saved one was"
-            )
-        solvers = [
-            layer.solver.loaded(tuple(layer.mask.shape), state["kept"], state["layers"][layer.name])
-            for layer in self._layers
-        ]
-        for layer, solver in zip(self._layers, solvers, strict=True):
-            layer.solver = solver
+        self._masks.load_state_dict(state)
         self._clock.load_state_dict(state["clock"])
-        self._kept = int(state["kept"])
         if state["frozen"]:
             self.freeze()
 
@@ -269,6 +285,25 @@ class Handle:
         if self._gone:
             raise NmflowError(f"the masks were {self._gone}: sparsify the model for new ones")
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Handle:
+        new = Handle.__new__(Handle)
+        memo[id(self)] = new
+        # The masks first, which begin with the model: what it holds is then known to all others.
+        vars(new).update({name: copy.deepcopy(part, memo) for name, part in vars(self).items()})
+        if not (self.frozen or self._gone):
+            new._watch.begin(new._masks.parametrizations())
+        return new
+
+    def __reduce__(self) -> Any:
+        raise NmflowError(
+            "a handle belongs to its model, whose parametrized modules PyTorch does not pickle:"
+            " save model.state_dict() and handle.state_dict(), or bake() the masks first"
+        )
+
     def __repr__(self) -> str:
-        count = len(self._layers)
-        return f"<nmflow.torch.Handle: {self._pattern}, {count} weights, step {self._clock.step}>"
+        layers = self._masks.layers
+        patterns = dict.fromkeys(str(layer.masked.problem.pattern) for layer in layers)
+        return (
+            f"<nmflow.torch.Handle: {', '.join(patterns)}, {len(layers)} weights, step"
+            f" {self._clock.step}>"
+        )

@@ -1,7 +1,9 @@
-"""Masks put on a model's weights, and taken off."""
+"""Masks put on a model's weights, found there again, and taken off."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -9,86 +11,124 @@ from torch.nn.utils import parametrize
 
 from nmflow.errors import NmflowError
 from nmflow.torch.masked import Masked
-from nmflow.torch.sharding import is_sharded
+from nmflow.torch.masked_weight import select
+from nmflow.torch.sharding import is_sharded, whole
 
 
-def install(masked: Masked, places: list[tuple[Any, str]]) -> None:
-    """Let a parameter go through one mask wherever it stands."""
-    for module, tensor in places:
-        position = list(module._parameters).index(tensor)
-        parametrize.register_parametrization(module, tensor, masked)
-        module.parametrizations[tensor].position = position
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a mask is installed.
+
+    Attributes
+    ----------
+    name : str
+        Of the weight, in the model as it is now.
+    module : Module
+    tensor : str
+        The weight's name in the module.
+    masked : Masked
+    """
+
+    name: str
+    module: Any
+    tensor: str
+    masked: Masked
+
+    @property
+    def parametrizations(self) -> Any:
+        """Where PyTorch keeps the dense weight and the mask."""
+        return self.module.parametrizations[self.tensor]
+
+    @property
+    def weight(self) -> Any:
+        """The dense weight."""
+        return self.parametrizations.original
 
 
-def places_of(model: Any, masks: set[Masked] | None = None) -> list[tuple[Any, str, Masked]]:
-    """Where masks are installed: those given, or all."""
+def install(masked: Masked, module: Any, tensor: str) -> None:
+    """Let a parameter go through a mask."""
+    position = list(module._parameters).index(tensor)
+    parametrize.register_parametrization(module, tensor, masked)
+    module.parametrizations[tensor].position = position
+
+
+def places_of(model: Any, masks: Iterable[Masked] | None = None) -> list[Place]:
+    """Where masks are installed in a model as it is now: those given, or all."""
+    wanted = None if masks is None else set(masks)
     return [
-        (module, tensor, parametrizations[0])
-        for module in model.modules()
+        Place(f"{name}.{tensor}".lstrip("."), module, tensor, parametrizations[0])
+        for name, module in model.named_modules()
         for tensor, parametrizations in getattr(module, "parametrizations", {}).items()
         if isinstance(parametrizations[0], Masked)
-        and (masks is None or parametrizations[0] in masks)
+        and (wanted is None or parametrizations[0] in wanted)
     ]
 
 
-def bake(model: Any) -> None:
-    """Write the masked weights into a model's parameters, and take the masks off.
-
-    For a model without a handle, such as a deep copy; :meth:`Handle.bake` is for others.
+def found(model: Any) -> list[Place]:
+    """Where all masks of a model are.
 
     Raises
     ------
     NmflowError
-        If the model has no masks, or its weights are sharded.
+        If there are none.
     """
-    take_off(_found(model), write=True)
-
-
-def remove(model: Any) -> None:
-    """Take the masks off a model, and leave the dense weights.
-
-    For a model without a handle, such as a deep copy; :meth:`Handle.remove` is for others.
-
-    Raises
-    ------
-    NmflowError
-        If the model has no masks, or its weights are sharded.
-    """
-    take_off(_found(model), write=False)
-
-
-def _found(model: Any) -> list[tuple[Any, str, Masked]]:
     places = places_of(model)
     if not places:
         raise NmflowError(f"this {type(model).__name__} has no masks: nmflow.torch.sparsify it")
     return places
 
 
-def take_off(places: list[tuple[Any, str, Masked]], write: bool) -> None:
-    """Undo :func:`install`; with ``write`` the weights become the masked ones."""
-    for module, tensor, _ in places:
-        parametrizations = module.parametrizations[tensor]
-        what = f"the {tensor} of a {parametrize.type_before_parametrizations(module).__name__}"
-        if is_sharded(parametrizations.original):
+def check(places: Iterable[Place]) -> None:
+    """Count every group of some masks.
+
+    Raises
+    ------
+    NmflowError
+        If a mask was never solved or is not n:m, naming its weight.
+    """
+    faults = [f"{place.name}: {fault}" for place in places if (fault := place.masked.fault())]
+    if faults:
+        raise NmflowError(
+            "these masks are not what their weights should be written with, and all stay as they"
+            " are; refresh() solves them anew, in a copy of a model nmflow.torch.refresh(copy):\n"
+            + "\n".join(dict.fromkeys(faults))
+        )
+
+
+def write(places: Iterable[Place]) -> None:
+    """Write the masked weights into the dense ones, each once."""
+    with torch.no_grad():
+        for masked, weight in {place.masked: place.weight for place in places}.items():
+            values = masked(weight)
+            # What is pruned may be infinite, and mean absorption must not leave a trace there.
+            weight.copy_(select(values.detach(), masked.mask))
+
+
+def take_off(places: list[Place]) -> None:
+    """Undo :func:`install`."""
+    for place in reversed(places):
+        parametrizations = place.parametrizations
+        # PyTorch's own exchange of modules makes new lists, without their position.
+        position = getattr(parametrizations, "position", 0)
+        _own_class(place.module)
+        parametrize.remove_parametrizations(place.module, place.tensor, leave_parametrized=False)
+        _move(place.module._parameters, place.tensor, position)
+
+
+def check_removable(places: Iterable[Place]) -> None:
+    """Raise where PyTorch could not take a mask off, before any is."""
+    for place in places:
+        if is_sharded(place.weight):
             raise NmflowError(
-                f"{what} is sharded: gather the state dict of the model into one that is not, and"
-                " bake or remove the masks there"
+                f"{place.name} is sharded: gather the state dict of the model into one that is"
+                " not, and bake or remove the masks there"
             )
-        if len(parametrizations) > 1:
+        if len(place.parametrizations) > 1:
+            later = type(place.parametrizations[1]).__name__
             raise NmflowError(
-                f"{what} goes through {type(parametrizations[1]).__name__} after its mask: remove"
-                " that first"
+                f"{place.name} goes through {later} after its mask: remove that first"
             )
-    written = set()
-    for module, tensor, masked in reversed(places):
-        parametrizations = module.parametrizations[tensor]
-        if write and masked not in written:
-            with torch.no_grad():
-                parametrizations.original.copy_(masked(parametrizations.original))
-            written.add(masked)
-        _own_class(module)
-        parametrize.remove_parametrizations(module, tensor, leave_parametrized=False)
-        _move(module._parameters, tensor, parametrizations.position)
+        whole(place.weight)
 
 
 def _own_class(module: Any) -> None:

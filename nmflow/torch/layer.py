@@ -1,62 +1,109 @@
-"""One masked weight: its mask in the model, and the solver that brings it up to date."""
+"""One masked weight: its mask, where it stands in the model, and what brings it up to date."""
 
 from __future__ import annotations
 
+import math
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from nmflow.errors import NmflowError
 from nmflow.torch.masked import Masked
-from nmflow.torch.select import Weight
 from nmflow.torch.sharding import whole
-from nmflow.torch.solver import Problem, Solver
-from nmflow.torch.statistics import LayerStatistics, scores_of
+from nmflow.torch.solver import Proposal, Solver
+from nmflow.torch.statistics import LayerStatistics, kept_score
 
 
-class Layer:
-    """A weight of the model that goes through a mask.
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A proposal for one layer, and what it would change.
 
     Attributes
     ----------
-    name : str
+    layer : Layer
+    n : int
+        What the proposed mask keeps of every m.
+    proposal : Proposal
+    values : Tensor
+        What the solver saw; None unless kept scores are wanted.
+    seconds : float
+    """
+
+    layer: Layer
+    n: int
+    proposal: Proposal
+    values: Any
+    seconds: float
+
+    def accept(self) -> LayerStatistics:
+        """Put the mask in force."""
+        masked = self.layer.masked
+        self.proposal.accept()
+        masked.kept, masked.given = self.n, False
+        kept, score = math.nan, math.nan
+        if self.values is not None:
+            kept, score = kept_score(self.values, masked.mask, masked.problem.solver_score)
+        return LayerStatistics(
+            n=self.n,
+            m=masked.problem.pattern.m,
+            entries=masked.mask.numel(),
+            sad=self.proposal.flipped,
+            kept_score=kept,
+            score=score,
+            seconds=self.seconds,
+        )
+
+
+class Layer:
+    """A weight that goes through a mask.
+
+    Attributes
+    ----------
     masked : Masked
     solver : Solver
     """
 
-    def __init__(self, weight: Weight, problem: Problem, mean_absorption: bool) -> None:
-        self.name = weight.name
-        self.places = [(site.module, site.tensor) for site in weight.sites]
-        self.solver = Solver(problem)
-        self.layout = weight.layout
-        mask = torch.ones_like(weight.parameter, dtype=torch.bool, requires_grad=False)
-        self.masked = Masked(mask, problem.pattern, weight.layout, mean_absorption)
+    def __init__(self, masked: Masked) -> None:
+        self.masked = masked
+        self.solver = Solver(masked.problem, masked.layout)
 
     @property
-    def parametrizations(self) -> Any:
-        """Where PyTorch keeps the dense weight and the mask."""
-        module, tensor = self.places[0]
-        return module.parametrizations[tensor]
+    def name(self) -> str:
+        """The weight's, in the model as it was sparsified."""
+        return self.masked.name
 
-    @property
-    def mask(self) -> Any:
-        """The mask as the model has it, seen as matrices."""
-        return self.layout.matrices(self.masked.mask)
+    def values(self, weight: Any) -> Any:
+        """What the solver gets of a dense weight: whole, without its history."""
+        return self.masked.problem.values(self.name, whole(weight.detach()))
 
-    def matrices(self, weight: Any) -> Any:
-        """A dense weight, whole and without its history, seen as matrices."""
-        return self.layout.matrices(whole(weight.detach()))
+    def propose(self, weight: Any, n: int, keep_values: bool) -> Change:
+        """The best mask for a dense weight.
 
-    def solve(self, matrices: Any, n: int) -> tuple[Any, LayerStatistics]:
-        """The mask of some weights, and how it differs from that of the model."""
-        began = time.perf_counter()
-        mask = self.solver.solve(matrices, n)
-        scores = scores_of(matrices, self.solver.problem.score)
-        statistics = LayerStatistics(
-            entries=mask.numel(),
-            sad=int(torch.count_nonzero(mask != self.mask.to(mask.device))),
-            kept_score=float((scores * mask).sum()),
-            score=float(scores.sum()),
-            seconds=time.perf_counter() - began,
+        Raises
+        ------
+        NmflowError
+            If it can't be solved, naming the weight; a NaN or infinity by its index in it.
+        """
+        began, values = time.perf_counter(), None
+        try:
+            values = self.values(weight)
+            proposal = self.solver.propose(values, self.masked.mask, n)
+        except NmflowError as error:
+            raise NmflowError(f"{self.name}: {self._explain(values, error)}") from error
+        seconds = time.perf_counter() - began
+        return Change(self, n, proposal, values if keep_values else None, seconds)
+
+    def _explain(self, values: Any, error: NmflowError) -> str:
+        """The error, or where the first NaN is in the weight as the user has it."""
+        wrong = () if values is None else torch.nonzero(~torch.isfinite(values))
+        if not len(wrong):
+            return str(error)
+        index = tuple(int(each) for each in wrong[0])
+        what = "scores" if self.masked.problem.scorer else "weight"
+        return (
+            f"{what} of shape {tuple(values.shape)} and dtype {values.dtype}: {values[index]} at"
+            f" index {index} ({len(wrong)} such), but all values must be finite; look for where it"
+            " came from, or leave this weight out"
         )
-        return mask, statistics

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import torch
 from torch.optim.optimizer import (
@@ -13,12 +13,18 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 
+from nmflow.torch.masked_weight import select
 from nmflow.torch.sharding import local, local_part
 
 _FORGOTTEN = (
     "the optimizer has stepped twice without handle.step(): the masks of nmflow.torch.sparsify"
     " grow stale. Call handle.step() once after each optimizer.step(), or handle.freeze() if"
     " they are to stay."
+)
+_UNREACHED = (
+    "handle.step() was called, but no torch.optim.Optimizer that holds the masked weights has"
+    " stepped: SR-STE's decay of pruned weights is not applied. Use an optimizer that derives from"
+    " torch.optim.Optimizer and was given the model's own parameters, or rule='ste'."
 )
 
 
@@ -34,7 +40,7 @@ class OptimizerWatch:
     def __init__(self, decay: float) -> None:
         self.decay = decay
         self._unanswered: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
-        self._warned = False
+        self._warned: set[str] = set()
 
     def begin(self, parametrizations: Iterable[Any]) -> None:
         """Look on for as long as these live; each holds one masked weight."""
@@ -44,22 +50,35 @@ class OptimizerWatch:
             _HOOKS.append(register_optimizer_step_pre_hook(before))
             _HOOKS.append(register_optimizer_step_post_hook(after))
         _WATCHED.update(dict.fromkeys(parametrizations, self))
+        _KNOWN.clear()
 
     def end(self) -> None:
         """Look on no longer."""
         for each in [each for each, watch in _WATCHED.items() if watch is self]:
             del _WATCHED[each]
+        _KNOWN.clear()
 
     def answered(self) -> None:
         """Note that the training loop has called the handle."""
+        if self.decay and not self._unanswered:
+            self._warn(_UNREACHED, 4)
         self._unanswered.clear()
 
     def stepped(self, optimizer: Any) -> None:
         """Note a step of an optimizer."""
         self._unanswered[optimizer] = self._unanswered.get(optimizer, 0) + 1
-        if self._unanswered[optimizer] > 1 and not self._warned:
-            self._warned = True
-            warnings.warn(_FORGOTTEN, stacklevel=5)
+        if self._unanswered[optimizer] > 1:
+            self._warn(_FORGOTTEN, 6)
+
+    def _warn(self, text: str, stacklevel: int) -> None:
+        """Once each, at the line of the training loop."""
+        if text not in self._warned:
+            self._warned.add(text)
+            warnings.warn(text, stacklevel=stacklevel)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> OptimizerWatch:
+        # A copy looks on at no optimizer until it is told to begin.
+        return OptimizerWatch(self.decay)
 
 
 # One pair of hooks for the process and weak keys: a dead model leaves nothing behind.
@@ -67,14 +86,23 @@ _HOOKS: list[Any] = []
 _WATCHED: WeakKeyDictionary[Any, OptimizerWatch] = WeakKeyDictionary()
 # Whose gradients the optimizers that are stepping have seen to.
 _STEPPING: WeakKeyDictionary[Any, list[Any]] = WeakKeyDictionary()
+# What each optimizer holds of the watched weights, and how many parameters it had by then: other
+# optimizers of the process pay for one look-up a step.
+_KNOWN: WeakKeyDictionary[Any, tuple[tuple[int, ...], list[Any]]] = WeakKeyDictionary()
 
 
 def _watched(optimizer: Any) -> list[tuple[Any, OptimizerWatch]]:
     """The optimizer's masked weights and who watches them."""
     if not _WATCHED:
         return []
-    theirs = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    return [(each, watch) for each, watch in _WATCHED.items() if id(each.original) in theirs]
+    sizes = tuple(len(group["params"]) for group in optimizer.param_groups)
+    known = _KNOWN.get(optimizer)
+    if known is None or known[0] != sizes:
+        theirs = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        known = (sizes, [ref(each) for each in _WATCHED if id(each.original) in theirs])
+        _KNOWN[optimizer] = known
+    living = (each for weak in known[1] if (each := weak()) is not None)
+    return [(each, _WATCHED[each]) for each in living if each in _WATCHED]
 
 
 def _before(optimizer: Any, args: Any, kwargs: Any) -> Any:
@@ -122,7 +150,7 @@ def _add_decay(parametrizations: Any, decay: float) -> None:
     if weight.grad is None:
         return
     pruned = ~local_part(parametrizations[0].mask, weight)
-    local(weight.grad).add_(local(weight) * pruned, alpha=decay)
+    local(weight.grad).add_(select(local(weight), pruned), alpha=decay)
 
 
 def _after(optimizer: Any, args: Any, kwargs: Any) -> None:

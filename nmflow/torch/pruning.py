@@ -10,8 +10,9 @@ from nmflow.errors import NmflowError
 from nmflow.pattern import Pattern, PatternName
 from nmflow.scores import ScoreName
 from nmflow.solvers.registry import Method, find_method
-from nmflow.torch.layout import Layout, layouts_of
-from nmflow.torch.solver import Problem, Solver
+from nmflow.models.layout import Layout
+from nmflow.solve import solve
+from nmflow.torch.layout import layouts_of
 
 
 class NMPruning(prune.BasePruningMethod):
@@ -21,8 +22,8 @@ class NMPruning(prune.BasePruningMethod):
     ----------
     n, m : int
         Keep n of every m.
-    groups : int, default 1
-        The weight is that many matrices (out, in), one above the other, for each kernel position.
+    layout : Layout
+        How the weight is matrices (out, in).
     method, pattern, score
         As for :func:`nmflow.solve`.
 
@@ -46,19 +47,27 @@ class NMPruning(prune.BasePruningMethod):
         self,
         n: int,
         m: int,
-        groups: int = 1,
+        layout: Layout = Layout(),
         method: str | Method = "flow",
         pattern: PatternName = "transposable",
         score: ScoreName = "abs",
     ) -> None:
-        self._layout = Layout(groups)
-        self._solver = Solver(Problem(Pattern(n, m, pattern), find_method(method), score))
+        self._pattern = Pattern(n, m, pattern)
+        self._layout, self._method, self._score = layout, find_method(method), score
 
     def compute_mask(self, t: Any, default_mask: Any) -> Any:
         """The mask of importance scores, within that of earlier pruning."""
-        matrices = self._layout.matrices(t.detach() * default_mask)
-        mask = self._solver.solve(matrices, self._solver.problem.pattern.n)
-        return self._layout.weight(mask) * default_mask
+        layout, pattern = self._layout, self._pattern
+        mask = solve(
+            layout.matrices(t.detach() * default_mask),
+            pattern.n,
+            pattern.m,
+            self._method,
+            pattern=pattern.name,
+            axes=layout.matrix_axes(t.ndim),
+            score=self._score,
+        )
+        return layout.tensor(mask) * default_mask
 
     @classmethod
     def apply(
@@ -105,7 +114,7 @@ class NMPruning(prune.BasePruningMethod):
             name,
             n,
             m,
-            groups=layout.groups,
+            layout=layout,
             importance_scores=importance_scores,
             **options,
         )

@@ -74,6 +74,7 @@ class Weight:
     name: str
     sites: tuple[Site, ...]
     layout: Layout
+    pattern: Pattern
 
     @property
     def parameter(self) -> Any:
@@ -82,7 +83,7 @@ class Weight:
 
 
 def choose_weights(
-    model: Any, pattern: Pattern, include: Wanted, exclude: Wanted
+    model: Any, pattern: Pattern, include: Wanted, exclude: Wanted, layouts=None
 ) -> tuple[list[Weight], Report]:
     """The weights to mask, and the report on all.
 
@@ -108,7 +109,7 @@ def choose_weights(
         shape = () if is_lazy(site.parameter) else tuple(site.parameter.shape)
         lines.append(LayerReport(site.name, shape, reason is None, note))
         if reason is None and site.layout:
-            weights.append(Weight(site.name, tuple(group), site.layout))
+            weights.append(Weight(site.name, tuple(group), site.layout, pattern))
     report = Report(pattern, tuple(lines))
     if not weights:
         raise NmflowError(f"nothing to sparsify in this {type(model).__name__}\n{report}")

@@ -1,9 +1,11 @@
-"""Weights that FSDP2 cut into shards: whole for solving, and what is local of a mask."""
+"""Weights that a process does not hold whole: sharded, offloaded, or freed under their tensor."""
 
 from __future__ import annotations
 
 import sys
 from typing import Any
+
+from nmflow.errors import NmflowError
 
 
 def is_sharded(tensor: Any) -> bool:
@@ -14,8 +16,23 @@ def is_sharded(tensor: Any) -> bool:
 
 
 def whole(tensor: Any) -> Any:
-    """The full tensor; of a sharded one all processes must ask together."""
-    return tensor.full_tensor() if is_sharded(tensor) else tensor
+    """The full tensor; of a sharded one all processes must ask together.
+
+    Raises
+    ------
+    NmflowError
+        If its memory was freed, as FSDP1 does between forward passes: reading it would crash.
+    """
+    if is_sharded(tensor):
+        return tensor.full_tensor()
+    needed = tensor.numel() * tensor.element_size()
+    if not tensor.is_meta and tensor.untyped_storage().nbytes() < needed:
+        raise NmflowError(
+            "the memory of this weight was freed, as FullyShardedDataParallel (FSDP1) does between"
+            " forward passes: use FSDP2, torch.distributed.fsdp.fully_shard after sparsify, or"
+            " DistributedDataParallel"
+        )
+    return tensor
 
 
 def local(tensor: Any) -> Any:

@@ -2,35 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+import torch
+
+from nmflow.errors import NmflowError
 from nmflow.pattern import Pattern, PatternName
 from nmflow.scores import ScoreName, check_score
 from nmflow.solve import thread_count
 from nmflow.solvers.registry import Method, find_method
+from nmflow.torch.given import Masks, put_in_force
 from nmflow.torch.handle import Handle
 from nmflow.torch.install import install, places_of, take_off
 from nmflow.torch.layer import Layer
-from nmflow.torch.refresh import Refresh, as_refresh
+from nmflow.torch.layout import Layouts
+from nmflow.torch.mask_set import MaskSet
+from nmflow.torch.masked import Masked
+from nmflow.torch.problem import Problem, Scores, as_scorer
+from nmflow.torch.policy import Refresh, as_refresh
+from nmflow.torch.report import Report
 from nmflow.torch.rules import StraightThrough, as_rule
-from nmflow.torch.select import Wanted, choose_weights
-from nmflow.torch.solver import Problem
+from nmflow.torch.select import Wanted, Weight, choose_weights
 
 
 def sparsify(
     model: Any,
-    n: int,
-    m: int,
+    n: int | Mapping[str, tuple[int, int]],
+    m: int | None = None,
     *,
     method: str | Method = "flow",
     pattern: PatternName = "transposable",
     include: Wanted = None,
     exclude: Wanted = None,
+    layouts: Layouts = None,
     rule: str | StraightThrough = "ste",
     refresh: int | Refresh | None = 40,
     score: ScoreName = "abs",
+    scores: Scores = None,
+    masks: Masks = None,
     workers: int | None = None,
     mean_absorption: bool = False,
+    kept_scores: bool = False,
 ) -> Handle:
     """Let a model train under n:m masks that follow its weights.
 
@@ -42,26 +55,44 @@ def sparsify(
     ----------
     model : torch.nn.Module
         With weights of float16, bfloat16, float32 or float64, on any device. Linear layers,
-        convolutions and the projections of ``nn.MultiheadAttention`` are masked, over out x in
-        for each group and kernel position. A parameter shared by several layers has one mask.
+        convolutions, the projections of ``nn.MultiheadAttention``, ``Conv1D`` of transformers and
+        stacks of experts are masked, over out x in for each group, expert and kernel position.
+        Embeddings, heads, routers, adapters and weights tied to an embedding stay dense unless
+        they are included. A parameter shared by several layers has one mask.
     n, m : int
-        Keep n of every m.
+        Keep n of every m. Or, instead of both, a mapping of globs to (n, m), such as
+        ``{"*mlp*": (2, 4), "*attn*": (4, 8)}``: the first that a weight's name or its module's
+        matches counts, and weights that none matches stay dense.
     method, pattern, score
         As for :func:`nmflow.solve`. ``flow`` starts each refresh from the last one's proof.
-    include, exclude : str, iterable of str, or callable, optional
-        Which modules to mask and not to: globs over module names, or a function of
-        (name, module). By default all that can be.
+    include, exclude : str, type, callable, or iterable of these, optional
+        Which to mask and not to: globs over names of modules or weights as the report prints
+        them, classes of modules, or functions of (name, module). By default all that can be, but
+        for those that stay dense by their role.
+    layouts : mapping, optional
+        Layer classes of your own: module class -> (weight's name, (out axis, in axis)), or a list
+        of such pairs.
     rule : {"ste", "sr-ste"} or rule object
         What pruned entries learn: :class:`StraightThrough`, or :class:`SRSTE` with its decay.
     refresh : int, Refresh or None, default 40
-        Optimizer steps between refreshes, a policy, or None for masks that are found once and
-        frozen.
+        Optimizer steps between refreshes, a policy, or None for masks that are found once, as
+        soon as their weights have values, and frozen.
+    scores : callable or mapping, optional
+        Importance scores instead of ``score``: a function of (name, weight) that is called at
+        each refresh, or a tensor for each name, of the weights' shapes. Negative ones are
+        allowed; only their order and sums count.
+    masks : mapping or callable, optional
+        Masks to begin with, by name or as a function of (name, weight) that may give None; others
+        are solved. With ``refresh=None`` they stay; any other policy moves on from them.
     workers : int, optional
         Threads of a refresh, which share out the layers; by default one for each core.
     mean_absorption : bool, default False
         Each kept entry takes up the mean, over all entries of its tile, of what is pruned there:
         masked weight = mask * (w + sum of the tile's (1 - mask) * w / its number of entries), as
         the code of Hubara et al. computes it. The straight-through gradient ignores it.
+    kept_scores : bool, default False
+        Whether the statistics of each refresh sum the scores kept, which takes one more look at
+        all weights; :meth:`Handle.kept_shares` tells them at any time.
 
     Returns
     -------
@@ -77,11 +108,22 @@ def sparsify(
     Notes
     -----
     The optimizer sees the dense weights: weight decay acts on all of them, pruned ones too.
+    What a layer shows as its weight is computed: assigning to it sets the dense weight, and a
+    write into it that would be lost, such as the merge of an adapter, raises. Layers that compute
+    another weight inside ``forward``, such as weight standardisation, which subtracts a mean, do
+    so after the mask: zeros do not stay zeros there. The report notes layers with a forward of
+    their own.
+
     Compiled models need no recompilation at a refresh, which changes masks in place. Under DDP
     each process finds the same masks; DDP sends them along with other buffers at each forward
     pass, which ``broadcast_buffers=False`` spares where weights start equal. For FSDP2 sparsify
-    before ``fully_shard``; masks then lie whole in each process. On the meta device masks keep
-    everything until weights are there and :meth:`Handle.refresh` is called.
+    before ``fully_shard``; masks then lie whole in each process. FSDP1, which frees the weights'
+    memory between forward passes, is refused at the first refresh. On the meta device masks keep
+    everything and the report says that they wait; the first :meth:`Handle.step` or
+    :meth:`Handle.refresh` after values are there solves them.
+
+    Copies: ``copy.deepcopy`` takes masks along. A moving average of the weights is a model whose
+    masks were found for other weights: call :func:`nmflow.torch.refresh` on it before it is used.
 
     References
     ----------
@@ -100,21 +142,54 @@ def sparsify(
       1.weight   2 x 32  SKIPPED: matrices of 2 x 32 are too small for m = 8
     """
     check_score(score)
-    problem = Problem(Pattern(n, m, pattern), find_method(method), score)
+    if scores is not None and score != "abs":
+        raise NmflowError("scores takes the place of score: leave one of the two out")
+    solver = find_method(method)
+    patterns = _patterns(n, m, pattern)
     gradient_rule = as_rule(rule)
-    policy = Refresh() if refresh is None else as_refresh(refresh)
+    policy = None if refresh is None else as_refresh(refresh)
     threads = thread_count(workers)
-    weights, report = choose_weights(model, problem.pattern, include, exclude)
-    layers = [Layer(weight, problem, mean_absorption) for weight in weights]
+    weights, report = choose_weights(model, patterns, include, exclude, layouts)
+    scorer = as_scorer(scores, [weight.name for weight in weights])
+    layers = [
+        Layer(_masked(weight, Problem(weight.pattern, solver, score, scorer), mean_absorption))
+        for weight in weights
+    ]
     try:
-        for layer in layers:
-            install(layer.masked, layer.places)
-        handle = Handle(layers, report, gradient_rule, policy, threads)
-        if not any(weight.parameter.is_meta for weight in weights):
-            handle.refresh()
+        for layer, weight in zip(layers, weights, strict=True):
+            for site in weight.sites:
+                install(layer.masked, site.module, site.tensor)
+        mask_set = MaskSet(model, layers, threads, kept_scores)
+        put_in_force(masks, mask_set)
+        return _first_masks(Handle(mask_set, report, gradient_rule, policy), mask_set, policy)
     except BaseException:
-        take_off(places_of(model, {layer.masked for layer in layers}), write=False)
+        take_off(places_of(model, [layer.masked for layer in layers]))
         raise
-    if refresh is None:
-        handle.freeze()
+
+
+def _patterns(
+    n: int | Mapping[str, tuple[int, int]], m: int | None, name: PatternName
+) -> Pattern | dict[str, Pattern]:
+    if isinstance(n, Mapping):
+        if m is not None:
+            raise NmflowError(f"n maps names to (n, m), so m must be left out, got {m!r}")
+        try:
+            return {glob: Pattern(*pair, name) for glob, pair in n.items()}
+        except TypeError:
+            raise NmflowError(f"n must map globs to pairs (n, m), got {dict(n)!r}") from None
+    if m is None:
+        raise NmflowError("m is missing: sparsify(model, 4, 8) keeps 4 of every 8")
+    return Pattern(n, m, name)
+
+
+def _masked(weight: Weight, problem: Problem, mean_absorption: bool) -> Masked:
+    mask = torch.ones_like(weight.parameter, dtype=torch.bool, requires_grad=False)
+    return Masked(weight.name, mask, problem, weight.layout, mean_absorption)
+
+
+def _first_masks(handle: Handle, masks: MaskSet, policy: Refresh | None) -> Handle:
+    """Solve what can be solved now, and compile what a ramp will need."""
+    handle.begin()
+    if policy is not None and policy.ramp:
+        masks.compile(policy.stages)
     return handle

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nmflow.errors import NmflowError
@@ -21,8 +22,12 @@ class Refresh:
     begin : int, default 0
         Train dense until this step.
     ramp : int, default 0
-        From ``begin`` on, lower what is kept of every m from m to n, linearly in this many steps.
-        The masks of each stage are exact for that stage.
+        From ``begin`` on, lower what is kept of every m from m to n in this many steps. The masks
+        of each stage are exact for that stage.
+    schedule : {"linear", "cubic"} or callable, default "linear"
+        How the ramp goes: the share of the way from m to n that is done when a share of the
+        ramp's steps is. ``cubic`` prunes fast at first, 1 - (1 - share)^3 (Zhu & Gupta, "To
+        prune, or not to prune", arXiv:1710.01878); a callable maps [0, 1] to [0, 1].
     until : int, optional
         Refresh at this step for the last time, and freeze.
     flip_rate : float, optional
@@ -40,6 +45,7 @@ class Refresh:
     every: int = 40
     begin: int = 0
     ramp: int = 0
+    schedule: str | Callable[[float], float] = "linear"
     until: int | None = None
     flip_rate: float | None = None
     longest: int = 1000
@@ -57,6 +63,11 @@ class Refresh:
                 f"Refresh: until={self.until} comes before the ramp ends at step"
                 f" {self.begin + self.ramp}: make it later, or begin and ramp shorter"
             )
+        if not callable(self.schedule) and self.schedule not in _SCHEDULES:
+            raise NmflowError(
+                f"Refresh: unknown schedule {self.schedule!r}: choose {', '.join(_SCHEDULES)}, or"
+                " a function from [0, 1] to [0, 1]"
+            )
         if self.flip_rate is not None and not 0 < self.flip_rate < 1:
             raise NmflowError(f"Refresh: flip_rate must be between 0 and 1, got {self.flip_rate}")
 
@@ -66,8 +77,24 @@ class Refresh:
             return pattern.m
         if step >= self.begin + self.ramp:
             return pattern.n
+        schedule = self.schedule if callable(self.schedule) else _SCHEDULES[self.schedule]
         share = (step - self.begin) / self.ramp
-        return pattern.m - math.floor((pattern.m - pattern.n) * share)
+        done = float(schedule(share))
+        if not 0 <= done <= 1:
+            raise NmflowError(f"Refresh: schedule({share:.4g}) must be in [0, 1], got {done}")
+        return pattern.m - math.floor((pattern.m - pattern.n) * done)
+
+    def stages(self, pattern: Pattern) -> set[int]:
+        """All that :meth:`kept` gives at the steps of refreshes, of which solvers are compiled."""
+        end = self.begin + self.ramp
+        steps = range(self.begin, end, self.every) if self.begin < end else range(0)
+        return {self.kept(step, pattern) for step in (*steps, end)}
+
+
+_SCHEDULES: dict[str, Callable[[float], float]] = {
+    "linear": lambda share: share,
+    "cubic": lambda share: 1 - (1 - share) ** 3,
+}
 
 
 def as_refresh(refresh: int | Refresh) -> Refresh:
@@ -105,6 +132,12 @@ class Clock:
         else:
             self.interval = policy.every
         self.next = self._next()
+
+    def resume(self, policy: Refresh | None) -> None:
+        """Go on by a new policy, or by the old one without its end; due at the next step."""
+        self.policy = policy or replace(self.policy, until=None)
+        self.interval = self.policy.every
+        self.next = self.step + 1
 
     def _next(self) -> int:
         begin = self.policy.begin

@@ -1,0 +1,206 @@
+"""The masks of one model: where they are now, which are solved, and solving them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from nmflow.certificate import Certificate
+from nmflow.errors import NmflowError
+from nmflow.pattern import Pattern
+from nmflow.solve import run_all
+from nmflow.torch.install import Place, places_of
+from nmflow.torch.layer import Change, Layer
+from nmflow.torch.sharding import is_sharded
+from nmflow.torch.statistics import LayerStatistics, share_kept
+
+# Entries that are worth a thread of their own.
+_THREAD_ENTRIES = 1 << 18
+
+
+class MaskSet:
+    """The masks that one call of :func:`sparsify` put on a model.
+
+    Parameters
+    ----------
+    model : Module
+        Masks are looked for in it whenever they are needed, since modules may be exchanged.
+    layers : list of Layer
+    threads : int
+        Of a solve of all.
+    kept_scores : bool
+        Whether statistics sum what masks keep.
+    """
+
+    def __init__(self, model: Any, layers: list[Layer], threads: int, kept_scores: bool) -> None:
+        self.model = model
+        self.layers = layers
+        self._threads = threads
+        self._kept_scores = kept_scores
+        # Whether the last solve found weights without values that have no mask.
+        self.waits = False
+
+    def places(self) -> list[Place]:
+        """Where the masks are in the model as it is now."""
+        return places_of(self.model, [layer.masked for layer in self.layers])
+
+    def parametrizations(self) -> list[Any]:
+        """Where PyTorch keeps each dense weight and its mask; one of the places of a shared one."""
+        return list({place.masked: place.parametrizations for place in self.places()}.values())
+
+    def _with_values(self) -> list[tuple[Layer, Any]]:
+        """Layers that are in the model, with their dense weights; none on the meta device."""
+        here = {place.masked: place.weight for place in self.places()}
+        return [
+            (layer, here[layer.masked])
+            for layer in self.layers
+            if layer.masked in here
+            and not (here[layer.masked].is_meta or layer.masked.mask.is_meta)
+        ]
+
+    @property
+    def unsolved(self) -> list[Layer]:
+        """Layers of the model as it is now without a solved mask."""
+        unsolved = [layer for layer in self.layers if not layer.masked.solved]
+        here = {place.masked for place in self.places()} if unsolved else set()
+        return [layer for layer in unsolved if layer.masked in here]
+
+    def statuses(self) -> dict[str, tuple[str, str]]:
+        """Of layers that are not simply sparsified: what they are, and why."""
+        here = {place.masked: place.weight for place in self.places()}
+        found = {}
+        for layer in self.layers:
+            weight = here.get(layer.masked)
+            if weight is None:
+                found[layer.name] = "skipped", "no longer in the model"
+            elif not layer.masked.solved:
+                why = "its values are on the meta device" if weight.is_meta else "not solved so far"
+                found[layer.name] = "waiting", f"{why}: its mask keeps everything"
+        return found
+
+    def solve(
+        self, kept: Callable[[Pattern], int], step: int, unsolved_alone: bool = False
+    ) -> dict[str, LayerStatistics]:
+        """Solve the masks of all weights that have values, or leave all masks as they are.
+
+        Parameters
+        ----------
+        kept : callable
+            How many of every m the masks of a pattern are to keep.
+        step : int
+            For the error's text.
+        unsolved_alone : bool
+            Whether solved masks stay as they are.
+
+        Returns
+        -------
+        dict of str to LayerStatistics
+            Of the weights that were solved. A mask that is to keep everything, and does, is none.
+
+        Raises
+        ------
+        NmflowError
+            If a weight can't be solved; with the text of each that can't.
+        """
+        work, present = [], self._with_values()
+        self.waits = len(present) < len(self.layers) and bool(
+            set(self.unsolved) - {layer for layer, _ in present}
+        )
+        for layer, weight in present:
+            masked, pattern = layer.masked, layer.masked.problem.pattern
+            n = kept(pattern)
+            dense = n == pattern.m > pattern.n and not masked.solved
+            if not dense and not (unsolved_alone and masked.solved):
+                work.append((layer, weight, n))
+        changes = self._propose(work, step)
+        return {change.layer.name: change.accept() for change in changes}
+
+    def _propose(self, work: list[tuple[Layer, Any, int]], step: int) -> list[Change]:
+        proposed: dict[str, Change] = {}
+        failed: list[str] = []
+
+        def propose(item: tuple[Layer, Any, int]) -> None:
+            layer, weight, n = item
+            try:
+                proposed[layer.name] = layer.propose(weight, n, self._kept_scores)
+            except NmflowError as error:
+                failed.append(str(error))
+
+        entries = sum(layer.masked.mask.numel() for layer, _, _ in work)
+        threads = min(self._threads, 1 + entries // _THREAD_ENTRIES)
+        if any(is_sharded(weight) for _, weight, _ in work):
+            # All processes gather one weight at a time, in the same order.
+            threads = 1
+        try:
+            run_all(propose, work, threads)
+            if failed:
+                raise NmflowError(
+                    f"no masks at step {step}, all stay as they were;\n" + "\n".join(sorted(failed))
+                )
+        except BaseException:
+            for change in proposed.values():
+                change.proposal.reject()
+            raise
+        return [proposed[layer.name] for layer, _, _ in work]
+
+    def compile(self, stages: Callable[[Pattern], set[int]]) -> None:
+        """Compile now what solves of later stages will need, so that training does not wait."""
+        done = set()
+        for layer, weight in self._with_values():
+            pattern = layer.masked.problem.pattern
+            if (key := (layer.masked.problem, weight.dtype)) not in done:
+                done.add(key)
+                layer.solver.compile(weight.dtype, stages(pattern))
+
+    def certify(self) -> dict[str, Certificate]:
+        """Certificates of the solved masks for the weights as they are."""
+        return {
+            layer.name: layer.solver.certify(values, layer.masked.mask, layer.masked.kept)
+            for layer, values in self._solved_values()
+        }
+
+    def kept_shares(self) -> dict[str, float]:
+        """What share of its weight's score each solved mask keeps."""
+        return {
+            layer.name: share_kept(values, layer.masked.mask, layer.masked.problem.solver_score)
+            for layer, values in self._solved_values()
+        }
+
+    def _solved_values(self) -> Iterator[tuple[Layer, Any]]:
+        for layer, weight in self._with_values():
+            if layer.masked.solved:
+                yield layer, layer.values(weight)
+
+    def problems(self) -> dict[str, str]:
+        """What each mask is to be."""
+        return {
+            layer.name: f"{layer.masked.problem}, shape {tuple(layer.masked.mask.shape)}"
+            for layer in self.layers
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """What solves go on from, as tensors and plain numbers."""
+        return {
+            "problem": self.problems(),
+            "kept": {layer.name: layer.masked.kept for layer in self.layers},
+            "layers": {layer.name: layer.solver.state_dict() for layer in self.layers},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from :meth:`state_dict`, or raise and stay as it was."""
+        mine, saved = self.problems(), dict(state["problem"])
+        unlike = [name for name in mine | saved if mine.get(name) != saved.get(name)]
+        if unlike:
+            name, none = unlike[0], "not masked"
+            raise NmflowError(
+                f"the state is one of other masks; the first of {len(unlike)} differences is"
+                f" {name}: {saved.get(name, none)} there, {mine.get(name, none)} here. Sparsify"
+                " the model as the saved one was"
+            )
+        solvers = [
+            layer.solver.loaded(layer.masked.mask, state["kept"][layer.name], part)
+            for layer, part in ((layer, state["layers"][layer.name]) for layer in self.layers)
+        ]
+        for layer, solver in zip(self.layers, solvers, strict=True):
+            layer.solver = solver
+            layer.masked.kept = int(state["kept"][layer.name])
