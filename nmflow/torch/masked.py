@@ -15,6 +15,7 @@ from nmflow.models.layout import Layout
 from nmflow.torch.counting import fault, most_kept
 from nmflow.torch.masked_weight import MaskedWeight, apply_mask, select
 from nmflow.torch.problem import Problem
+from nmflow.torch.scratch import Scratch
 
 
 class Masked(nn.Module):
@@ -54,6 +55,7 @@ class Masked(nn.Module):
         self.layout = layout
         self.mean_absorption = mean_absorption
         self.straight_through = True
+        self._scratch = Scratch()
         self.given = False
         self.kept = problem.pattern.m
 
@@ -75,7 +77,9 @@ class Masked(nn.Module):
 
     def forward(self, weight: Any) -> Any:
         """The weight that the layer computes with."""
-        masked = apply_mask(weight, self.mask, self.straight_through)
+        learns = weight.requires_grad and torch.is_grad_enabled()
+        scratch = self._scratch if learns else None
+        masked = apply_mask(weight, self.mask, self.straight_through, scratch)
         if self.mean_absorption:
             masked = masked + self._absorbed(select(weight.detach(), ~self.mask))
         return masked if is_compiling() else MaskedWeight.of(masked, weight, self)

@@ -5,25 +5,51 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch.autograd import forward_ad
 from torch.compiler import is_compiling
 
 from nmflow.errors import NmflowError
+from nmflow.torch.scratch import Scratch
 
 # Integers of the weights' widths: a product with 0 or 1 selects bits, so that a pruned infinity
 # is 0, and on the CPU takes a sixth of the time of torch.where with a bool tensor.
 _BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
-def select(weight: Any, mask: Any) -> Any:
+def select(weight: Any, mask: Any, scratch: Scratch | None = None) -> Any:
     """The weight where the mask is True, else +0; never NaN because of what is pruned."""
     if weight.device.type != "cpu" or is_compiling() or weight.element_size() not in _BITS:
         return torch.where(mask, weight, 0)
-    bits = weight.view(_BITS[weight.element_size()])
-    return torch.mul(bits, mask.view(torch.int8)).view(weight.dtype)
+    bits = _BITS[weight.element_size()]
+    masked = torch.empty_like(weight) if scratch is None else scratch.take(weight)
+    # In two steps: a product of two dtypes would take memory for the mask in the wider one.
+    masked.view(bits).copy_(mask.view(torch.int8)).mul_(weight.view(bits))
+    return masked
 
 
 class _Mask(torch.autograd.Function):
     """weight -> mask * weight; the gradient as it is, or that of what is kept alone."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Any, mask: Any, straight_through: bool, scratch: Any) -> Any:
+        ctx.straight_through, ctx.scratch = straight_through, scratch
+        if not straight_through:
+            ctx.save_for_backward(mask)
+        return select(weight, mask, scratch)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Any) -> Any:
+        if not ctx.straight_through:
+            (mask,) = ctx.saved_tensors
+            if torch.is_grad_enabled():
+                gradient = apply_mask(gradient, mask, False)
+            else:
+                gradient = select(gradient, mask, ctx.scratch)
+        return gradient, None, None, None
+
+
+class _MaskOfTransforms(torch.autograd.Function):
+    """The same under torch.func's transforms and forward-mode differentiation; costs more."""
 
     generate_vmap_rule = True
 
@@ -33,21 +59,16 @@ class _Mask(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        _, mask, straight_through = inputs
-        ctx.straight_through = straight_through
+        _, mask, ctx.straight_through = inputs
         ctx.save_for_backward(mask)
         ctx.save_for_forward(mask)
 
     @staticmethod
     def backward(ctx: Any, gradient: Any) -> Any:
-        if ctx.straight_through:
-            return gradient, None, None
-        (mask,) = ctx.saved_tensors
-        return apply_mask(gradient, mask, False), None, None
-
-
-class _MaskInBothModes(_Mask):
-    """With forward-mode differentiation too, which torch.compile refuses to trace."""
+        if not ctx.straight_through:
+            (mask,) = ctx.saved_tensors
+            gradient = _MaskOfTransforms.apply(gradient, mask, False)
+        return gradient, None, None
 
     @staticmethod
     def jvp(ctx: Any, tangent: Any, *_: Any) -> Any:
@@ -56,10 +77,13 @@ class _MaskInBothModes(_Mask):
         return tangent.clone() if ctx.straight_through else select(tangent, mask)
 
 
-def apply_mask(weight: Any, mask: Any, straight_through: bool) -> Any:
+def apply_mask(
+    weight: Any, mask: Any, straight_through: bool, scratch: Scratch | None = None
+) -> Any:
     """The masked weight, with the straight-through gradient or that of the product."""
-    function = _Mask if is_compiling() else _MaskInBothModes
-    return function.apply(weight, mask, straight_through)
+    if not is_compiling() and (torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0):
+        return _MaskOfTransforms.apply(weight, mask, straight_through)
+    return _Mask.apply(weight, mask, straight_through, scratch)
 
 
 class MaskedWeight(torch.Tensor):
