@@ -18,8 +18,8 @@ from nmflow.torch.handle import Handle
 from nmflow.torch.masked import Masked
 from nmflow.torch.masked_weight import MaskedWeight
 from nmflow.torch.model_masks import bake, refresh, remove, sparse_state_dict
-from nmflow.torch.pruning import NMPruning
 from nmflow.torch.policy import Refresh
+from nmflow.torch.pruning import NMPruning
 from nmflow.torch.report import LayerReport, Report
 from nmflow.torch.rules import SRSTE, StraightThrough
 from nmflow.torch.sparsify import sparsify

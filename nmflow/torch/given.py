@@ -25,18 +25,18 @@ def put_in_force(masks: Masks, mask_set: MaskSet) -> None:
     """
     if masks is None:
         return
-    weights = {place.masked: place.weight for place in mask_set.places()}
     if not callable(masks):
-        names = {masked.name for masked in weights}
+        names = {layer.name for layer in mask_set.layers}
         if unknown := sorted(set(masks) - names):
             raise NmflowError(
                 f"masks for no weight that is masked: {', '.join(unknown)}; use the names that the"
                 f" report prints, such as {min(names)}"
             )
-    for masked, weight in weights.items():
-        mask = masks(masked.name, weight) if callable(masks) else masks.get(masked.name)
+    for layer in mask_set.layers:
+        name = layer.name
+        mask = masks(name, layer.weight.detach()) if callable(masks) else masks.get(name)
         if mask is not None:
-            _take(masked, torch.as_tensor(mask))
+            _take(layer.masked, torch.as_tensor(mask))
 
 
 def _take(masked: Masked, mask: Any) -> None:

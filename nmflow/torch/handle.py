@@ -60,6 +60,7 @@ class Handle:
         self, masks: MaskSet, report: Report, rule: StraightThrough, refresh: Refresh | None
     ) -> None:
         self._masks = masks
+        self._layers = masks.layers
         self._report = report
         self._clock = Clock(refresh or Refresh())
         # Without a policy masks are frozen as soon as all are solved.
@@ -142,9 +143,9 @@ class Handle:
 
     def _solve(self, unsolved_alone: bool = False) -> RefreshStatistics | None:
         began, step = time.perf_counter(), self._clock.step
+        layers = self._masks.solve(self._kept, step, unsolved_alone)
         # Modules may have been exchanged, and their parametrizations with them.
         self._watch.begin(self._masks.parametrizations())
-        layers = self._masks.solve(self._kept, step, unsolved_alone)
         statistics = None
         if layers:
             statistics = RefreshStatistics(step, layers, time.perf_counter() - began)
@@ -195,7 +196,7 @@ class Handle:
         self._fixed = self.frozen = False
 
     def _let_pruned_learn(self, whether: bool) -> None:
-        for layer in self._masks.layers:
+        for layer in self._layers:
             layer.masked.straight_through = whether
 
     def bake(self) -> None:
@@ -212,7 +213,7 @@ class Handle:
             are sharded, or the masks are gone already. The model stays as it was.
         """
         self._check_here()
-        model_masks.bake_places(self._masks.places())
+        model_masks.bake_places(self._masks.look())
         self._end("baked")
 
     def remove(self) -> None:
@@ -224,7 +225,7 @@ class Handle:
             If weights are sharded, or the masks are gone already.
         """
         self._check_here()
-        places = self._masks.places()
+        places = self._masks.look()
         check_removable(places)
         take_off(places)
         self._end("removed")
@@ -301,8 +302,8 @@ class Handle:
         )
 
     def __repr__(self) -> str:
-        layers = self._masks.layers
-        patterns = dict.fromkeys(str(layer.masked.problem.pattern) for layer in layers)
+        layers = self._layers
+        patterns = dict.fromkeys(str(layer.pattern) for layer in layers)
         return (
             f"<nmflow.torch.Handle: {', '.join(patterns)}, {len(layers)} weights, step"
             f" {self._clock.step}>"

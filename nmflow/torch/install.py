@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.nn.utils import parametrize
@@ -15,24 +14,23 @@ from nmflow.torch.masked_weight import select
 from nmflow.torch.sharding import is_sharded, whole
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a mask is installed.
 
     Attributes
     ----------
-    name : str
-        Of the weight, in the model as it is now.
     module : Module
     tensor : str
         The weight's name in the module.
     masked : Masked
+    name : str
+        Of the weight, in the model as it is now.
     """
 
-    name: str
     module: Any
     tensor: str
     masked: Masked
+    name: str
 
     @property
     def parametrizations(self) -> Any:
@@ -56,7 +54,7 @@ def places_of(model: Any, masks: Iterable[Masked] | None = None) -> list[Place]:
     """Where masks are installed in a model as it is now: those given, or all."""
     wanted = None if masks is None else set(masks)
     return [
-        Place(f"{name}.{tensor}".lstrip("."), module, tensor, parametrizations[0])
+        Place(module, tensor, parametrizations[0], f"{name}.{tensor}".lstrip("."))
         for name, module in model.named_modules()
         for tensor, parametrizations in getattr(module, "parametrizations", {}).items()
         if isinstance(parametrizations[0], Masked)

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 
 from nmflow.errors import NmflowError
+from nmflow.pattern import Pattern
+from nmflow.torch.install import Place
 from nmflow.torch.masked import Masked
 from nmflow.torch.sharding import whole
 from nmflow.torch.solver import Proposal, Solver
@@ -62,11 +64,14 @@ class Layer:
     Attributes
     ----------
     masked : Masked
+    places : list of Place
+        Where it was when the model was last looked through; none if it was not there.
     solver : Solver
     """
 
-    def __init__(self, masked: Masked) -> None:
+    def __init__(self, masked: Masked, places: list[Place]) -> None:
         self.masked = masked
+        self.places = places
         self.solver = Solver(masked.problem, masked.layout)
 
     @property
@@ -74,12 +79,37 @@ class Layer:
         """The weight's, in the model as it was sparsified."""
         return self.masked.name
 
-    def values(self, weight: Any) -> Any:
-        """What the solver gets of a dense weight: whole, without its history."""
-        return self.masked.problem.values(self.name, whole(weight.detach()))
+    @property
+    def mask(self) -> Any:
+        """Of the weight's shape, as the model has it."""
+        return self.masked.mask
 
-    def propose(self, weight: Any, n: int, keep_values: bool) -> Change:
-        """The best mask for a dense weight.
+    @property
+    def pattern(self) -> Pattern:
+        """What the mask is to be in the end."""
+        return self.masked.problem.pattern
+
+    @property
+    def parametrizations(self) -> Any:
+        """Where PyTorch keeps the dense weight and the mask."""
+        return self.places[0].parametrizations
+
+    @property
+    def weight(self) -> Any:
+        """The dense weight."""
+        return self.places[0].weight
+
+    @property
+    def has_values(self) -> bool:
+        """Whether it is in the model and can be solved; not on the meta device."""
+        return bool(self.places) and not (self.weight.is_meta or self.mask.is_meta)
+
+    def values(self) -> Any:
+        """What the solver gets: the dense weight, whole and without its history, or its scores."""
+        return self.masked.problem.values(self.name, whole(self.weight.detach()))
+
+    def propose(self, n: int, keep_values: bool = False) -> Change:
+        """The best mask for the dense weight as it is now.
 
         Raises
         ------
@@ -88,8 +118,8 @@ class Layer:
         """
         began, values = time.perf_counter(), None
         try:
-            values = self.values(weight)
-            proposal = self.solver.propose(values, self.masked.mask, n)
+            values = self.values()
+            proposal = self.solver.propose(values, self.mask, n)
         except NmflowError as error:
             raise NmflowError(f"{self.name}: {self._explain(values, error)}") from error
         seconds = time.perf_counter() - began

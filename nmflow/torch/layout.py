@@ -1,5 +1,8 @@
-from nmflow.models.layout import Layout
 from torch import nn
+
+from nmflow.models.layout import Layout
+
+
 def layouts_of(module):
     if isinstance(module, nn.Linear):
         return {"weight": Layout()}
@@ -9,5 +12,6 @@ def layouts_of(module):
         apart = {f"{name}_proj_weight": Layout() for name in "qkv"}
         return apart | {"in_proj_weight": Layout(groups=3)}
     return {}
+
 
 Layouts = object

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from nmflow.certificate import Certificate
@@ -11,6 +11,7 @@ from nmflow.pattern import Pattern
 from nmflow.solve import run_all
 from nmflow.torch.install import Place, places_of
 from nmflow.torch.layer import Change, Layer
+from nmflow.torch.masked import Masked
 from nmflow.torch.sharding import is_sharded
 from nmflow.torch.statistics import LayerStatistics, share_kept
 
@@ -37,44 +38,40 @@ class MaskSet:
         self.layers = layers
         self._threads = threads
         self._kept_scores = kept_scores
-        # Whether the last solve found weights without values that have no mask.
-        self.waits = False
 
-    def places(self) -> list[Place]:
-        """Where the masks are in the model as it is now."""
-        return places_of(self.model, [layer.masked for layer in self.layers])
+    def look(self) -> list[Place]:
+        """Look through the model as it is now; where the masks are."""
+        found: dict[Masked, list[Place]] = {layer.masked: [] for layer in self.layers}
+        places = places_of(self.model, found)
+        for place in places:
+            found[place.masked].append(place)
+        for layer in self.layers:
+            layer.places = found[layer.masked]
+        return places
 
     def parametrizations(self) -> list[Any]:
         """Where PyTorch keeps each dense weight and its mask; one of the places of a shared one."""
-        return list({place.masked: place.parametrizations for place in self.places()}.values())
-
-    def _with_values(self) -> list[tuple[Layer, Any]]:
-        """Layers that are in the model, with their dense weights; none on the meta device."""
-        here = {place.masked: place.weight for place in self.places()}
-        return [
-            (layer, here[layer.masked])
-            for layer in self.layers
-            if layer.masked in here
-            and not (here[layer.masked].is_meta or layer.masked.mask.is_meta)
-        ]
+        return [layer.parametrizations for layer in self.layers if layer.places]
 
     @property
     def unsolved(self) -> list[Layer]:
-        """Layers of the model as it is now without a solved mask."""
-        unsolved = [layer for layer in self.layers if not layer.masked.solved]
-        here = {place.masked for place in self.places()} if unsolved else set()
-        return [layer for layer in unsolved if layer.masked in here]
+        """Layers of the model without a solved mask."""
+        return [layer for layer in self.layers if layer.places and not layer.masked.solved]
+
+    @property
+    def waits(self) -> bool:
+        """Whether some of these had no values when the model was last looked through."""
+        return any(not layer.has_values for layer in self.unsolved)
 
     def statuses(self) -> dict[str, tuple[str, str]]:
         """Of layers that are not simply sparsified: what they are, and why."""
-        here = {place.masked: place.weight for place in self.places()}
+        self.look()
         found = {}
         for layer in self.layers:
-            weight = here.get(layer.masked)
-            if weight is None:
+            if not layer.places:
                 found[layer.name] = "skipped", "no longer in the model"
             elif not layer.masked.solved:
-                why = "its values are on the meta device" if weight.is_meta else "not solved so far"
+                why = "not solved so far" if layer.has_values else "on the meta device"
                 found[layer.name] = "waiting", f"{why}: its mask keeps everything"
         return found
 
@@ -102,33 +99,31 @@ class MaskSet:
         NmflowError
             If a weight can't be solved; with the text of each that can't.
         """
-        work, present = [], self._with_values()
-        self.waits = len(present) < len(self.layers) and bool(
-            set(self.unsolved) - {layer for layer, _ in present}
-        )
-        for layer, weight in present:
-            masked, pattern = layer.masked, layer.masked.problem.pattern
-            n = kept(pattern)
-            dense = n == pattern.m > pattern.n and not masked.solved
-            if not dense and not (unsolved_alone and masked.solved):
-                work.append((layer, weight, n))
+        self.look()
+        work = []
+        for layer in self.layers:
+            n, m = kept(layer.pattern), layer.pattern.m
+            dense = n == m > layer.pattern.n and not layer.masked.solved
+            stays = unsolved_alone and layer.masked.solved
+            if layer.has_values and not dense and not stays:
+                work.append((layer, n))
         changes = self._propose(work, step)
         return {change.layer.name: change.accept() for change in changes}
 
-    def _propose(self, work: list[tuple[Layer, Any, int]], step: int) -> list[Change]:
+    def _propose(self, work: list[tuple[Layer, int]], step: int) -> list[Change]:
         proposed: dict[str, Change] = {}
         failed: list[str] = []
 
-        def propose(item: tuple[Layer, Any, int]) -> None:
-            layer, weight, n = item
+        def propose(item: tuple[Layer, int]) -> None:
+            layer, n = item
             try:
-                proposed[layer.name] = layer.propose(weight, n, self._kept_scores)
+                proposed[layer.name] = layer.propose(n, self._kept_scores)
             except NmflowError as error:
                 failed.append(str(error))
 
-        entries = sum(layer.masked.mask.numel() for layer, _, _ in work)
+        entries = sum(layer.mask.numel() for layer, _ in work)
         threads = min(self._threads, 1 + entries // _THREAD_ENTRIES)
-        if any(is_sharded(weight) for _, weight, _ in work):
+        if any(is_sharded(layer.weight) for layer, _ in work):
             # All processes gather one weight at a time, in the same order.
             threads = 1
         try:
@@ -141,40 +136,39 @@ class MaskSet:
             for change in proposed.values():
                 change.proposal.reject()
             raise
-        return [proposed[layer.name] for layer, _, _ in work]
+        return [proposed[layer.name] for layer, _ in work]
 
     def compile(self, stages: Callable[[Pattern], set[int]]) -> None:
         """Compile now what solves of later stages will need, so that training does not wait."""
         done = set()
-        for layer, weight in self._with_values():
-            pattern = layer.masked.problem.pattern
-            if (key := (layer.masked.problem, weight.dtype)) not in done:
+        for layer in self.layers:
+            key = (layer.masked.problem, layer.mask.device, layer.weight.dtype)
+            if layer.has_values and key not in done:
                 done.add(key)
-                layer.solver.compile(weight.dtype, stages(pattern))
+                layer.solver.compile(layer.weight.dtype, stages(layer.pattern))
 
     def certify(self) -> dict[str, Certificate]:
         """Certificates of the solved masks for the weights as they are."""
         return {
-            layer.name: layer.solver.certify(values, layer.masked.mask, layer.masked.kept)
-            for layer, values in self._solved_values()
+            layer.name: layer.solver.certify(layer.values(), layer.mask, layer.masked.kept)
+            for layer in self._solved()
         }
 
     def kept_shares(self) -> dict[str, float]:
         """What share of its weight's score each solved mask keeps."""
         return {
-            layer.name: share_kept(values, layer.masked.mask, layer.masked.problem.solver_score)
-            for layer, values in self._solved_values()
+            layer.name: share_kept(layer.values(), layer.mask, layer.masked.problem.solver_score)
+            for layer in self._solved()
         }
 
-    def _solved_values(self) -> Iterator[tuple[Layer, Any]]:
-        for layer, weight in self._with_values():
-            if layer.masked.solved:
-                yield layer, layer.values(weight)
+    def _solved(self) -> list[Layer]:
+        self.look()
+        return [layer for layer in self.layers if layer.masked.solved and layer.has_values]
 
     def problems(self) -> dict[str, str]:
         """What each mask is to be."""
         return {
-            layer.name: f"{layer.masked.problem}, shape {tuple(layer.masked.mask.shape)}"
+            layer.name: f"{layer.masked.problem}, shape {tuple(layer.mask.shape)}"
             for layer in self.layers
         }
 
@@ -198,7 +192,7 @@ class MaskSet:
                 " the model as the saved one was"
             )
         solvers = [
-            layer.solver.loaded(layer.masked.mask, state["kept"][layer.name], part)
+            layer.solver.loaded(layer.mask, state["kept"][layer.name], part)
             for layer, part in ((layer, state["layers"][layer.name]) for layer in self.layers)
         ]
         for layer, solver in zip(self.layers, solvers, strict=True):

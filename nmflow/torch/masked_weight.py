@@ -81,9 +81,13 @@ def apply_mask(
     weight: Any, mask: Any, straight_through: bool, scratch: Scratch | None = None
 ) -> Any:
     """The masked weight, with the straight-through gradient or that of the product."""
-    if not is_compiling() and (torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0):
+    if not is_compiling() and _is_transformed():
         return _MaskOfTransforms.apply(weight, mask, straight_through)
     return _Mask.apply(weight, mask, straight_through, scratch)
+
+
+def _is_transformed() -> bool:
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
 class MaskedWeight(torch.Tensor):

@@ -10,6 +10,7 @@ import torch
 from nmflow.errors import NmflowError
 from nmflow.torch.install import Place, check, check_removable, found, take_off, write
 from nmflow.torch.layer import Layer
+from nmflow.torch.masked import Masked
 from nmflow.torch.masked_weight import select
 from nmflow.torch.sharding import is_sharded, local, local_part
 
@@ -30,12 +31,13 @@ def refresh(model: Any) -> None:
     NmflowError
         If the model has no masks, or one can't be solved; then all stay as they were.
     """
-    places = {place.masked: place for place in found(model)}
+    places: dict[Masked, list[Place]] = {}
+    for place in found(model):
+        places.setdefault(place.masked, []).append(place)
     changes = []
     try:
-        for masked, place in places.items():
-            layer = Layer(masked)
-            changes.append(layer.propose(place.weight, masked.problem.pattern.n, False))
+        for masked, its in places.items():
+            changes.append(Layer(masked, its).propose(masked.problem.pattern.n))
     except BaseException:
         for change in changes:
             change.proposal.reject()
@@ -116,7 +118,9 @@ def sparse_state_dict(model: Any) -> dict[str, Any]:
 
 
 # How PyTorch names what belongs to a parametrized tensor.
-_ENTRY = re.compile(r"(?P<module>(.*\.)?)parametrizations\.(?P<tensor>[^.]+)\.(?P<part>[^.]+)(\..+)?")
+_ENTRY = re.compile(
+    r"(?P<module>(.*\.)?)parametrizations\.(?P<tensor>[^.]+)\.(?P<part>[^.]+)(\..+)?"
+)
 
 
 @torch.no_grad()

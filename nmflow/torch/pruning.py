@@ -7,11 +7,11 @@ from typing import Any
 from torch.nn.utils import prune
 
 from nmflow.errors import NmflowError
+from nmflow.models.layout import Layout
 from nmflow.pattern import Pattern, PatternName
 from nmflow.scores import ScoreName
-from nmflow.solvers.registry import Method, find_method
-from nmflow.models.layout import Layout
 from nmflow.solve import solve
+from nmflow.solvers.registry import Method, find_method
 from nmflow.torch.layout import layouts_of
 
 
@@ -22,8 +22,8 @@ class NMPruning(prune.BasePruningMethod):
     ----------
     n, m : int
         Keep n of every m.
-    layout : Layout
-        How the weight is matrices (out, in).
+    layout : Layout, optional
+        How the weight is matrices (out, in), which is the default.
     method, pattern, score
         As for :func:`nmflow.solve`.
 
@@ -47,13 +47,14 @@ class NMPruning(prune.BasePruningMethod):
         self,
         n: int,
         m: int,
-        layout: Layout = Layout(),
+        layout: Layout | None = None,
         method: str | Method = "flow",
         pattern: PatternName = "transposable",
         score: ScoreName = "abs",
     ) -> None:
         self._pattern = Pattern(n, m, pattern)
-        self._layout, self._method, self._score = layout, find_method(method), score
+        self._layout, self._score = layout or Layout(), score
+        self._method = find_method(method)
 
     def compute_mask(self, t: Any, default_mask: Any) -> Any:
         """The mask of importance scores, within that of earlier pruning."""

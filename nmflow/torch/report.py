@@ -53,7 +53,16 @@ class Report:
 
     def with_statuses(self, statuses):
         from dataclasses import replace
-        return Report(self.pattern, tuple(replace(l, sparsified=False, note=statuses[l.name][0] + statuses[l.name][1]) if l.name in statuses else l for l in self.layers))
+
+        return Report(
+            self.pattern,
+            tuple(
+                replace(l, sparsified=False, note=statuses[l.name][0] + statuses[l.name][1])
+                if l.name in statuses
+                else l
+                for l in self.layers
+            ),
+        )
 
     def __str__(self) -> str:
         head = f"{self.pattern}: {len(self.sparsified)} sparsified"

@@ -14,14 +14,13 @@ from nmflow.solve import thread_count
 from nmflow.solvers.registry import Method, find_method
 from nmflow.torch.given import Masks, put_in_force
 from nmflow.torch.handle import Handle
-from nmflow.torch.install import install, places_of, take_off
+from nmflow.torch.install import install, take_off
 from nmflow.torch.layer import Layer
 from nmflow.torch.layout import Layouts
 from nmflow.torch.mask_set import MaskSet
 from nmflow.torch.masked import Masked
-from nmflow.torch.problem import Problem, Scores, as_scorer
 from nmflow.torch.policy import Refresh, as_refresh
-from nmflow.torch.report import Report
+from nmflow.torch.problem import Problem, Scores, as_scorer
 from nmflow.torch.rules import StraightThrough, as_rule
 from nmflow.torch.select import Wanted, Weight, choose_weights
 
@@ -152,18 +151,23 @@ def sparsify(
     weights, report = choose_weights(model, patterns, include, exclude, layouts)
     scorer = as_scorer(scores, [weight.name for weight in weights])
     layers = [
-        Layer(_masked(weight, Problem(weight.pattern, solver, score, scorer), mean_absorption))
+        Layer(_masked(weight, Problem(weight.pattern, solver, score, scorer), mean_absorption), [])
         for weight in weights
     ]
+    masked = MaskSet(model, layers, threads, kept_scores)
     try:
         for layer, weight in zip(layers, weights, strict=True):
             for site in weight.sites:
                 install(layer.masked, site.module, site.tensor)
-        mask_set = MaskSet(model, layers, threads, kept_scores)
-        put_in_force(masks, mask_set)
-        return _first_masks(Handle(mask_set, report, gradient_rule, policy), mask_set, policy)
+        masked.look()
+        put_in_force(masks, masked)
+        handle = Handle(masked, report, gradient_rule, policy)
+        handle.begin()
+        if policy is not None and policy.ramp:
+            masked.compile(policy.stages)
+        return handle
     except BaseException:
-        take_off(places_of(model, [layer.masked for layer in layers]))
+        take_off(masked.look())
         raise
 
 
@@ -185,11 +189,3 @@ def _patterns(
 def _masked(weight: Weight, problem: Problem, mean_absorption: bool) -> Masked:
     mask = torch.ones_like(weight.parameter, dtype=torch.bool, requires_grad=False)
     return Masked(weight.name, mask, problem, weight.layout, mean_absorption)
-
-
-def _first_masks(handle: Handle, masks: MaskSet, policy: Refresh | None) -> Handle:
-    """Solve what can be solved now, and compile what a ramp will need."""
-    handle.begin()
-    if policy is not None and policy.ramp:
-        masks.compile(policy.stages)
-    return handle
