@@ -10,7 +10,7 @@ from torch.nn import functional
 from nmflow.models.layout import Layout
 from nmflow.pattern import Pattern
 
-_AXES = {"transposable": (0, 1), "rows": (1,), "columns": (0,)}
+_AXES = {"transposable": (1, 0), "rows": (1,), "columns": (0,)}
 _NAMES = ("column", "row")
 
 

@@ -38,6 +38,8 @@ class MaskSet:
         self.layers = layers
         self._threads = threads
         self._kept_scores = kept_scores
+        # Whether the last solve left out unsolved masks, whose weights had no values.
+        self.waits = False
 
     def look(self) -> list[Place]:
         """Look through the model as it is now; where the masks are."""
@@ -57,11 +59,6 @@ class MaskSet:
     def unsolved(self) -> list[Layer]:
         """Layers of the model without a solved mask."""
         return [layer for layer in self.layers if layer.places and not layer.masked.solved]
-
-    @property
-    def waits(self) -> bool:
-        """Whether some of these had no values when the model was last looked through."""
-        return any(not layer.has_values for layer in self.unsolved)
 
     def statuses(self) -> dict[str, tuple[str, str]]:
         """Of layers that are not simply sparsified: what they are, and why."""
@@ -108,6 +105,7 @@ class MaskSet:
             if layer.has_values and not dense and not stays:
                 work.append((layer, n))
         changes = self._propose(work, step)
+        self.waits = any(not layer.has_values for layer in self.unsolved)
         return {change.layer.name: change.accept() for change in changes}
 
     def _propose(self, work: list[tuple[Layer, int]], step: int) -> list[Change]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from typing import Any
 
@@ -115,7 +116,7 @@ class Masked(nn.Module):
     def _apply(self, fn: Callable[[Any], Any], recurse: bool = True) -> Any:
         before = self.mask
         super()._apply(fn, recurse)
-        if self.mask is not before and not _same(before, self.mask):
+        if self.mask is not before and not (_has_values(before, self.mask) and _keeps_values(fn)):
             self.kept = self.problem.pattern.m
             if not self.mask.is_meta:
                 self.mask.fill_(True)
@@ -153,8 +154,14 @@ class Masked(nn.Module):
         return str(pattern) if self.kept == pattern.n else f"{pattern}, {self.kept} kept so far"
 
 
-def _same(before: Any, after: Any) -> bool:
-    """Whether a mask that was moved still has its values; uninitialised memory has not."""
-    if before.is_meta or after.is_meta:
-        return False
-    return bool(torch.equal(before, after.to(before.device)))
+def _has_values(*masks: Any) -> bool:
+    return not any(mask.is_meta for mask in masks)
+
+
+def _keeps_values(fn: Callable[[Any], Any]) -> bool:
+    """Whether a function that moves tensors takes their values along, as ``to_empty``'s does not.
+
+    Memory that was just freed may hold a mask, so it is tried on bytes that were never there.
+    """
+    probe = torch.frombuffer(bytearray(secrets.token_bytes(64)), dtype=torch.uint8)
+    return bool(torch.equal(probe, fn(probe).to(probe.device)))

@@ -155,6 +155,9 @@ def _guarded(name: str) -> Any:
         elif tensors:
             _refuse(f"weight.{name}(...)")
         getattr(self.dense, name)(*args, **kwargs)
+        with torch.no_grad():
+            # An initialisation in several steps reads what it wrote.
+            torch.Tensor.copy_(self, self.dense)
         return self
 
     method.__name__ = name

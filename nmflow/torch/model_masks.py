@@ -96,7 +96,7 @@ def sparse_state_dict(model: Any) -> dict[str, Any]:
     Returns
     -------
     dict of str to Tensor
-        In the order of the model's ``state_dict()``; sharded weights stay sharded.
+        Sharded weights stay sharded.
 
     Raises
     ------
