@@ -15,6 +15,7 @@ from nmflow.certificate import Certificate
 from nmflow.checkpoint.layers import Skipped
 from nmflow.errors import NmflowError
 from nmflow.pattern import Pattern
+from nmflow.sums import ratio
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +136,7 @@ class PruneReport:
             return math.nan
         bound = math.fsum(layer.certificate.bound for layer in self.layers)
         missing = math.fsum(layer.certificate.absolute_gap for layer in self.layers)
-        return 0.0 if missing == 0 else missing / abs(bound) if bound else math.inf
+        return ratio(missing, bound)
 
     def share(self, pattern: str) -> float:
         """Kept part of the total score of all layers together."""
