@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -236,7 +235,11 @@ class Tracker:
         return Update(flipped, tiles, at_once, tiles - at_once, time.perf_counter() - began)
 
     def _update(self, stack: MatrixStack) -> list[tuple[int, int]]:
-        values = _plain(stack) if any(self._boxes) else None
+        values = None
+        if any(self._boxes):
+            from nmflow.solvers.warm import plain
+
+            values = plain(stack)
         results = [(0, 0)] * max(len(self._windows), 1)
         undo: list[Callable[[], None]] = []
 
@@ -346,14 +349,3 @@ def _warm_boxes(
         else None
         for part in parts
     ]
-
-
-def _plain(stack: MatrixStack) -> NDArray[Any] | None:
-    """The stack as C-contiguous floats; None for integers and squares."""
-    floats = stack.host.bfloat16 or stack.matrices.dtype.kind == "f"
-    if not floats or stack.score == "square" or math.prod(stack.shape) == 0:
-        return None
-    matrices = stack.matrices
-    if not matrices.dtype.isnative or not matrices.flags.aligned:
-        matrices = matrices.astype(matrices.dtype.newbyteorder("="))
-    return np.ascontiguousarray(matrices)
