@@ -1,7 +1,7 @@
 """The check of any mask: counted, summed exactly, and held against a proved optimum.
 
-Nothing here is shared with the solvers: feasibility is counted, the optimum proved by
-:mod:`nmflow.proof`, and the sums are exact.
+No more than the reading of the weights is shared with the solvers: feasibility is counted, the
+optimum proved by :mod:`nmflow.proof`, and the sums are exact.
 """
 
 from __future__ import annotations
@@ -44,8 +44,9 @@ def certify(
 ) -> Certificate:
     """Check any mask, from anywhere, and prove how good it is.
 
-    Shares no code with the solvers: masks are checked for optimality by Bellman-Ford on the
-    residual network, and improved to the optimum by cancelling cycles where they are not.
+    Shares no more with the solvers than how weights are read: masks are checked for optimality by
+    Bellman-Ford on the residual network, and improved to the optimum by cancelling cycles where
+    they are not.
 
     Parameters
     ----------

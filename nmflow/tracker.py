@@ -217,8 +217,7 @@ class Tracker:
         began = time.perf_counter()
         stack = self._stack_of(weights)
         with self._lock:
-            results = self._update(stack)
-        return self._report(results, began)
+            return self._report(self._update(stack), began)
 
     def _stack_of(self, weights: Any) -> MatrixStack:
         stack = MatrixStack.of(weights, self.pattern, self.axes, self.score)
