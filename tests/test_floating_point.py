@@ -124,17 +124,15 @@ def test_a_mode_that_can_not_be_changed_is_an_error(flush_subnormals, monkeypatc
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("score", ["abs", "square", "raw"])
 def test_callers_who_have_numpy_raise(method, score, rng):
-    """The fifth weight of each row underflows when squared, or when scaled beside the others."""
-    weights = rng.standard_normal((5, 8)) * np.where(np.arange(8) % 5 == 4, 1e-310, 1.0)
+    """In this thread: those that a call starts report as numpy does by default."""
+    weights = rng.standard_normal((4, 8)) * np.where(np.arange(8) % 5 == 4, 1e-310, 1.0)
     for values in (weights, weights * 1e-200, weights * 1e-310):
-        expected = nmflow.solve(values, 2, 4, method, score=score)
-        certificate = nmflow.certify(values, expected, 2, 4, score=score)
         with np.errstate(all="raise"):
-            mask = nmflow.solve(values, 2, 4, method, score=score)
-            again = nmflow.certify(values, mask, 2, 4, score=score)
+            mask = nmflow.solve(values, 2, 4, method, score=score, workers=1)
+            certificate = nmflow.certify(values, mask, 2, 4, score=score)
             assert np.geterr()["under"] == "raise"
-        np.testing.assert_array_equal(mask, expected)
-        assert again == certificate
+        np.testing.assert_array_equal(mask, nmflow.solve(values, 2, 4, method, score=score))
+        assert certificate == nmflow.certify(values, mask, 2, 4, score=score)
 
 
 def test_trackers_of_callers_who_have_numpy_raise(rng):
