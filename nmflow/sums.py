@@ -67,7 +67,7 @@ def rounded(total: int) -> float:
         ) from None
 
 
-def ratio(part: float, whole: float) -> float:
+def ratio(part: int, whole: int) -> float:
     """``part / abs(whole)``, rounded; infinite beyond float64, but 0 only where ``part`` is."""
     if part == 0:
         return 0.0

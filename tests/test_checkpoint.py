@@ -821,3 +821,12 @@ def test_callers_who_have_numpy_raise_and_gaps_that_underflow(tmp_path):
     assert report.layers[0].certificate == expected.layers[0].certificate
     assert not report.layers[0].certificate.optimal
     assert report.gap == 5e-324
+
+
+def test_layers_whose_totals_exceed_floats_together(tmp_path):
+    weights = np.zeros((4, 4))
+    weights[0, 0] = 1e308
+    layer = ("F64", (4, 4), weights.tobytes())
+    model = write_raw(tmp_path / "model.safetensors", {f"{k}.weight": layer for k in "abc"})
+    report = prune_checkpoint(model, tmp_path / "a.safetensors", 2, 4, "greedy", compare=False)
+    assert report.gap == 0
