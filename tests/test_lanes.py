@@ -206,21 +206,18 @@ def test_the_tiniest_numbers_beside_the_hugest(n, m, dtype):
     check(tiles, n, m, 16)
 
 
-@pytest.mark.parametrize(
-    ("n", "m", "dtype"),
-    [(3, 4, np.float64), (4, 8, np.float32), (8, 16, np.float16)],
-)
+@pytest.mark.parametrize(("n", "m", "dtype"), [(3, 4, np.float64), (4, 8, np.float32)])
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_signed_tiny_numbers_beside_huge_ones(n, m, dtype, sign):
     """Whatever is in the same 16 columns: a tiny loss is one, and a tiny gain."""
-    rng, most = seeded("signed", n, m, sign), np.finfo(dtype)
-    tiles = np.zeros((96, m, m), dtype)
-    tiny = rng.random(tiles.shape) < rng.choice([0.2, 0.5, 0.8], (96, 1, 1))
+    rng, most, count = seeded("signed", n, m, sign), np.finfo(dtype), 3840 // m
+    tiles = np.zeros((count, m, m), dtype)
+    tiny = rng.random(tiles.shape) < rng.choice([0.2, 0.5, 0.8], (count, 1, 1))
     least = sign * float(most.smallest_subnormal)
     tiles[tiny] = rng.integers(1, 5, np.count_nonzero(tiny)) * least
-    huge = rng.random(tiles.shape) < rng.choice([0, 0.02], (96, 1, 1))
+    huge = rng.random(tiles.shape) < rng.choice([0, 0.1], (count, 1, 1))
     tiles[huge] = most.max * rng.choice([-1, 1], np.count_nonzero(huge)).astype(dtype)
-    check(tiles, n, m, 12, score="raw")
+    check(tiles, n, m, 24, score="raw")
 
 
 def test_a_mask_of_tiny_losses_does_not_depend_on_what_is_beside():
