@@ -81,10 +81,11 @@ def _from_torch(torch: Any, tensor: Any, what: str) -> HostArray:
     tensor = tensor.detach()
     device = tensor.device
     bfloat16 = tensor.dtype is torch.bfloat16
-    if bfloat16:
-        tensor = tensor.view(torch.int16)
     try:
-        values = tensor.resolve_neg().cpu().numpy()
+        _check_storage(tensor, what)
+        # A view that negates when read has no bits to look at.
+        tensor = tensor.resolve_neg()
+        values = (tensor.view(torch.int16) if bfloat16 else tensor).cpu().numpy()
     except (TypeError, RuntimeError) as error:
         raise NmflowError(
             f"{what} of dtype {name} can't be read ({error}): use {SUPPORTED}"
@@ -94,6 +95,21 @@ def _from_torch(torch: Any, tensor: Any, what: str) -> HostArray:
         return torch.from_numpy(mask).to(device)
 
     return _host(values.view(np.uint16) if bfloat16 else values, name, bfloat16, restore, what)
+
+
+def _check_storage(tensor: Any, what: str) -> None:
+    """Raise where a torch tensor's memory was freed: reading it would end the process."""
+    if not tensor.numel():
+        return
+    last = sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride(), strict=True))
+    needed = (tensor.storage_offset() + last + 1) * tensor.element_size()
+    held = tensor.untyped_storage().nbytes()
+    if held < needed:
+        raise NmflowError(
+            f"{what} of shape {tuple(tensor.shape)} is a torch tensor whose storage holds {held} of"
+            f" the {needed} bytes it needs: it was freed or resized, as FSDP does with parameters"
+            " that are sharded; gather it first (FullyShardedDataParallel.summon_full_params)"
+        )
 
 
 def _from_jax(jax: Any, array: Any, what: str) -> HostArray:
@@ -134,6 +150,30 @@ def _from_anything(array: Any, what: str) -> HostArray:
             f"{what} of type {type(array).__name__} can't be read as an array ({error}):"
             " pass a numpy, PyTorch, JAX or CuPy array, or anything with __dlpack__ or __array__"
         ) from None
+
+
+def writable_mask(array: Any, shape: tuple[int, ...], what: str) -> NDArray[np.bool_]:
+    """View a bool array of numpy, or a torch tensor on the CPU, that a mask is to be written to.
+
+    Raises
+    ------
+    NmflowError
+        For any other object, another shape, or entries that can't be written one by one.
+    """
+    view = array
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(array, torch.Tensor) and array.device.type == "cpu":
+        view = to_host(array, what).values
+    if not isinstance(view, np.ndarray) or view.dtype != np.bool_ or view.shape != shape:
+        found = f"{getattr(array, 'dtype', '')} of shape {tuple(getattr(array, 'shape', ()))}"
+        raise NmflowError(
+            f"{what} is {type(array).__name__} {found}: pass a bool array of numpy, or of torch on"
+            f" the CPU, of shape {shape}"
+        )
+    shares = any(step == 0 and size > 1 for step, size in zip(view.strides, shape, strict=True))
+    if not view.flags.writeable or shares:
+        raise NmflowError(f"{what} is read-only, or its entries share memory: pass a copy of it")
+    return view
 
 
 def _as_ndarray(array: Any) -> NDArray[Any]:

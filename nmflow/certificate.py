@@ -56,7 +56,8 @@ class Certificate:
     absolute_gap : float
         bound - value. Negative only where a mask is not ``full``: filling up can cost score.
     gap : float
-        absolute_gap / abs(bound); 0 where value equals bound, NaN for an infeasible mask.
+        absolute_gap / abs(bound); NaN for an infeasible mask. 0 only where value equals bound: a
+        ratio too small for float64 is the least float64 above 0.
     tiles, optimal_tiles : int
         How many pieces there are (tiles; groups or matrices for the other patterns), and how many
         of them are proved optimal as they stand.

@@ -1,7 +1,7 @@
 """The check of any mask: counted, summed exactly, and held against a proved optimum.
 
-Nothing here is shared with the solvers: feasibility is counted, the optimum proved by
-:mod:`nmflow.proof`, and the sums are exact.
+No more than the reading of the weights is shared with the solvers: feasibility is counted, the
+optimum proved by :mod:`nmflow.proof`, and the sums are exact.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from nmflow.arrays import to_host
 from nmflow.certificate import Certificate, Violation
 from nmflow.errors import NmflowError
+from nmflow.floating_point import standard_arithmetic
 from nmflow.pattern import Pattern, PatternName
 from nmflow.proof import prove
 from nmflow.scores import ScoreName
 from nmflow.stack import MatrixStack, as_matrices
-from nmflow.sums import exact_terms, rounded_sum
+from nmflow.sums import exact_sum, ratio, rounded
 from nmflow.tiling import Window, windows
 
 VIOLATIONS_LISTED = 10
@@ -30,6 +31,7 @@ VIOLATIONS_LISTED = 10
 Place = tuple[int, tuple[int, int], int]
 
 
+@standard_arithmetic
 def certify(
     weights: Any,
     mask: Any,
@@ -42,8 +44,9 @@ def certify(
 ) -> Certificate:
     """Check any mask, from anywhere, and prove how good it is.
 
-    Shares no code with the solvers: masks are checked for optimality by Bellman-Ford on the
-    residual network, and improved to the optimum by cancelling cycles where they are not.
+    Shares no more with the solvers than how weights are read: masks are checked for optimality by
+    Bellman-Ford on the residual network, and improved to the optimum by cancelling cycles where
+    they are not.
 
     Parameters
     ----------
@@ -113,8 +116,9 @@ class _Tally:
     pattern: Pattern
     tiles: int = 0
     optimal_tiles: int = 0
-    value: list[float] = field(default_factory=list)
-    missed: list[float] = field(default_factory=list)
+    # Sums as multiples of the least float64.
+    value: int = 0
+    missed: int = 0
     over: list[Violation] = field(default_factory=list)
     under: list[Violation] = field(default_factory=list)
 
@@ -124,29 +128,20 @@ class _Tally:
 
     def compare(self, kept: NDArray[Any], better: NDArray[Any], worse: NDArray[Any]) -> None:
         """Add kept scores; and what an optimum keeps instead of what the mask keeps."""
-        self.value += exact_terms(kept)
-        self.missed += exact_terms(better)
-        self.missed += [-term for term in exact_terms(worse)]
+        self.value += exact_sum(kept)
+        self.missed += exact_sum(better) - exact_sum(worse)
 
     def certificate(self) -> Certificate:
-        value = rounded_sum(self.value)
-        bound = rounded_sum(self.value + self.missed)
-        absolute = rounded_sum(self.missed)
+        bound = self.value + self.missed
         feasible = not self.over
-        if not feasible:
-            gap = math.nan
-        elif absolute == 0:
-            gap = 0.0
-        else:
-            gap = absolute / abs(bound) if bound else math.copysign(math.inf, absolute)
         return Certificate(
             pattern=self.pattern,
             feasible=feasible,
             full=feasible and not self.under,
-            value=value,
-            bound=bound,
-            absolute_gap=absolute,
-            gap=gap,
+            value=rounded(self.value),
+            bound=rounded(bound),
+            absolute_gap=rounded(self.missed),
+            gap=ratio(self.missed, bound) if feasible else math.nan,
             tiles=self.tiles,
             optimal_tiles=self.optimal_tiles,
             violations=tuple((self.over + self.under)[:VIOLATIONS_LISTED]),

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmflow.errors import NmflowError
-from nmflow.pattern import Pattern, PatternName
+from nmflow.floating_point import standard_arithmetic
+from nmflow.pattern import Pattern, PatternName, as_integer
 from nmflow.scores import ScoreName
 from nmflow.solvers import registry
 from nmflow.solvers.registry import Method
@@ -32,6 +33,7 @@ def methods() -> tuple[Method, ...]:
     return tuple(registry.METHODS.values())
 
 
+@standard_arithmetic
 def solve(
     weights: Any,
     n: int,
@@ -179,6 +181,7 @@ def thread_count(workers: int | None) -> int:
             if hasattr(os, "sched_getaffinity")
             else os.cpu_count() or 1
         )
-    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
+    threads = as_integer("workers", workers)
+    if threads < 1:
         raise NmflowError(f"workers must be None (all cores) or an integer >= 1, got {workers!r}")
-    return workers
+    return threads

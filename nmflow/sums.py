@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -11,50 +10,70 @@ from numpy.typing import NDArray
 
 from nmflow.errors import NmflowError
 
+_UNIT_BITS = 1074
+"""Every float64 is a multiple of 2**-1074, the least above 0."""
+_LARGE_BITS = 900
+"""Sums of numbers below 2**900 never overflow."""
+_LOWERED_BITS = 200
+"""What larger numbers are scaled down by, which loses nothing of theirs."""
 
-def exact_terms(values: NDArray[Any]) -> list[float]:
-    """A few floats whose exact sum is the exact sum of many.
+
+def exact_sum(values: NDArray[Any]) -> int:
+    """The exact sum of floats or of 64-bit integers, as a multiple of 2**-1074."""
+    if values.dtype.kind != "f":
+        return int(sum(values.ravel().tolist())) << _UNIT_BITS
+    wide = values.ravel().astype(np.float64)
+    large = np.abs(wide) >= math.ldexp(1.0, _LARGE_BITS)
+    if not large.any():
+        return _sum_of_floats(wide)
+    lowered = np.ldexp(wide[large], -_LOWERED_BITS)
+    return _sum_of_floats(wide[~large]) + (_sum_of_floats(lowered) << _LOWERED_BITS)
+
+
+def _sum_of_floats(rest: NDArray[np.float64]) -> int:
+    """Of numbers below 2**900.
 
     Error-free vector extraction (Rump, Ogita & Oishi, "Accurate floating-point summation",
     SIAM J. Sci. Comput. 31, 2008, algorithm 3.2): adding and subtracting a large power of two
     splits off leading parts that all share one exponent, so that their float sum is exact.
     """
-    if values.dtype.kind != "f":
-        return _halves(values)
-    terms: list[float] = []
-    rest = values.ravel().astype(np.float64)
+    total = 0
     while True:
         largest = float(np.abs(rest).max(initial=0.0))
         if largest == 0.0:
-            return terms
+            return total
         exponent = math.frexp(largest)[1] + (rest.size + 2).bit_length()
-        if exponent > 1022:
-            return terms + [float(value) for value in rest.tolist()]
         sigma = math.ldexp(1.0, exponent)
         leading = (rest + sigma) - sigma
-        terms.append(float(leading.sum()))
+        top, bottom = float(leading.sum()).as_integer_ratio()
+        total += (top << _UNIT_BITS) // bottom
         rest = rest - leading
         rest = rest[rest != 0]
 
 
-def _halves(values: NDArray[Any]) -> list[float]:
-    """64-bit integers as a high and a low half, each sum exact in Python integers."""
-    low = values & values.dtype.type(0xFFFFFFFF)
-    total = sum(((values - low) >> values.dtype.type(32)).tolist()) << 32
-    total += sum(low.tolist())
-    terms = []
-    while total:
-        leading = float(total)
-        terms.append(leading)
-        total -= int(leading)
-    return terms
+def rounded(total: int) -> float:
+    """A multiple of 2**-1074 as the nearest float64.
 
-
-def rounded_sum(terms: Iterable[float]) -> float:
-    """The exact sum of floats, rounded once (Shewchuk's algorithm in ``math.fsum``)."""
+    Raises
+    ------
+    NmflowError
+        Where it exceeds float64.
+    """
     try:
-        return math.fsum(terms)
+        return total / (1 << _UNIT_BITS)
     except OverflowError:
         raise NmflowError(
             "the total score exceeds float64: certify weights scaled down by a power of two"
         ) from None
+
+
+def ratio(part: int, whole: int) -> float:
+    """``part / abs(whole)``, rounded; infinite beyond float64, but 0 only where ``part`` is."""
+    if part == 0:
+        return 0.0
+    try:
+        quotient = abs(part) / abs(whole)
+    except (ZeroDivisionError, OverflowError):
+        quotient = math.inf
+    quotient = quotient or math.ulp(0.0)
+    return quotient if part > 0 else -quotient

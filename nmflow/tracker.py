@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import functools
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nmflow.arrays import writable_mask
 from nmflow.errors import NmflowError
+from nmflow.floating_point import standard_arithmetic
 from nmflow.pattern import Pattern
 from nmflow.scores import ScoreName, check_score
 from nmflow.solve import run_all, thread_count
@@ -68,7 +70,7 @@ class Tracker:
     Attributes
     ----------
     mask : ndarray of bool
-        The last update's mask in host memory, read-only; all False before the first.
+        A copy of the last update's mask in host memory, read-only; all False before the first.
     nbytes : int
         Memory held, the mask's byte an entry included: 1, 2.2, 1.7 and 1.4 bytes an entry at
         2:4, 4:8, 8:16 and 16:32.
@@ -82,7 +84,9 @@ class Tracker:
     these numbers. Where nearly all weights changed by a hundredth or more, an update may take
     longer than a solve from nothing. Partial tiles, tiles of other sizes than 8, 16 and 32, and
     integers are solved anew each time: at m = 4 nothing that could be remembered is sooner read
-    than a mask is found. Not for concurrent updates: a lock makes one wait for the other.
+    than a mask is found. Not for concurrent updates: a lock makes one wait for the other. A
+    tracker never writes to an array that it returned, nor looks at it again. It can be copied and
+    pickled, and the copy goes on from the same proof.
 
     Examples
     --------
@@ -112,21 +116,41 @@ class Tracker:
             raise NmflowError(f"shape {self.shape}: need at least 2 dimensions; use (out, in)")
         self.axes = normalise_axes(axes, len(self.shape), lambda: f"weights of shape {self.shape}")
         self.score: ScoreName = score
-        self._threads = thread_count(workers)
+        self._workers, self._threads = workers, thread_count(workers)
         stack_shape = matrix_shape(self.shape, self.axes)
         self._mask = np.zeros(stack_shape, np.bool_)
         self._windows = list(windows(stack_shape, m, _WINDOW))
         self._boxes = _warm_boxes(self._windows, self.pattern, stack_shape)
         self._lock = threading.Lock()
 
+    def __repr__(self) -> str:
+        return (
+            f"Tracker(shape={self.shape}, n={self.pattern.n}, m={self.pattern.m},"
+            f" axes={self.axes}, score={self.score!r}, workers={self._workers})"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        make = functools.partial(
+            type(self), axes=self.axes, score=self.score, workers=self._workers
+        )
+        return make, (self.shape, self.pattern.n, self.pattern.m), self.state_dict()
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.load_state_dict(state)
+
     @property
     def mask(self) -> NDArray[np.bool_]:
-        """The last update's mask, read-only."""
+        """A copy of the last update's mask, read-only."""
+        with self._lock:
+            mask = np.array(self._shaped(), order="C")
+        mask.flags.writeable = False
+        return mask
+
+    def _shaped(self) -> NDArray[np.bool_]:
+        """The mask as it stands, in the shape of the weights."""
         batch = tuple(s for axis, s in enumerate(self.shape) if axis not in self.axes)
         matrix = tuple(self.shape[axis] for axis in self.axes)
-        view = np.moveaxis(self._mask.reshape(batch + matrix), (-2, -1), self.axes)
-        view.flags.writeable = False
-        return view
+        return np.moveaxis(self._mask.reshape(batch + matrix), (-2, -1), self.axes)
 
     @property
     def nbytes(self) -> int:
@@ -135,7 +159,8 @@ class Tracker:
         beside: int = sum(part.nbytes for memory in memories for part in memory)
         return self._mask.nbytes + beside
 
-    def update(self, weights: Any) -> tuple[Any, Update]:
+    @standard_arithmetic
+    def update(self, weights: Any, out: Any = None) -> tuple[Any, Update]:
         """The mask of the weights as they are now.
 
         Parameters
@@ -143,39 +168,77 @@ class Tracker:
         weights : array_like
             Of the tracker's shape; any framework and dtype that :func:`nmflow.solve` takes, not
             necessarily those of the last update.
+        out : ndarray or torch.Tensor of bool, optional
+            Of the weights' shape, in host memory and writable: receives the mask and is returned,
+            which saves making an array.
 
         Returns
         -------
         mask : bool array
-            Of the framework, shape and device of the weights. On the CPU it may be the tracker's
-            own memory, which the next update changes: copy what is to stay, write to none.
+            ``out``, or a new array of the framework, shape and device of the weights.
         update : Update
 
         Raises
         ------
         NmflowError
-            For another shape, or NaN or infinite weights; the mask stays as it was.
+            For another shape, NaN or infinite weights, or an ``out`` that can't hold the mask; the
+            tracker stays as it was, and so does ``out``.
         """
         began = time.perf_counter()
+        stack = self._stack_of(weights)
+        target = None if out is None else writable_mask(out, self.shape, "out")
+        with self._lock:
+            results = self._update(stack)
+            if target is None:
+                target = np.array(self._shaped(), order="C")
+            else:
+                np.copyto(target, self._shaped())
+        mask = stack.host.restore(target) if out is None else out
+        return mask, self._report(results, began)
+
+    @standard_arithmetic
+    def refresh(self, weights: Any) -> Update:
+        """As :meth:`update`, without making an array: ``mask`` tells the mask when it is needed.
+
+        Parameters
+        ----------
+        weights : array_like
+            As for :meth:`update`.
+
+        Returns
+        -------
+        Update
+
+        Raises
+        ------
+        NmflowError
+            As :meth:`update`.
+        """
+        began = time.perf_counter()
+        stack = self._stack_of(weights)
+        with self._lock:
+            return self._report(self._update(stack), began)
+
+    def _stack_of(self, weights: Any) -> MatrixStack:
         stack = MatrixStack.of(weights, self.pattern, self.axes, self.score)
         if stack.host.values.shape != self.shape:
             raise NmflowError(
                 f"this tracker was made for weights of shape {self.shape}, got"
                 f" {stack.host.values.shape}: make one tracker for each weight"
             )
-        with self._lock:
-            results = self._update(stack)
-            mask = stack.restore(self._mask)
-        if isinstance(mask, np.ndarray):
-            mask = mask.view()
-            mask.flags.writeable = False
+        return stack
+
+    def _report(self, results: list[tuple[int, int]], began: float) -> Update:
         flipped, at_once = (sum(column) for column in zip(*results, strict=True))
         tiles = sum(window.count for window in self._windows)
-        seconds = time.perf_counter() - began
-        return mask, Update(flipped, tiles, at_once, tiles - at_once, seconds)
+        return Update(flipped, tiles, at_once, tiles - at_once, time.perf_counter() - began)
 
     def _update(self, stack: MatrixStack) -> list[tuple[int, int]]:
-        values = _plain(stack) if any(self._boxes) else None
+        values = None
+        if any(self._boxes):
+            from nmflow.solvers.warm import plain
+
+            values = plain(stack)
         results = [(0, 0)] * max(len(self._windows), 1)
         undo: list[Callable[[], None]] = []
 
@@ -219,15 +282,17 @@ class Tracker:
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """All that the next update starts from, as plain arrays, for a checkpoint."""
-        state: dict[str, NDArray[Any]] = {
-            "problem": self._problem(),
-            "mask": np.packbits(self._mask),
-        }
-        for index, box in enumerate(self._boxes):
-            if box is not None:
-                state |= {f"{index}.{name}": part for name, part in box.state().items()}
+        with self._lock:
+            state: dict[str, NDArray[Any]] = {
+                "problem": self._problem(),
+                "mask": np.packbits(self._mask),
+            }
+            for index, box in enumerate(self._boxes):
+                if box is not None:
+                    state |= {f"{index}.{name}": part for name, part in box.state().items()}
         return state
 
+    @standard_arithmetic
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from :meth:`state_dict`, of a tracker made with the same arguments.
 
@@ -283,14 +348,3 @@ def _warm_boxes(
         else None
         for part in parts
     ]
-
-
-def _plain(stack: MatrixStack) -> NDArray[Any] | None:
-    """The stack as C-contiguous floats; None for integers and squares."""
-    floats = stack.host.bfloat16 or stack.matrices.dtype.kind == "f"
-    if not floats or stack.score == "square" or math.prod(stack.shape) == 0:
-        return None
-    matrices = stack.matrices
-    if not matrices.dtype.isnative or not matrices.flags.aligned:
-        matrices = matrices.astype(matrices.dtype.newbyteorder("="))
-    return np.ascontiguousarray(matrices)

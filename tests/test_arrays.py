@@ -62,6 +62,54 @@ def test_torch_parameters_views_and_flags():
     assert nmflow.solve(conv.weight, 2, 4, axes=(0, 1)).shape == conv.weight.shape
 
 
+def test_a_view_that_negates():
+    """Of bfloat16, whose bits are looked at, and in raw scores, where the sign counts."""
+    weights = torch.from_numpy(EXPECTED.copy())
+    for dtype in (torch.bfloat16, torch.float16, torch.float32):
+        plain = -weights.to(dtype)
+        view = torch._neg_view(weights.to(dtype))
+        mask = nmflow.solve(view, 2, 4, "exhaustive", score="raw")
+        assert torch.equal(mask, nmflow.solve(plain, 2, 4, "exhaustive", score="raw"))
+        assert nmflow.certify(view, mask, 2, 4, score="raw").optimal
+
+
+@pytest.mark.parametrize("left", [0, 100])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_tensor_whose_storage_was_freed(left, dtype):
+    """As FSDP leaves parameters; to read it would end the process."""
+    weights = torch.nn.Parameter(torch.ones(8, 8, dtype=dtype))
+    view = weights.detach()[2:, 4:]
+    weights.untyped_storage().resize_(left)
+    tracker = nmflow.Tracker((8, 8), 2, 4)
+    for call in (
+        lambda: nmflow.solve(weights, 2, 4),
+        lambda: nmflow.solve(view, 2, 4),
+        lambda: nmflow.certify(weights, np.ones((8, 8), bool), 2, 4),
+        lambda: tracker.update(weights),
+    ):
+        with pytest.raises(nmflow.NmflowError, match=rf"storage holds {left} of the"):
+            call()
+
+
+def test_a_mask_whose_storage_was_freed():
+    mask = torch.ones(8, 8, dtype=torch.bool)
+    mask.untyped_storage().resize_(0)
+    with pytest.raises(nmflow.NmflowError, match=r"mask .* storage holds 0 of the 64"):
+        nmflow.certify(np.ones((8, 8)), mask, 2, 4)
+    with pytest.raises(nmflow.NmflowError, match=r"out .* storage holds 0 of the 64"):
+        nmflow.Tracker((8, 8), 2, 4).update(np.ones((8, 8)), out=mask)
+
+
+def test_a_view_of_the_end_of_a_storage_and_an_empty_tensor():
+    """Neither needs more than there is."""
+    whole = torch.from_numpy(EXPECTED.copy())
+    assert nmflow.solve(whole[8:, 16:], 4, 8).shape == (8, 8)
+    assert nmflow.solve(whole.T[::2, 1:], 4, 8).shape == (12, 15)
+    empty = torch.ones(0, 8)
+    empty.untyped_storage().resize_(0)
+    assert nmflow.solve(empty, 2, 4).shape == (0, 8)
+
+
 def test_what_torch_offers_and_nmflow_cannot_use():
     with pytest.raises(nmflow.NmflowError, match="dense tensor"):
         nmflow.solve(torch.eye(8).to_sparse(), 2, 4)

@@ -82,6 +82,58 @@ def test_sums_are_exact(rng):
     assert nmflow.certify(whole, mask, 2, 4).value == float(Fraction(value))
 
 
+@pytest.mark.parametrize("least", [-1e-300, -5e-324, 1e-300, 5e-324])
+def test_scores_that_vanish_beside_others_still_count(least):
+    """Scaled to integers beside 1e300 they are below one unit, and not zero."""
+    weights = np.zeros((4, 4))
+    weights[0, 0], weights[1, 1] = 1e300, least
+    identity = np.eye(4, dtype=bool)
+    other = identity[[0, 2, 1, 3]]
+    certificates = [nmflow.certify(weights, mask, 1, 4, score="raw") for mask in (identity, other)]
+    best = int(least < 0)
+    assert certificates[best].optimal
+    assert certificates[best].gap == 0
+    assert not certificates[1 - best].optimal
+    assert certificates[1 - best].absolute_gap == abs(least)
+    assert certificates[1 - best].gap == max(abs(least) / 1e300, 5e-324)
+
+
+def test_a_partial_tile_that_keeps_a_tiny_loss_is_not_optimal():
+    weights = np.zeros((3, 3))
+    weights[0, 0], weights[1, 1] = 1e300, -1e-300
+    mask = np.eye(3, dtype=bool)
+    certificate = nmflow.certify(weights, mask, 1, 4, score="raw")
+    assert not certificate.optimal
+    assert certificate.gap > 0
+    mask[1, 1] = False
+    assert nmflow.certify(weights, mask, 1, 4, score="raw").optimal
+    weights[1, 1] = 1e-300
+    assert not nmflow.certify(weights, mask, 1, 4, score="raw").optimal
+
+
+def test_a_gap_that_underflows_is_not_zero():
+    weights = np.full((4, 4), 1e-320)
+    weights[0, 0], weights[1, 1] = 1e300, 0
+    mask = np.eye(4, dtype=bool) | np.eye(4, k=1, dtype=bool)
+    mask[3, 0] = True
+    certificate = nmflow.certify(weights, mask, 2, 4)
+    assert not certificate.optimal
+    assert certificate.absolute_gap > 0
+    assert certificate.gap == 5e-324
+    assert "gap          4.94e-324" in str(certificate)
+
+
+def test_a_total_whose_partial_sums_overflow():
+    large = np.full((2, 2), np.finfo(float).max)
+    weights = np.hstack([large, -large, np.ones((2, 2))])
+    mask = np.tile(np.eye(2, dtype=bool), 3)
+    certificate = nmflow.certify(weights, mask, 1, 2, score="raw")
+    assert certificate.value == certificate.bound == 2
+    assert certificate.optimal
+    with pytest.raises(nmflow.NmflowError, match="exceeds float64"):
+        nmflow.certify(weights, mask, 1, 2)
+
+
 def test_violations_say_where():
     weights = np.ones((2, 8, 12))
     mask = nmflow.solve(weights, 2, 4)

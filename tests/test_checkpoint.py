@@ -805,3 +805,28 @@ def test_labels_lose_what_they_share(many):
     assert labels[3] == "3"
     mixed = [many.layers[0], many.layers[0]]
     assert short_labels(mixed) == ["weight", "weight"]
+
+
+def test_callers_who_have_numpy_raise_and_gaps_that_underflow(tmp_path):
+    """Squares of the smaller weights underflow; the report is the same as it is without."""
+    weights = 1e-160 * RNG.random((8, 8))
+    weights[0, 0] = 1e140
+    tensors = {"a.weight": ("F64", (8, 8), weights.tobytes())}
+    model = write_raw(tmp_path / "model.safetensors", tensors)
+    expected = prune_checkpoint(model, tmp_path / "a.safetensors", 2, 4, "greedy", score="square")
+    with np.errstate(all="raise"):
+        report = prune_checkpoint(model, tmp_path / "b.safetensors", 2, 4, "greedy", score="square")
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+    assert report.layers[0].kept == expected.layers[0].kept
+    assert report.layers[0].certificate == expected.layers[0].certificate
+    assert not report.layers[0].certificate.optimal
+    assert report.gap == 5e-324
+
+
+def test_layers_whose_totals_exceed_floats_together(tmp_path):
+    weights = np.zeros((4, 4))
+    weights[0, 0] = 1e308
+    layer = ("F64", (4, 4), weights.tobytes())
+    model = write_raw(tmp_path / "model.safetensors", {f"{k}.weight": layer for k in "abc"})
+    report = prune_checkpoint(model, tmp_path / "a.safetensors", 2, 4, "greedy", compare=False)
+    assert report.gap == 0

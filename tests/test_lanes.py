@@ -206,6 +206,30 @@ def test_the_tiniest_numbers_beside_the_hugest(n, m, dtype):
     check(tiles, n, m, 16)
 
 
+@pytest.mark.parametrize(("n", "m", "dtype"), [(3, 4, np.float64), (4, 8, np.float32)])
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_signed_tiny_numbers_beside_huge_ones(n, m, dtype, sign):
+    """Whatever is in the same 16 columns: a tiny loss is one, and a tiny gain."""
+    rng, most, count = seeded("signed", n, m, sign), np.finfo(dtype), 3840 // m
+    tiles = np.zeros((count, m, m), dtype)
+    tiny = rng.random(tiles.shape) < rng.choice([0.2, 0.5, 0.8], (count, 1, 1))
+    least = sign * float(most.smallest_subnormal)
+    tiles[tiny] = rng.integers(1, 5, np.count_nonzero(tiny)) * least
+    huge = rng.random(tiles.shape) < rng.choice([0, 0.1], (count, 1, 1))
+    tiles[huge] = most.max * rng.choice([-1, 1], np.count_nonzero(huge)).astype(dtype)
+    check(tiles, n, m, 24, score="raw")
+
+
+def test_a_mask_of_tiny_losses_does_not_depend_on_what_is_beside():
+    """The only optimum prunes all of them."""
+    keep = np.add.outer(np.arange(8), np.arange(8)) % 8 < 4
+    tile = np.where(keep, 0, -1e-17).astype(np.float32)
+    for beside in (0.0, 1.0, 3e38, -3e38):
+        pair = np.hstack([tile, np.full((8, 8), beside, np.float32)])
+        mask = nmflow.solve(pair, 4, 8, score="raw")
+        np.testing.assert_array_equal(mask[:, :8], keep)
+
+
 @given(st.data())
 def test_every_bfloat16_and_float16(data):
     torch = pytest.importorskip("torch")

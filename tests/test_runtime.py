@@ -1,5 +1,6 @@
 """Threads, forks, interrupts, caches, and the interpreter instead of the compiler."""
 
+import importlib
 import multiprocessing
 import os
 import signal
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 import nmflow
-from nmflow.kernels import jit
+from nmflow.kernels.sources import sources_digest, sources_of
 from nmflow.solve import run_all
 
 ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA_")}
@@ -179,14 +180,90 @@ def test_no_cache_directory_is_no_error(unwritable, tmp_path):
     assert out.count("True") == 8
 
 
-def test_the_cache_knows_when_a_source_changed():
+@pytest.mark.parametrize(
+    ("kernel", "made_of", "not_of"),
+    [
+        ("lanes.solve_lanes", ["ties", "networks", "simd.ranks", "kernels.jit"], ["simplex"]),
+        ("scalar.settle_batch", ["ties", "kernels.augmentation"], ["kernels.lanes", "simd.ranks"]),
+        ("simplex.solve_batch", ["kernels.simplex_tree"], ["kernels.scalar", "solvers.registry"]),
+    ],
+)
+def test_the_cache_knows_when_a_source_changed(kernel, made_of, not_of):
     """numba itself looks at the kernel's own file only."""
-    from nmflow.kernels.scalar import settle_batch
-
-    index = getattr(getattr(settle_batch, "_cache", None), "_cache_file", None)
-    if index is None:
+    package = Path(nmflow.__file__).parent
+    module, name = kernel.split(".")
+    home = package / "kernels" / f"{module}.py"
+    names = {".".join(p.relative_to(package).with_suffix("").parts) for p in sources_of(home)}
+    assert {f"kernels.{module}", *made_of} <= names
+    assert not names & set(not_of)
+    compiled = getattr(importlib.import_module(f"nmflow.kernels.{module}"), name)
+    files = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
+    if files is None:
         pytest.skip("kernels are not cached here")
-    assert jit._sources_digest() in index._source_stamp
+    assert sources_digest(home) in files._source_stamp
+
+
+FIRST_CALL = """
+import numpy as np, nmflow
+from nmflow.kernels import greedy
+mask = nmflow.solve(np.ones((4, 4)), 2, 4, "greedy")
+assert mask.shape == (4, 4)
+print(sum(greedy.solve_batch.stats.cache_hits.values()))
+"""
+
+
+@pytest.fixture(scope="module")
+def saved_kernel(tmp_path_factory):
+    """A directory with a compiled kernel."""
+    folder = tmp_path_factory.mktemp("kernels")
+    assert run(FIRST_CALL, NUMBA_CACHE_DIR=str(folder)) == "0\n"
+    assert run(FIRST_CALL, NUMBA_CACHE_DIR=str(folder)) == "1\n"
+    return folder
+
+
+def truncated(content):
+    return content[: len(content) // 2]
+
+
+def flipped(content):
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "damage"),
+    [("nbi", truncated), ("nbc", truncated), ("nbc", flipped)],
+)
+def test_a_damaged_cache_is_compiled_anew_and_mended(suffix, damage, saved_kernel):
+    files = list(saved_kernel.rglob(f"*.{suffix}"))
+    assert files
+    for path in files:
+        path.write_bytes(damage(path.read_bytes()))
+    assert run(FIRST_CALL, NUMBA_CACHE_DIR=str(saved_kernel)) == "0\n"
+    assert run(FIRST_CALL, NUMBA_CACHE_DIR=str(saved_kernel)) == "1\n"
+
+
+def test_a_disk_that_is_full_costs_a_warning_but_no_mask(tmp_path):
+    """And only one, however many kernels it is."""
+    code = f"""
+import errno, warnings
+from numba.core.caching import IndexDataCacheFile
+def refuse(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+IndexDataCacheFile._open_for_write = refuse
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    {FIRST_CALL.replace(chr(10), chr(10) + "    ")}
+    nmflow.solve(np.ones((4, 4)), 2, 4, "greedy-keep")
+for warning in caught:
+    print(warning.category.__name__, warning.message)
+"""
+    hits, *warned = run(code, NUMBA_CACHE_DIR=str(tmp_path)).splitlines()
+    assert hits == "0"
+    assert len(warned) == 1
+    assert warned[0].startswith("RuntimeWarning compiled kernels of nmflow can't be saved in")
+    assert "No space left on device" in warned[0]
+    assert "NUMBA_CACHE_DIR" in warned[0]
 
 
 def test_one_window_needs_no_thread(monkeypatch, rng):

@@ -143,6 +143,19 @@ def test_integers_of_64_bits(dtype, rng):
             np.testing.assert_array_equal(flow.solve_tiles(part, n, full), expected)
 
 
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_scores_that_scaling_makes_zero(sign, rng):
+    """Beside huge ones they are below one unit, and yet a loss or a gain."""
+    for rows in (3, 2):
+        tiles = np.zeros((60, rows, 3))
+        tiny = rng.random(tiles.shape) < 0.5
+        tiles[tiny] = sign * 5e-324 * rng.integers(1, 5, np.count_nonzero(tiny))
+        tiles[:, 0, 0] = 1e300
+        found = flow.solve_tiles(tiles, 1, rows == 3)
+        for tile, mask in zip(tiles, found, strict=True):
+            np.testing.assert_array_equal(mask, oracle.by_enumeration(tile, 1, rows == 3))
+
+
 def test_networks_select(rng):
     for rows, columns in [(2, 3), (4, 4), (7, 5), (8, 1), (16, 15), (33, 32)]:
         for n in {1, 2, rows // 2, rows - 1}:

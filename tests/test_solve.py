@@ -194,3 +194,15 @@ def test_a_method_object_is_as_good_as_its_name(rng):
     for method in nmflow.methods():
         by_name = nmflow.solve(weights, 2, 4, method.name)
         np.testing.assert_array_equal(nmflow.solve(weights, 2, 4, method), by_name)
+
+
+def test_workers_may_be_a_number_of_numpy(rng):
+    weights = rng.standard_normal((8, 8))
+    expected = nmflow.solve(weights, 2, 4)
+    for two in (np.int64(2), np.uint8(2)):
+        np.testing.assert_array_equal(nmflow.solve(weights, 2, 4, workers=two), expected)
+        assert "workers=2)" in repr(nmflow.Tracker((8, 8), 2, 4, workers=two))
+        assert nmflow.Entropic(iterations=two, sweeps=two).iterations == 2
+    for wrong in (np.int64(0), np.float64(2), np.bool_(True), "2"):
+        with pytest.raises(nmflow.NmflowError, match="workers must be"):
+            nmflow.solve(weights, 2, 4, workers=wrong)

@@ -39,6 +39,7 @@ from nmflow.checkpoint.safetensors_file import (
 )
 from nmflow.checkpoint.verify import verify_checkpoint
 from nmflow.errors import NmflowError
+from nmflow.floating_point import standard_arithmetic
 from nmflow.pattern import Pattern, PatternName
 from nmflow.scores import ScoreName
 from nmflow.solvers.registry import Method, find_method
@@ -62,6 +63,7 @@ class _Job:
     compared: tuple[PatternName, ...]
 
 
+@standard_arithmetic
 def prune_checkpoint(
     source: str | os.PathLike[str],
     target: str | os.PathLike[str],

@@ -15,6 +15,7 @@ from nmflow.certificate import Certificate
 from nmflow.checkpoint.layers import Skipped
 from nmflow.errors import NmflowError
 from nmflow.pattern import Pattern
+from nmflow.sums import exact_sum, ratio
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +134,9 @@ class PruneReport:
         """Certified relative gap of all layers together; NaN if a mask is infeasible."""
         if not all(layer.certificate.feasible for layer in self.layers):
             return math.nan
-        bound = math.fsum(layer.certificate.bound for layer in self.layers)
-        missing = math.fsum(layer.certificate.absolute_gap for layer in self.layers)
-        return 0.0 if missing == 0 else missing / abs(bound) if bound else math.inf
+        bounds = np.array([layer.certificate.bound for layer in self.layers])
+        missing = np.array([layer.certificate.absolute_gap for layer in self.layers])
+        return ratio(exact_sum(missing), exact_sum(bounds))
 
     def share(self, pattern: str) -> float:
         """Kept part of the total score of all layers together."""

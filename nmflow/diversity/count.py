@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from nmflow.diversity import estimates, tile
 from nmflow.diversity.quadrature import at_most_of
 from nmflow.errors import NmflowError
+from nmflow.floating_point import standard_arithmetic
 from nmflow.pattern import as_integer
 
 DiversityPattern = Literal["transposable", "rows", "columns", "unstructured", "sequential"]
@@ -32,6 +33,7 @@ class Factor(NamedTuple):
     times: int
 
 
+@standard_arithmetic
 def mask_diversity(
     n: int,
     m: int,
@@ -133,6 +135,7 @@ def mask_diversity(
     return math.prod(int(f.ways() ** f.times) for f in factors if f.ways is not None)
 
 
+@standard_arithmetic
 def log10_mask_diversity(
     n: int,
     m: int,

@@ -1,15 +1,15 @@
-"""Compiling kernels: one place for numba's options and for where its cache goes wrong."""
+"""Compiling kernels: one place for numba's options."""
 
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numba
 from numba.extending import register_jitable
+
+from nmflow.kernels.cache import KernelCache
 
 # Functions that only kernels call need none of the two wrappers that numba would compile for each,
 # which would make the first call of a kernel later.
@@ -30,36 +30,11 @@ def compile_kernel(
     """
     if function is None:
         return functools.partial(compile_kernel, nrt=nrt)
-    try:
-        kernel: Any = numba.njit(cache=True, nogil=True, _nrt=nrt)(function)
-    except RuntimeError as error:
-        if "no locator available" not in str(error):
-            raise
-        kernel = numba.njit(nogil=True, _nrt=nrt)(function)
-    # numba calls cached code stale when the kernel's own file changes. A kernel is as old as the
-    # newest of the files it is made of, so stamp it with all of them.
-    index = getattr(getattr(kernel, "_cache", None), "_cache_file", None)
-    if index is not None:
-        index._source_stamp = (index._source_stamp, _sources_digest())
-        index._load_index = functools.partial(_load_index, index._load_index)
+    kernel: Any = numba.njit(nogil=True, _nrt=nrt)(function)
+    if not numba.config.DISABLE_JIT:
+        try:
+            kernel._cache = KernelCache(function)
+        except RuntimeError as error:
+            if "no locator available" not in str(error):
+                raise
     return kernel  # type: ignore[no-any-return]
-
-
-def _load_index(load: Callable[[], Any]) -> Any:
-    """Numba's list of what is cached; empty where it names classes that are no longer there."""
-    try:
-        return load()
-    except (AttributeError, ImportError, TypeError):
-        return {}
-
-
-@functools.cache
-def _sources_digest() -> str:
-    """A digest of all sources that kernels are made of."""
-    digest = hashlib.sha256()
-    package = Path(__file__).parents[1]
-    for path in sorted(
-        [package / "networks.py", *package.glob("simd/*.py"), *package.glob("*s/*.py")]
-    ):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()

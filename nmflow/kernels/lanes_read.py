@@ -52,6 +52,8 @@ MANY_DIGITS = -9999
 """Instead of the exponent of the last digit that any score of a piece has."""
 UNLIKELY, LIKELY, CERTAIN = 0, 1, 2
 """How far ties are to be expected."""
+LEAST_NORMAL = 2.0**-126
+"""Of float32."""
 LOWEST_EXPONENT = -90
 """Tiles of smaller numbers are not scaled further: the scale itself must be a finite float32."""
 
@@ -158,6 +160,17 @@ def scores(weights, place, signed):
 
 
 @inlined
+def scaled(score, scale, signed):
+    """Times a power of two. What is below zero stays so where the product underflows."""
+    product = score * like(score, scale)
+    if signed is not None:
+        # The least normal number is far below one unit.
+        zero = like(score, 0)
+        product = product + maximum(minimum(score, zero), like(score, -LEAST_NORMAL))
+    return product
+
+
+@inlined
 def floor(score, signed):
     """As int32. Scores without signs need no correction."""
     whole = to_int32(score)
@@ -183,7 +196,7 @@ def fixed_point(weights, place, line, digits, problem, signed):
     """16 scores as 30-bit integers; ``line`` counts the rows (and halves) of the tables."""
     scale, unit, tabled, shown = digits
     score = scores(weights, place, signed)
-    whole = floor(score * like(score, scale), signed)
+    whole = floor(scaled(score, scale, signed), signed)
     if tabled:
         whole = whole << like(whole, unit)
         if shown:
@@ -198,8 +211,7 @@ def leading_bits(weights, place, slot, line, tables, pieces, signed):
 
     Where the tables are shown all digits are among these bits, so that the sum is exact.
     """
-    score = scores(weights, place, signed)
-    score = score * like(score, pieces.coarse[slot])
+    score = scaled(scores(weights, place, signed), pieces.coarse[slot], signed)
     if tables is not None:
         table = to_floats(load(tables, line * ROW), score)
         score = score + table * like(score, pieces.lift[slot])
@@ -235,7 +247,7 @@ def read_first(weights, problem, tables, pieces, panel, shape, signed):
 def is_inexact(weights, place, scale, signed):
     """-1 where a score is more than its floor in fixed point."""
     score = scores(weights, place, signed)
-    whole = floor(score * like(score, scale), signed)
+    whole = floor(scaled(score, scale, signed), signed)
     return exceeds(score, whole, scale)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import importlib
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, ClassVar, Protocol, cast
 
 import numpy as np
@@ -282,7 +283,7 @@ class Entropic(Method):
 def _check_count(label: str, value: object, least: int, *, optional: bool = False) -> None:
     if optional and value is None:
         return
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         none = "None or " if optional else ""
         raise NmflowError(f"{label} must be {none}an integer >= {least}, got {value!r}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from nmflow.kernels.lanes_memory import Memory, put_on_grid
 from nmflow.simd.static import ROW, TileShape
 from nmflow.solvers import lanes
 from nmflow.solvers.flow import solve_tiles
+from nmflow.stack import MatrixStack
 
 
 class WarmBox:
@@ -134,3 +136,14 @@ class WarmBox:
     def follow(self, mask: NDArray[np.bool_]) -> None:
         """Take over a mask that was found in another way."""
         self._note(mask, np.arange(lanes.piece_count(self.box, self.shape)))
+
+
+def plain(stack: MatrixStack) -> NDArray[Any] | None:
+    """The stack as C-contiguous floats; None for integers and squares."""
+    floats = stack.host.bfloat16 or stack.matrices.dtype.kind == "f"
+    if not floats or stack.score == "square" or math.prod(stack.shape) == 0:
+        return None
+    matrices = stack.matrices
+    if not matrices.dtype.isnative or not matrices.flags.aligned:
+        matrices = matrices.astype(matrices.dtype.newbyteorder("="))
+    return np.ascontiguousarray(matrices)
