@@ -61,7 +61,7 @@ class Handle:
         threads: int,
     ) -> None:
         self._layers = layers
-        self._pattern = report.pattern
+        (self._pattern,) = report.patterns
         self._clock = Clock(refresh)
         self._kept = self._pattern.m
         self._threads = threads

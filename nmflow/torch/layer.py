@@ -27,7 +27,7 @@ class Layer:
     def __init__(self, weight: Weight, problem: Problem, mean_absorption: bool) -> None:
         self.name = weight.name
         self.places = [(site.module, site.tensor) for site in weight.sites]
-        self.solver = Solver(problem)
+        self.solver = Solver(problem, weight.layout)
         self.layout = weight.layout
         mask = torch.ones_like(weight.parameter, dtype=torch.bool, requires_grad=False)
         self.masked = Masked(mask, problem.pattern, weight.layout, mean_absorption)

@@ -7,8 +7,8 @@ from typing import Any
 from torch import nn
 from torch.nn import functional
 
+from nmflow.models import Layout
 from nmflow.pattern import Pattern
-from nmflow.torch.layout import Layout
 
 
 class Masked(nn.Module):
@@ -50,7 +50,8 @@ class Masked(nn.Module):
 
     def _absorbed(self, pruned: Any) -> Any:
         """What each kept entry takes up, 0 at pruned ones."""
-        matrices = self.layout.matrices(pruned).movedim((1, 2), (-2, -1))
+        axes = self.layout.matrix_axes(pruned.ndim)
+        matrices = self.layout.matrices(pruned).movedim(axes, (-2, -1))
         rows, columns = matrices.shape[-2:]
         m = self.pattern.m
         tile = {
@@ -65,8 +66,8 @@ class Masked(nn.Module):
         )
         spread = means.repeat_interleave(tile[0], -2)[..., :rows, :]
         spread = spread.repeat_interleave(tile[1], -1)[..., :columns]
-        whole = spread.reshape(matrices.shape).movedim((-2, -1), (1, 2))
-        return self.layout.weight(whole) * self.mask
+        whole = spread.reshape(matrices.shape).movedim((-2, -1), axes)
+        return self.layout.tensor(whole) * self.mask
 
     def extra_repr(self) -> str:
         """Shown in the model's printout."""

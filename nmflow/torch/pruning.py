@@ -7,10 +7,11 @@ from typing import Any
 from torch.nn.utils import prune
 
 from nmflow.errors import NmflowError
+from nmflow.models import Layout
 from nmflow.pattern import Pattern, PatternName
 from nmflow.scores import ScoreName
 from nmflow.solvers.registry import Method, find_method
-from nmflow.torch.layout import Layout, layouts_of
+from nmflow.torch.layout import layouts_of
 from nmflow.torch.solver import Problem, Solver
 
 
@@ -21,8 +22,8 @@ class NMPruning(prune.BasePruningMethod):
     ----------
     n, m : int
         Keep n of every m.
-    groups : int, default 1
-        The weight is that many matrices (out, in), one above the other, for each kernel position.
+    layout : Layout, optional
+        How the weight is matrices (out, in); by default with axes (0, 1).
     method, pattern, score
         As for :func:`nmflow.solve`.
 
@@ -46,19 +47,20 @@ class NMPruning(prune.BasePruningMethod):
         self,
         n: int,
         m: int,
-        groups: int = 1,
+        layout: Layout | None = None,
         method: str | Method = "flow",
         pattern: PatternName = "transposable",
         score: ScoreName = "abs",
     ) -> None:
-        self._layout = Layout(groups)
-        self._solver = Solver(Problem(Pattern(n, m, pattern), find_method(method), score))
+        self._layout = layout or Layout()
+        problem = Problem(Pattern(n, m, pattern), find_method(method), score)
+        self._solver = Solver(problem, self._layout)
 
     def compute_mask(self, t: Any, default_mask: Any) -> Any:
         """The mask of importance scores, within that of earlier pruning."""
         matrices = self._layout.matrices(t.detach() * default_mask)
         mask = self._solver.solve(matrices, self._solver.problem.pattern.n)
-        return self._layout.weight(mask) * default_mask
+        return self._layout.tensor(mask) * default_mask
 
     @classmethod
     def apply(
@@ -105,7 +107,7 @@ class NMPruning(prune.BasePruningMethod):
             name,
             n,
             m,
-            groups=layout.groups,
+            layout=layout,
             importance_scores=importance_scores,
             **options,
         )

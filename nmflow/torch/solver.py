@@ -9,11 +9,11 @@ from typing import Any
 import torch
 
 from nmflow.certify import certify
+from nmflow.models import Layout
 from nmflow.pattern import Pattern
 from nmflow.scores import ScoreName
 from nmflow.solve import solve
 from nmflow.solvers.registry import Method
-from nmflow.torch.layout import AXES
 from nmflow.tracker import Tracker
 
 
@@ -42,15 +42,16 @@ class Problem:
 
 
 class Solver:
-    """Masks of matrices of one shape (groups, out, in, kernel...).
+    """Masks of matrices of one shape.
 
     Attributes
     ----------
     tracker : Tracker or None
     """
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, layout: Layout) -> None:
         self.problem = problem
+        self.layout = layout
         self.tracker: Tracker | None = None
 
     def solve(self, matrices: Any, n: int) -> Any:
@@ -67,7 +68,7 @@ class Solver:
             m,
             problem.method,
             pattern=problem.pattern.name,
-            axes=AXES,
+            axes=self._axes(matrices.ndim),
             score=problem.score,
             workers=1,
         )
@@ -76,7 +77,8 @@ class Solver:
         """The certificate of any mask of theirs."""
         problem = self.problem
         pattern, m = problem.pattern.name, problem.pattern.m
-        return certify(matrices, mask, n, m, pattern=pattern, axes=AXES, score=problem.score)
+        axes = self._axes(matrices.ndim)
+        return certify(matrices, mask, n, m, pattern=pattern, axes=axes, score=problem.score)
 
     def state_dict(self) -> dict[str, Any]:
         """The tracker's, as tensors; empty without one."""
@@ -86,15 +88,20 @@ class Solver:
 
     def loaded(self, shape: tuple[int, ...], n: int, state: Mapping[str, Any]) -> Solver:
         """A solver that goes on from :meth:`state_dict`."""
-        solver = Solver(self.problem)
+        solver = Solver(self.problem, self.layout)
         if state:
             arrays = {name: part.numpy() for name, part in state.items()}
             solver._tracker_of(shape, n).load_state_dict(arrays)
         return solver
 
+    def _axes(self, ndim: int) -> tuple[int, int]:
+        """The axes (out, in) of matrices of so many dimensions."""
+        return self.layout.matrix_axes(ndim - (self.layout.groups > 1))
+
     def _tracker_of(self, shape: tuple[int, ...], n: int) -> Tracker:
         if self.tracker is None or self.tracker.pattern.n != n:
             m, score = self.problem.pattern.m, self.problem.score
             # Layers are solved side by side, each in one thread.
-            self.tracker = Tracker(shape, n, m, axes=AXES, score=score, workers=1)
+            axes = self._axes(len(shape))
+            self.tracker = Tracker(shape, n, m, axes=axes, score=score, workers=1)
         return self.tracker
