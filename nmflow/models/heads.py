@@ -42,7 +42,7 @@ def _is_top_head(name: str, below: Sequence[str]) -> bool:
 def _is_named_head(name: str, in_block: bool, in_attention: bool) -> bool:
     if name in _NAMES:
         return True
-    *_, word = words_of(name) or [""]
+    *_, word = words_of(name) or ("",)
     if word not in _WORDS:
         return False
     if word not in ("head", "heads"):

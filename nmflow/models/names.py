@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import TypeVar
 
 # What DataParallel, torch.compile, FSDP, PEFT, Lightning and training scripts put in front.
@@ -60,15 +61,15 @@ def _prefix(parts: Sequence[str], start: int) -> tuple[str, ...]:
     return ()
 
 
-def words_of(component: str) -> list[str]:
+@lru_cache(maxsize=4096)
+def words_of(component: str) -> tuple[str, ...]:
     """``LayerNorm`` -> layer, norm; ``lm_head`` -> lm, head; ``bn1`` -> bn."""
-    return [word.lower() for word in _WORD.findall(component)]
+    return tuple(word.lower() for word in _WORD.findall(component))
 
 
-def has_word(components: Iterable[str], words: Iterable[str]) -> bool:
+def has_word(components: Iterable[str], words: Container[str]) -> bool:
     """Whether one of the components has one of the words."""
-    wanted = frozenset(words)
-    return any(not wanted.isdisjoint(words_of(component)) for component in components)
+    return any(word in words for component in components for word in words_of(component))
 
 
 def is_convolution(components: Iterable[str]) -> bool:
