@@ -10,16 +10,18 @@ import json
 import sys
 from collections.abc import Sequence
 from functools import partial
+from os.path import realpath
 from pathlib import Path
 
 import nmflow
-from nmflow.checkpoint import RULE, VerificationError, prune_checkpoint
+from nmflow.checkpoint import VerificationError, prune_checkpoint
 from nmflow.checkpoint.console import make_console, print_methods, print_report, progress_bar
 from nmflow.checkpoint.files import check_target, replacing, write
 from nmflow.checkpoint.picture import check_picture, save_picture
 from nmflow.checkpoint.report import PruneReport
 from nmflow.diversity.table import compare_patterns, print_comparison
 from nmflow.errors import NmflowError
+from nmflow.models import RULE
 from nmflow.pattern import PATTERNS
 
 VERIFICATION_FAILED = 1
@@ -153,7 +155,7 @@ def _check_outputs(options: argparse.Namespace) -> None:
         if path is None:
             continue
         for other, taken in paths.items():
-            if taken is not None and path.resolve() == taken.resolve():
+            if taken is not None and realpath(path) == realpath(taken):
                 raise NmflowError(f"{label} and {other} are the same file: {path}")
         check_target(path, overwrite=options.force)
     if options.figure is not None:

@@ -219,6 +219,34 @@ class Tracker:
         with self._lock:
             return self._report(self._update(stack), began)
 
+    def write(self, out: Any) -> None:
+        """Write the last update's mask into an array.
+
+        Parameters
+        ----------
+        out : ndarray or torch.Tensor of bool
+            Of the weights' shape, in host memory and writable.
+        """
+        target = writable_mask(out, self.shape, "out")
+        with self._lock:
+            np.copyto(target, self._shaped())
+
+    def differing(self, mask: Any) -> int:
+        """In how many entries a mask differs from the last update's.
+
+        Parameters
+        ----------
+        mask : ndarray or torch.Tensor of bool
+            Of the weights' shape, in host memory and writable.
+        """
+        other = writable_mask(mask, self.shape, "mask")
+        with self._lock:
+            own = self._shaped()
+            step = max(1, _WINDOW * len(own) // max(own.size, 1))
+            starts = range(0, len(own), step)
+            parts = ((own[i : i + step], other[i : i + step]) for i in starts)
+            return sum(int(np.count_nonzero(a != b)) for a, b in parts)
+
     def _stack_of(self, weights: Any) -> MatrixStack:
         stack = MatrixStack.of(weights, self.pattern, self.axes, self.score)
         if stack.host.values.shape != self.shape:

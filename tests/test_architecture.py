@@ -15,7 +15,7 @@ PACKAGE = Path(nmflow.__file__).parent
 
 # A module may import from layers below its own, and from its own where no cycle arises.
 LAYERS = [
-    ["errors", "networks"],
+    ["errors", "networks", "models"],
     ["floating_point", "simd"],
     ["pattern", "ties"],
     ["diversity", "arrays", "scores", "sums", "tiling", "certificate"],

@@ -16,6 +16,7 @@ import pytest
 
 import nmflow
 from nmflow.checkpoint import (
+    Layer,
     Tensor,
     VerificationError,
     choose_layers,
@@ -26,6 +27,7 @@ from nmflow.checkpoint import (
 from nmflow.checkpoint.picture import draw_report, save_picture, short_labels
 from nmflow.checkpoint.report import natural_key
 from nmflow.checkpoint.safetensors_file import decode, read_bits
+from nmflow.models import Layout
 from nmflow.pattern import Pattern
 
 RNG = np.random.default_rng(20211207)
@@ -162,8 +164,6 @@ def reason(one, m=8, **options):
         "blocks.0.headless.weight",
         "layers.0.output.weight",
         "layers.0.score.weight",
-        "transformer_blocks.0.norm1.linear.weight",
-        "patch_embed.proj.weight",
         "model.layers.0.mlp.shared_expert.up_proj.weight",
         "enormous.weight",
         "member.weight",
@@ -178,17 +178,22 @@ def test_rule_prunes(name):
     ("name", "why"),
     [
         ("embeddings.word_embeddings.weight", "embedding"),
-        ("embeddings.position_embeddings.weight", "embedding"),
+        ("embeddings.position_embeddings.weight", "position table"),
         ("embeddings.token_type_embeddings.weight", "embedding"),
         ("embeddings.token_type.weight", "embedding"),
         ("model.embed_tokens.weight", "embedding"),
         ("decoder.embed_tokens.0.weight", "embedding"),
         ("wte.weight", "embedding"),
-        ("transformer.wpe.weight", "embedding"),
+        ("transformer.wpe.weight", "position table"),
         ("tok_embeddings.weight", "embedding"),
         ("shared.weight", "embedding"),
         ("emb.weight", "embedding"),
-        ("encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight", "embedding"),
+        (
+            "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight",
+            "position table",
+        ),
+        ("patch_embed.proj.weight", "stem"),
+        ("transformer_blocks.0.norm1.linear.weight", "conditioning"),
         ("encoder.layer.0.output.LayerNorm.weight", "norm"),
         ("transformer.h.0.ln_1.weight", "norm"),
         ("model.layers.0.input_layernorm.weight", "norm"),
@@ -222,7 +227,7 @@ def test_rule_prunes(name):
         ("dense.bias", "bias"),
         ("self_attn.in_proj_bias", "bias"),
         ("attn.bias", "bias"),
-        ("self_attn.in_proj_weight", "not named weight"),
+        ("self_attn.in_proj_weight", "in_proj_weight, but not of three square matrices"),
         ("rotary.inv_freq", "not named weight"),
         ("dense.weight_g", "not named weight"),
     ],
@@ -235,7 +240,12 @@ def test_rule_leaves(name, why):
     ("one", "why"),
     [
         (tensor("a.weight", (8, 8)), None),
-        (tensor("a.weight", (8, 8, 3)), None),
+        (tensor("a.conv.weight", (8, 8, 3)), None),
+        (
+            tensor("a.weight", (8, 8, 3)),
+            "3 dimensions, and no name says whether a convolution or a stack of matrices",
+        ),
+        (tensor("a.weight", (8, 0)), "no entries"),
         (tensor("a.weight", (8, 8, 3, 3)), None),
         (tensor("a.weight", (8, 8, 3, 3, 3)), None),
         (tensor("a.weight", (8, 8, 2, 2, 2, 2)), "more than 5 dimensions"),
@@ -337,11 +347,11 @@ def test_only_pruned_weights_change(model, target):
 @pytest.mark.parametrize("score", ["abs", "square", "raw"])
 def test_the_mask_is_that_of_solve(tmp_path, target, dtype, pattern, score):
     shape = (13, 11, 2)
-    source = write_raw(tmp_path / "in.safetensors", {"a.weight": floats(dtype, shape)})
+    source = write_raw(tmp_path / "in.safetensors", {"conv.weight": floats(dtype, shape)})
     report = prune_checkpoint(source, target, 3, 5, pattern=pattern, score=score)
-    weights = read_layer(source, "a.weight")
+    weights = read_layer(source, "conv.weight")
     mask = nmflow.solve(weights, 3, 5, pattern=pattern, axes=(0, 1), score=score)
-    assert np.array_equal(read_layer(target, "a.weight"), np.where(mask, weights, 0))
+    assert np.array_equal(read_layer(target, "conv.weight"), np.where(mask, weights, 0))
     layer = report.layers[0]
     assert layer.certificate == nmflow.certify(
         weights, mask, 3, 5, pattern=pattern, axes=(0, 1), score=score
@@ -488,7 +498,8 @@ def test_a_layer_of_zeros_loses_nothing(tmp_path, target):
         {"a.weight": ("F32", (8, 8), bytes(256)), "e.weight": ("F32", (0, 8), b"")},
     )
     report = prune_checkpoint(source, target, 2, 4, include=["*"])
-    assert [layer.share("rows") for layer in report.layers] == [1, 1]
+    assert [layer.share("rows") for layer in report.layers] == [1]
+    assert [one.reason for one in report.skipped] == ["no entries"]
     assert report.gap == 0
     assert target.read_bytes() == source.read_bytes()
 
@@ -518,7 +529,8 @@ def test_verification_counts_unstructured_matrices(tmp_path, target, change):
             for path, values in ((tmp_path / "in.safetensors", np.ones((30, 2))), (target, sparse)):
                 write_raw(path, {"a.weight": ("F64", shape, values.tobytes())})
             source = open_checkpoint(tmp_path / "in.safetensors")
-            failures = verify_checkpoint(source, target, source.tensors, pattern, filled=True)
+            layers = [Layer(one, Layout()) for one in source.tensors]
+            failures = verify_checkpoint(source, target, layers, pattern, filled=True)
             assert [f.problem[:33] for f in failures] == (
                 ["a matrix does not keep 15 weights"] if wrong else []
             )
@@ -557,7 +569,7 @@ def drop_a_kept_one(bits):
 def test_verification_finds(model, target, name, change, words):
     prune_checkpoint(model, target, 2, 4)
     source = open_checkpoint(model)
-    layers = [t for t in source.tensors if t.name in LAYERS]
+    layers = [Layer(t, Layout()) for t in source.tensors if t.name in LAYERS]
     pattern = Pattern(2, 4)
     assert verify_checkpoint(source, target, layers, pattern, filled=True) == ()
     rewrite(target, name, change)
@@ -582,9 +594,8 @@ def test_verification_counts_each_direction(tmp_path, target, axis, shape):
                 for path, values in ((tmp_path / "in.safetensors", dense), (target, sparse))
             )
             checkpoint = open_checkpoint(source)
-            failures = verify_checkpoint(
-                checkpoint, copy, checkpoint.tensors, pattern, filled=False
-            )
+            layers = [Layer(one, Layout()) for one in checkpoint.tensors]
+            failures = verify_checkpoint(checkpoint, copy, layers, pattern, filled=False)
             assert len(failures) == 1
             assert f"1 {('column', 'row')[axis]} groups keep more" in failures[0].problem
 
@@ -601,7 +612,8 @@ def test_verification_of_a_damaged_file(model, target, damage):
     }
     target.write_bytes(damaged[damage])
     source = open_checkpoint(model)
-    failures = verify_checkpoint(source, target, source.tensors[:1], Pattern(2, 4), filled=True)
+    layers = [Layer(source.tensors[0], Layout())]
+    failures = verify_checkpoint(source, target, layers, Pattern(2, 4), filled=True)
     assert [failure.tensor for failure in failures] == ["(file)"]
 
 

@@ -86,9 +86,7 @@ class TestMetaDevice:
     def test_fixed_masks_freeze_after_the_first_solve(self, model):
         handle = nmflow.torch.sparsify(model, 2, 4, refresh=None)
         assert not handle.frozen
-        with pytest.raises(
-            nmflow.NmflowError, match=r"never solved and can't be frozen.*0\.weight"
-        ):
+        with pytest.raises(nmflow.NmflowError, match="were never solved"):
             handle.freeze()
         self.give_values(model)
         handle.step()
@@ -208,9 +206,7 @@ class TestCopies:
             else:
                 average.update_parameters(model)
         if kind != "weights":
-            with pytest.raises(
-                nmflow.NmflowError, match=r"groups hold more than 2 of 4; the first"
-            ):
+            with pytest.raises(nmflow.NmflowError, match="groups hold more than 2 of 4"):
                 nmflow.torch.bake(average)
         nmflow.torch.refresh(average)
         for layer in average.module[::2]:

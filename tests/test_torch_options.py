@@ -210,11 +210,10 @@ class TestPolicies:
         policy = Refresh(every=1, ramp=4, schedule=lambda share: 2 * share)
         handle = nmflow.torch.sparsify(net(), 2, 4, refresh=Refresh(every=100))
         handle.unfreeze(policy)
-        with pytest.raises(
-            nmflow.NmflowError, match=r"schedule\(0.75\) must be in \[0, 1\], got 1.5"
-        ):
-            for _ in range(4):
-                handle.step()
+        for _ in range(2):
+            handle.step()
+        with pytest.raises(nmflow.NmflowError, match=r"schedule\(0.75\) must be .* got 1.5"):
+            handle.step()
 
     def test_stages_are_known_beforehand(self):
         policy = Refresh(every=3, begin=2, ramp=10)
@@ -315,7 +314,7 @@ class TestCostOfARefresh:
             for layer in model:
                 dense_of(layer).copy_(torch.randn_like(layer.weight))
             dense_of(model[2])[8, 8] = torch.nan
-        with pytest.raises(nmflow.NmflowError, match="2.weight"):
+        with pytest.raises(nmflow.NmflowError, match=r"2\.weight"):
             handle.refresh()
         after = [masked_of(layer).mask for layer in model]
         assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))

@@ -3,16 +3,16 @@
 Stands on the public calls of :mod:`nmflow`; nothing there knows of it.
 """
 
-from nmflow.checkpoint.layers import RULE, Selection, Skipped, choose_layers
+from nmflow.checkpoint.layers import Layer, Selection, Skipped, choose_layers
 from nmflow.checkpoint.prune import prune_checkpoint
 from nmflow.checkpoint.report import Failure, LayerReport, PruneReport, VerificationError
 from nmflow.checkpoint.safetensors_file import Checkpoint, Tensor, open_checkpoint
 from nmflow.checkpoint.verify import verify_checkpoint
 
 __all__ = [
-    "RULE",
     "Checkpoint",
     "Failure",
+    "Layer",
     "LayerReport",
     "PruneReport",
     "Selection",

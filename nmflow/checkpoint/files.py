@@ -26,6 +26,7 @@ def check_target(target: Path, *, overwrite: bool) -> None:
         raise NmflowError(f"cannot write {target}: it is a directory")
     if not target.parent.is_dir():
         raise NmflowError(f"cannot write {target}: {target.parent} is no directory")
+    target = _resolved(target)
     if not target.exists():
         return
     if not target.is_file():
@@ -49,7 +50,7 @@ def replacing(target: Path) -> Iterator[BinaryIO]:
         In place of any OSError: no space, no permission.
     """
     # Through a symbolic link: the link stays, and the file beside is on the same file system.
-    target = target.resolve()
+    target = _resolved(target)
     partial = target.parent / f".nmflow-{secrets.token_hex(8)}.partial"
     try:
         with partial.open("x+b") as file:
@@ -62,6 +63,19 @@ def replacing(target: Path) -> Iterator[BinaryIO]:
         raise NmflowError(f"cannot write {target}: {error.strerror or error}") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _resolved(target: Path) -> Path:
+    try:
+        # Python 3.13 finds no fault with links that lead in a circle; looking at them does.
+        resolved = target.resolve()
+        resolved.stat()
+    except FileNotFoundError:
+        return resolved
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or "symbolic links that lead in a circle"
+        raise NmflowError(f"cannot write {target}: {reason}") from error
+    return resolved
 
 
 def write(file: BinaryIO, data: Any) -> None:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 import nmflow
 from nmflow.checkpoint.files import check_target, replacing, settle, write
-from nmflow.checkpoint.layers import TILE_AXES, choose_layers
+from nmflow.checkpoint.layers import Layer, choose_layers
 from nmflow.checkpoint.report import (
     Failure,
     LayerReport,
@@ -30,7 +30,6 @@ from nmflow.checkpoint.report import (
 )
 from nmflow.checkpoint.safetensors_file import (
     Checkpoint,
-    Tensor,
     decode,
     open_checkpoint,
     read_bits,
@@ -91,9 +90,9 @@ def prune_checkpoint(
     source, target : path
         May be the same file with ``overwrite``.
     n, m, method, pattern, score, workers
-        As for :func:`nmflow.solve`. Layers are tiled over (out, in), axes (0, 1).
+        As for :func:`nmflow.solve`. Layers are tiled over (out, in), whichever axes these are.
     include, exclude : sequence of str
-        Globs over tensor names; see :data:`nmflow.checkpoint.RULE` for what is pruned by default.
+        Globs over tensor names; see :data:`nmflow.models.RULE` for what is pruned by default.
     compare : bool
         Whether to find also what unstructured, one-way and transposable optimal masks would keep.
     overwrite : bool
@@ -161,7 +160,7 @@ def _warm_up(job: _Job) -> None:
 
 
 def _write_pruned(
-    checkpoint: Checkpoint, target: BinaryIO, layers: Sequence[Tensor], job: _Job, tell: Progress
+    checkpoint: Checkpoint, target: BinaryIO, layers: Sequence[Layer], job: _Job, tell: Progress
 ) -> tuple[list[LayerReport], MaskSample]:
     """Copy the file, with zeros where a layer's mask is False."""
     reports: list[LayerReport] = []
@@ -170,13 +169,14 @@ def _write_pruned(
     with checkpoint.path.open("rb") as source:
         for layer in layers:
             tell(layer.name, done, total)
-            _copy(source, target, position, layer.start)
-            bits = read_bits(source, layer)
-            report, mask = _prune_layer(layer, decode(bits, layer.dtype), job)
+            tensor = layer.tensor
+            _copy(source, target, position, tensor.start)
+            bits = read_bits(source, tensor)
+            report, mask = _prune_layer(layer, decode(bits, tensor.dtype), job)
             write(target, np.multiply(bits, mask, out=bits))
             reports.append(report)
             sample = sample or _sample(layer, mask, job.pattern)
-            done, position = done + layer.size, layer.stop
+            done, position = done + layer.size, tensor.stop
         _copy(source, target, position, checkpoint.size)
     assert sample is not None  # choose_layers returns at least one
     return reports, sample
@@ -188,44 +188,44 @@ def _copy(source: BinaryIO, target: BinaryIO, start: int, stop: int) -> None:
 
 
 def _prune_layer(
-    layer: Tensor, weights: NDArray[Any], job: _Job
+    layer: Layer, weights: NDArray[Any], job: _Job
 ) -> tuple[LayerReport, NDArray[np.bool_]]:
     n, m, name = job.pattern.n, job.pattern.m, job.pattern.name
+    matrices, axes = layer.layout.matrices(weights), layer.layout.matrix_axes(weights.ndim)
     try:
         begin = time.perf_counter()
         mask = nmflow.solve(
-            *(weights, n, m, job.method),
+            *(matrices, n, m, job.method),
             pattern=name,
-            axes=TILE_AXES,
+            axes=axes,
             score=job.score,
             workers=job.workers,
         )
         seconds = time.perf_counter() - begin
-        certificate = nmflow.certify(
-            weights, mask, n, m, pattern=name, axes=TILE_AXES, score=job.score
-        )
-        kept = {name: _score_sum(weights, mask, job.score)}
+        certificate = nmflow.certify(matrices, mask, n, m, pattern=name, axes=axes, score=job.score)
+        kept = {name: _score_sum(matrices, mask, job.score)}
         for other in job.compared:
             best = nmflow.solve(
-                *(weights, n, m),
+                *(matrices, n, m),
                 pattern=other,
-                axes=TILE_AXES,
+                axes=axes,
                 score=job.score,
                 workers=job.workers,
             )
-            kept[other] = _score_sum(weights, best, job.score)
+            kept[other] = _score_sum(matrices, best, job.score)
     except NmflowError as error:
         raise NmflowError(f"layer {layer.name!r}: {error}") from error
     report = LayerReport(
         name=layer.name,
-        dtype=layer.dtype,
-        shape=layer.shape,
+        dtype=layer.tensor.dtype,
+        shape=layer.tensor.shape,
+        layout=layer.layout,
         total=_score_sum(weights, None, job.score),
         kept=dict(sorted(kept.items(), key=_loosest_first)),
         certificate=certificate,
         seconds=seconds,
     )
-    return report, mask
+    return report, layer.layout.tensor(mask)
 
 
 def _loosest_first(item: tuple[str, float]) -> int:
@@ -250,11 +250,13 @@ def _score_sum(weights: NDArray[Any], mask: NDArray[np.bool_] | None, score: Sco
     return math.fsum(sums)
 
 
-def _sample(layer: Tensor, mask: NDArray[np.bool_], pattern: Pattern) -> MaskSample:
+def _sample(layer: Layer, mask: NDArray[np.bool_], pattern: Pattern) -> MaskSample:
     """Some whole tiles of the mask, of its first matrix."""
-    side = pattern.m * max(1, min(SAMPLE_SIDE, *layer.shape[:2]) // pattern.m)
-    corner = mask[:side, :side].reshape(min(side, layer.shape[0]), min(side, layer.shape[1]), -1)
-    return MaskSample(layer.name, corner[:, :, 0].copy())
+    axes = layer.layout.matrix_axes(mask.ndim)
+    first = np.moveaxis(layer.layout.matrices(mask), axes, (-2, -1))
+    first = first[(0,) * (first.ndim - 2)]
+    side = pattern.m * max(1, min(SAMPLE_SIDE, *first.shape) // pattern.m)
+    return MaskSample(layer.name, first[:side, :side].copy())
 
 
 def _certificate_failures(layers: Sequence[LayerReport], method: Method) -> tuple[Failure, ...]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from nmflow.certificate import Certificate
 from nmflow.checkpoint.layers import Skipped
 from nmflow.errors import NmflowError
+from nmflow.models import Layout
 from nmflow.pattern import Pattern
 from nmflow.sums import exact_sum, ratio
 
@@ -58,6 +59,8 @@ class LayerReport:
     ----------
     name, dtype : str
     shape : tuple of int
+    layout : Layout
+        How it is a batch of matrices (out, in).
     total : float
         Sum of the positive scores: the most that a mask could keep.
     kept : mapping of str to float
@@ -73,6 +76,7 @@ class LayerReport:
     name: str
     dtype: str
     shape: tuple[int, ...]
+    layout: Layout
     total: float
     kept: Mapping[str, float]
     certificate: Certificate
@@ -192,6 +196,8 @@ def _layer_dict(layer: LayerReport) -> dict[str, Any]:
         "name": layer.name,
         "dtype": layer.dtype,
         "shape": list(layer.shape),
+        "axes": list(layer.layout.axes),
+        "groups": layer.layout.groups,
         "total_score": _finite(layer.total),
         "kept_share": {name: _finite(layer.share(name)) for name in layer.kept},
         "value": _finite(certificate.value),

@@ -13,10 +13,10 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from nmflow.checkpoint.layers import Layer
 from nmflow.checkpoint.report import Failure
 from nmflow.checkpoint.safetensors_file import (
     Checkpoint,
-    Tensor,
     open_checkpoint,
     read_bits,
     read_bytes,
@@ -31,7 +31,7 @@ _AXIS_NAMES = ("column", "row")
 def verify_checkpoint(
     source: Checkpoint,
     written: Path,
-    layers: Sequence[Tensor],
+    layers: Sequence[Layer],
     pattern: Pattern,
     *,
     filled: bool,
@@ -45,8 +45,8 @@ def verify_checkpoint(
     ----------
     source : Checkpoint
     written : Path
-    layers : sequence of Tensor
-        Those that were pruned.
+    layers : sequence of Layer
+        Those that were pruned; groups are counted along their layouts' axes.
     pattern : Pattern
     filled : bool
         Whether every group of a full tile must also keep as many as it may.
@@ -63,11 +63,11 @@ def verify_checkpoint(
     with source.path.open("rb") as old, written.open("rb") as new:
         if not _same_bytes(old, new, 0, source.data_start):
             return (Failure("(file)", "the header differs from the source's"),)
-        names = {layer.name for layer in layers}
+        pruned = {layer.name: layer for layer in layers}
         failures = []
         for tensor in source.tensors:
-            if tensor.name in names:
-                problems = _layer_problems(old, new, tensor, pattern, filled)
+            if tensor.name in pruned:
+                problems = _layer_problems(old, new, pruned[tensor.name], pattern, filled)
             else:
                 same = _same_bytes(old, new, tensor.start, tensor.stop)
                 problems = iter(() if same else ("it should be unchanged and is not",))
@@ -80,9 +80,9 @@ def _same_bytes(old: BinaryIO, new: BinaryIO, start: int, stop: int) -> bool:
 
 
 def _layer_problems(
-    old: BinaryIO, new: BinaryIO, tensor: Tensor, pattern: Pattern, filled: bool
+    old: BinaryIO, new: BinaryIO, layer: Layer, pattern: Pattern, filled: bool
 ) -> Iterator[str]:
-    before, after = read_bits(old, tensor), read_bits(new, tensor)
+    before, after = (_out_in_first(read_bits(file, layer.tensor), layer) for file in (old, new))
     kept = after != 0
     if not np.array_equal(after[kept], before[kept]):
         yield "a kept weight is not the source's, bit for bit"
@@ -95,6 +95,12 @@ def _layer_problems(
     for axis in (0, 1):
         if pattern.name in ("transposable", ("columns", "rows")[axis]):
             yield from _group_problems(kept, possible, pattern, axis, filled)
+
+
+def _out_in_first(tensor: NDArray[Any], layer: Layer) -> NDArray[Any]:
+    """A view as matrices over axes (0, 1)."""
+    axes = layer.layout.matrix_axes(tensor.ndim)
+    return np.moveaxis(layer.layout.matrices(tensor), axes, (0, 1))
 
 
 def _count_problems(

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from nmflow.models.layout import Layout
+from nmflow.models import Layout
 from nmflow.pattern import Pattern
 
 _AXES = {"transposable": (1, 0), "rows": (1,), "columns": (0,)}

@@ -127,7 +127,7 @@ class Layer:
 
     def _explain(self, values: Any, error: NmflowError) -> str:
         """The error, or where the first NaN is in the weight as the user has it."""
-        wrong = () if values is None else torch.nonzero(~torch.isfinite(values))
+        wrong = [] if values is None else torch.nonzero(~torch.isfinite(values))
         if not len(wrong):
             return str(error)
         index = tuple(int(each) for each in wrong[0])

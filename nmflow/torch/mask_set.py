@@ -12,6 +12,7 @@ from nmflow.solve import run_all
 from nmflow.torch.install import Place, places_of
 from nmflow.torch.layer import Change, Layer
 from nmflow.torch.masked import Masked
+from nmflow.torch.report import Status
 from nmflow.torch.sharding import is_sharded
 from nmflow.torch.statistics import LayerStatistics, share_kept
 
@@ -60,16 +61,16 @@ class MaskSet:
         """Layers of the model without a solved mask."""
         return [layer for layer in self.layers if layer.places and not layer.masked.solved]
 
-    def statuses(self) -> dict[str, tuple[str, str]]:
+    def statuses(self) -> dict[str, tuple[Status, str]]:
         """Of layers that are not simply sparsified: what they are, and why."""
         self.look()
-        found = {}
+        found: dict[str, tuple[Status, str]] = {}
         for layer in self.layers:
             if not layer.places:
                 found[layer.name] = "skipped", "no longer in the model"
             elif not layer.masked.solved:
-                why = "not solved so far" if layer.has_values else "on the meta device"
-                found[layer.name] = "waiting", f"{why}: its mask keeps everything"
+                where = "" if layer.has_values else "its values are on the meta device: "
+                found[layer.name] = "waiting", f"{where}its mask keeps everything so far"
         return found
 
     def solve(

@@ -12,7 +12,7 @@ from torch.compiler import is_compiling
 from torch.nn import functional
 
 from nmflow.errors import NmflowError
-from nmflow.models.layout import Layout
+from nmflow.models import Layout
 from nmflow.torch.counting import fault, most_kept
 from nmflow.torch.masked_weight import MaskedWeight, apply_mask, select
 from nmflow.torch.problem import Problem

@@ -87,7 +87,7 @@ def apply_mask(
 
 
 def _is_transformed() -> bool:
-    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+    return bool(torch._C._are_functorch_transforms_active()) or forward_ad._current_level >= 0
 
 
 class MaskedWeight(torch.Tensor):

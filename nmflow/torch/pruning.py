@@ -7,7 +7,7 @@ from typing import Any
 from torch.nn.utils import prune
 
 from nmflow.errors import NmflowError
-from nmflow.models.layout import Layout
+from nmflow.models import Layout
 from nmflow.pattern import Pattern, PatternName
 from nmflow.scores import ScoreName
 from nmflow.solve import solve

@@ -2,62 +2,25 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 from torch.nn.parameter import is_lazy
-from torch.nn.utils.parametrize import ParametrizationList, type_before_parametrizations
 
 from nmflow.errors import NmflowError
+from nmflow.models import Layout
 from nmflow.pattern import Pattern
-from nmflow.torch.layout import Layout, layouts_of
+from nmflow.torch.layout import Layouts, own_forward
 from nmflow.torch.masked import Masked
 from nmflow.torch.report import LayerReport, Report
 from nmflow.torch.sharding import is_sharded
-
-# Globs over module names, or a function of (name, module).
-Wanted = str | Iterable[str] | Callable[[str, Any], bool] | None
+from nmflow.torch.sites import Site, sites_of
+from nmflow.torch.table import Table
+from nmflow.torch.wanted import Wanted, chooser, pattern_chooser
 
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """A place in the model where a parameter stands.
-
-    Attributes
-    ----------
-    module_name : str
-    module : Module
-    tensor : str
-        The parameter's name in the module.
-    parameter : Parameter
-    """
-
-    module_name: str
-    module: Any
-    tensor: str
-    parameter: Any
-
-    @property
-    def name(self) -> str:
-        """The parameter's name in the model."""
-        return f"{self.module_name}.{self.tensor}".lstrip(".")
-
-    @property
-    def layout(self) -> Layout | None:
-        """How the parameter is masked, where it can be."""
-        return layouts_of(self.module).get(self.tensor)
-
-    @property
-    def parametrizations(self) -> tuple[Any, ...]:
-        """What the parameter goes through already."""
-        lists = getattr(self.module, "parametrizations", {})
-        return tuple(lists[self.tensor]) if self.tensor in lists else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +32,7 @@ class Weight:
     name : str
     sites : tuple of Site
     layout : Layout
+    pattern : Pattern
     """
 
     name: str
@@ -83,83 +47,89 @@ class Weight:
 
 
 def choose_weights(
-    model: Any, pattern: Pattern, include: Wanted, exclude: Wanted, layouts=None
+    model: Any,
+    patterns: Pattern | Mapping[str, Pattern],
+    include: Wanted = None,
+    exclude: Wanted = None,
+    layouts: Layouts = None,
 ) -> tuple[list[Weight], Report]:
     """The weights to mask, and the report on all.
+
+    Parameters
+    ----------
+    model : Module
+    patterns : Pattern or mapping of str to Pattern
+        One for all, or by globs over the names of modules or parameters: the first that matches.
+    include, exclude : Wanted
+        Globs over the names of modules or parameters, classes of modules, functions of
+        (name, module), or several of these. What is included is masked whatever its name says.
+    layouts : mapping, optional
+        How weights of other classes are matrices; see :func:`nmflow.torch.layout.as_layouts`.
 
     Raises
     ------
     NmflowError
-        If a glob matches nothing, a chosen weight is masked already or sharded, or none is left.
+        If a glob or class matches nothing, a chosen weight is masked already or sharded, or none
+        is left.
     """
-    groups = _sites_by_parameter(model)
+    everything = list(sites_of(model))
+    table = Table(model, everything, layouts)
+    groups = _groups(everything, table)
     sites = [site for group in groups for site in group]
-    included = _chooser("include", include, [site for site in sites if site.layout])
-    excluded = _chooser("exclude", exclude, sites)
-    weights, lines = [], []
+    included = chooser("include", include, sites, table.fault)
+    excluded = chooser("exclude", exclude, sites)
+    pattern_of = pattern_chooser(patterns, sites)
+    weights, lines, left = [], [], []
     for group in groups:
-        site = next((site for site in group if site.layout), group[0])
+        site, pattern = table.chief(group), pattern_of(group)
         if any(map(excluded, group)):
             reason: str | None = "excluded"
         elif include is not None and not any(map(included, group)):
             reason = "not included"
         else:
-            reason = _reason(site, pattern)
-        note = reason or _note(group, site, pattern)
-        shape = () if is_lazy(site.parameter) else tuple(site.parameter.shape)
-        lines.append(LayerReport(site.name, shape, reason is None, note))
-        if reason is None and site.layout:
-            weights.append(Weight(site.name, tuple(group), site.layout, pattern))
-    report = Report(pattern, tuple(lines))
+            reason = _fault(site, table, pattern)
+            if include is None and (role := table.role(group)):
+                left += [site.name] if reason is None else []
+                reason = f"{role} (dense unless included)" if reason is None else role
+        layout = table.layout(site)
+        if reason is None and pattern is not None and isinstance(layout, Layout):
+            weight = Weight(site.name, tuple(group), layout, pattern)
+            weights.append(weight)
+            lines.append(_chosen(weight, site))
+        else:
+            lines.append(_skipped(site, reason or ""))
+    report = Report(tuple(lines), _size(model.parameters()))
     if not weights:
-        raise NmflowError(f"nothing to sparsify in this {type(model).__name__}\n{report}")
+        raise NmflowError(_nothing(model, report, left))
     return weights, report
 
 
-def _sites_by_parameter(model: Any) -> list[list[Site]]:
+def _groups(sites: Sequence[Site], table: Table) -> list[list[Site]]:
     """The sites of each parameter of two dimensions or more, in the order of the model."""
     groups: dict[int, list[Site]] = {}
-    for name, module in model.named_modules():
-        if isinstance(module, ParametrizationList):
-            continue
-        own = dict(module.named_parameters(recurse=False, remove_duplicate=False))
-        for tensor, originals in getattr(module, "parametrizations", {}).items():
-            # Such as weight_norm's have two, the matrix last.
-            own[tensor] = list(originals.parameters(recurse=False))[-1]
-        for tensor, parameter in own.items():
-            site = Site(name, module, tensor, parameter)
-            if site.layout or (not is_lazy(parameter) and parameter.ndim >= 2):
-                groups.setdefault(id(parameter), []).append(site)
+    for site in sites:
+        if len(site.shape) >= 2 or (is_lazy(site.parameter) and table.fault(site) is None):
+            groups.setdefault(id(site.parameter), []).append(site)
     return list(groups.values())
 
 
-def _chooser(option: str, wanted: Wanted, sites: Sequence[Site]) -> Callable[[Site], bool]:
-    """Whether a site is meant; the sites are those that each glob must match one of."""
-    if callable(wanted):
-        return lambda site: bool(wanted(site.module_name, site.module))
-    globs = [wanted] if isinstance(wanted, str) else list(wanted or ())
-    names = [site.module_name for site in sites]
-    for glob in globs:
-        if not any(fnmatchcase(name, glob) for name in names):
-            near = difflib.get_close_matches(glob, names, 3, 0) or ["none"]
-            raise NmflowError(
-                f"{option} pattern {glob!r} matches no module with a weight to mask;"
-                f" the nearest are {', '.join(map(repr, near))}"
-            )
-    return lambda site: any(fnmatchcase(site.module_name, glob) for glob in globs)
-
-
-def _reason(site: Site, pattern: Pattern) -> str | None:
+def _fault(site: Site, table: Table, pattern: Pattern | None) -> str | None:
     """Why a weight can't be masked; None if it can."""
-    kind = type_before_parametrizations(site.module).__name__
-    parameter, layout = site.parameter, site.layout
     if any(isinstance(step, Masked) for step in site.parametrizations):
         raise NmflowError(
             f"{site.name} is sparsified already: remove() or bake() its masks first,"
             " or leave it out with exclude"
         )
-    if layout is None:
-        return f"no matrix of a linear, convolution or attention layer ({kind})"
+    layout = table.layout(site)
+    if isinstance(layout, str):
+        return layout
+    if pattern is None:
+        return "no pattern is given for it"
+    return _fault_of_values(site, table) or _too_small(layout, site.shape, pattern)
+
+
+def _fault_of_values(site: Site, table: Table) -> str | None:
+    parameter = site.parameter
     if site.parametrizations:
         return f"has a parametrization of its own, {type(site.parametrizations[0]).__name__}"
     if is_lazy(parameter):
@@ -168,7 +138,12 @@ def _reason(site: Site, pattern: Pattern) -> str | None:
         raise NmflowError(f"{site.name} is sharded already: sparsify before fully_shard")
     if parameter.dtype not in _DTYPES:
         return f"of dtype {parameter.dtype}: float16, bfloat16, float32 and float64 can be masked"
-    return _too_small(layout, tuple(parameter.shape), pattern)
+    if table.is_offloaded(site):
+        return (
+            "offloaded: its values are not here between forward passes; sparsify before"
+            " dispatching, or keep this layer in memory"
+        )
+    return None
 
 
 def _too_small(layout: Layout, shape: tuple[int, ...], pattern: Pattern) -> str | None:
@@ -180,15 +155,41 @@ def _too_small(layout: Layout, shape: tuple[int, ...], pattern: Pattern) -> str 
     return None
 
 
-def _note(group: Sequence[Site], chosen: Site, pattern: Pattern) -> str:
-    """What there is to know about a weight that is masked."""
-    notes = []
-    others = [site.name for site in group if site is not chosen]
+def _chosen(weight: Weight, chief: Site) -> LayerReport:
+    """The line of a weight that is masked."""
+    pattern, notes = weight.pattern, []
+    others = [site.name for site in weight.sites if site is not chief]
     if others:
         notes.append(f"shared with {', '.join(others)}")
-    assert chosen.layout is not None
-    rows, columns = chosen.layout.matrix_size(tuple(chosen.parameter.shape))
+    rows, columns = weight.layout.matrix_size(chief.shape)
     cut = pattern.name != "unstructured" and (rows % pattern.m or columns % pattern.m)
     if cut:
         notes.append(f"groups at the edges of {rows} x {columns} keep at most {pattern.n}")
-    return "; ".join(notes)
+    if kind := own_forward(chief.module):
+        notes.append(
+            f"computes in a forward of its own ({kind}): check that it multiplies by its weight"
+            " as it is"
+        )
+    return LayerReport(
+        name=chief.name,
+        shape=chief.shape,
+        status="sparsified",
+        note="; ".join(notes),
+        parameters=_size([chief.parameter]),
+        pattern=pattern,
+    )
+
+
+def _skipped(site: Site, reason: str) -> LayerReport:
+    return LayerReport(site.name, site.shape, "skipped", reason, _size([site.parameter]))
+
+
+def _size(parameters: Iterable[Any]) -> int:
+    return sum(each.numel() for each in parameters if not is_lazy(each))
+
+
+def _nothing(model: Any, report: Report, left: Sequence[str]) -> str:
+    what = f"nothing to sparsify in this {type(model).__name__}"
+    if left:
+        what += f": {left[0]} is dense by default, include={left[0]!r} masks it"
+    return f"{what}\n{report}"

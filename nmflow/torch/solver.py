@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from nmflow.certify import certify
-from nmflow.models.layout import Layout
+from nmflow.models import Layout
 from nmflow.solve import solve
 from nmflow.torch.problem import Problem
 from nmflow.tracker import Tracker
@@ -83,14 +83,14 @@ class Solver:
 
     def _track(self, matrices: Any, target: Any, mask: Any, n: int) -> Proposal:
         tracker = self._tracker_of(tuple(matrices.shape), n)
-        _, update = tracker.update(matrices)
+        update = tracker.refresh(matrices)
         if self._written is not None and _unchanged(mask, *self._written):
             flipped = update.flipped
         else:
-            flipped = _differing(tracker.mask, target)
+            flipped = tracker.differing(target.cpu())
 
         def accept() -> None:
-            _copy(target, torch.from_numpy(tracker.mask.copy()))
+            _copy(target, tracker)
             self._written = (mask, mask._version)
 
         return Proposal(flipped, accept, self._forget)
@@ -207,17 +207,13 @@ def _unchanged(mask: Any, written: Any, version: int) -> bool:
     return mask is written and not mask.is_inference() and mask._version == version
 
 
-def _differing(new: NDArray[np.bool_], old: Any) -> int:
-    """How many entries differ, counted in blocks."""
-    step = max(1, _BLOCK * len(new) // max(new.size, 1))
-    starts = range(0, len(new), step)
-    pairs = ((new[i : i + step], old[i : i + step].cpu().numpy()) for i in starts)
-    return sum(int(np.count_nonzero(a != b)) for a, b in pairs)
-
-
 @torch.no_grad()
 def _copy(target: Any, source: Any) -> None:
-    target.copy_(source)
+    """Write a tensor's or a tracker's mask into a mask of a model."""
+    if isinstance(source, Tracker) and target.device.type == "cpu":
+        source.write(target)
+    else:
+        target.copy_(torch.tensor(source.mask) if isinstance(source, Tracker) else source)
 
 
 def _fill(mask: Any) -> None:

@@ -22,7 +22,8 @@ from nmflow.torch.masked import Masked
 from nmflow.torch.policy import Refresh, as_refresh
 from nmflow.torch.problem import Problem, Scores, as_scorer
 from nmflow.torch.rules import StraightThrough, as_rule
-from nmflow.torch.select import Wanted, Weight, choose_weights
+from nmflow.torch.select import Weight, choose_weights
+from nmflow.torch.wanted import Wanted
 
 
 def sparsify(
