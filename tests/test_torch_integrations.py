@@ -77,7 +77,7 @@ class Net(lightning.LightningModule):
 
 
 class TakingTurns(Net):
-    """Optimizers of the first layer, of the second and of its bias; the first steps often."""
+    """Optimizers of either masked weight and of the biases; the first steps several times."""
 
     def __init__(self, times):
         super().__init__()
@@ -91,10 +91,10 @@ class TakingTurns(Net):
             optimizer.step()
 
     def configure_optimizers(self):
-        first, second = self.model[0], self.model[2]
-        return [torch.optim.Adam(p, lr=0.05) for p in ([*first.parameters()], [second.weight])] + [
-            torch.optim.LBFGS([second.bias], max_iter=3)
-        ]
+        masked = [p for p in self.parameters() if p.ndim > 1]
+        others = [p for p in self.parameters() if p.ndim == 1]
+        adams = [torch.optim.Adam([p], lr=0.05) for p in masked]
+        return [*adams, torch.optim.SGD(others, lr=0.05)]
 
 
 class Quasi(Net):

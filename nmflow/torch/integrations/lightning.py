@@ -55,6 +55,9 @@ class Sparsify(Callback):
     them. Before the first one, ``trainer.validate`` and its like see the model as it is, unless
     the checkpoint they are to load has masks.
 
+    ``configure_optimizers`` must take parameters from ``parameters()`` or ``named_parameters()``:
+    ``layer.weight`` is computed by then, and its parameter called ``original``.
+
     Steps are those of the optimizers that hold masked weights. Several that take turns within a
     batch make one step together; one that steps several times in a batch makes several.
 
