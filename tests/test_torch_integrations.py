@@ -226,6 +226,7 @@ def ddp_process(rank, folder, port):
     torch.save(found, f"{folder}/{rank}.pt")
 
 
+@pytest.mark.slow  # both import the frameworks
 def test_lightning_with_two_processes(tmp_path):
     port = distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False).port
     multiprocessing.spawn(ddp_process, (str(tmp_path), port), nprocs=2)
@@ -236,7 +237,7 @@ def test_lightning_with_two_processes(tmp_path):
     assert same(first["state"], second["state"])
 
 
-def bert(seed=1):
+def bert(trial=None, seed=1):
     torch.manual_seed(seed)
     config = transformers.BertConfig(
         vocab_size=32,
@@ -266,7 +267,11 @@ def hf_trainer(folder, *callbacks, model=None, model_init=None, **options):
         logging_strategy="no",
     )
     return transformers.Trainer(
-        model, arguments, train_dataset=sentences(), callbacks=list(callbacks), model_init=model_init
+        model,
+        arguments,
+        train_dataset=sentences(),
+        callbacks=list(callbacks),
+        model_init=model_init,
     )
 
 
@@ -323,7 +328,7 @@ def test_transformers_counts_steps_of_the_optimizer(tmp_path):
 def test_transformers_new_models(tmp_path):
     saving = {"save_strategy": "steps", "save_steps": 4, "max_steps": 4}
     callback = Trained(2, 4, refresh=2)
-    run = hf_trainer(tmp_path, callback, model_init=lambda: bert(), **saving)
+    run = hf_trainer(tmp_path, callback, model_init=bert, **saving)
     first = callback.handle
     run.train()
     assert callback.handle is not first
