@@ -1,5 +1,6 @@
 """The README says what is so: its tables are the committed results, its code runs."""
 
+import functools
 import re
 import sys
 from pathlib import Path
@@ -81,7 +82,7 @@ def test_masks_of_every_step_end_within_the_dense_spread():
     assert digits["runs"]["8:16 STE"]["within_dense"]
 
 
-SOLVE, TRAIN = re.findall(r"```python\n(.*?)```", TEXT, flags=re.S)
+SOLVE, TRAIN, CALLBACK = re.findall(r"```python\n(.*?)```", TEXT, flags=re.S)
 
 
 def test_example_runs(capsys, rng):
@@ -110,6 +111,15 @@ def test_training_runs(capsys):
     kept = model[0].weight.detach().reshape(2, 8, 8) != 0
     assert (kept.sum(1) == 4).all()
     assert (kept.sum(2) == 4).all()
+
+
+def test_callback_runs(tmp_path):
+    pytest.importorskip("torch")
+    trainers = pytest.importorskip("lightning.pytorch")
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    given = {"Trainer": functools.partial(trainers.Trainer, default_root_dir=tmp_path, **quiet)}
+    exec(CALLBACK, given)
+    assert given["callback"] in given["trainer"].callbacks
 
 
 def test_every_method_is_listed():
