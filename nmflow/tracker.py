@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,15 +17,12 @@ from nmflow.errors import NmflowError
 from nmflow.floating_point import standard_arithmetic
 from nmflow.pattern import Pattern
 from nmflow.scores import ScoreName, check_score
-from nmflow.solve import run_all, thread_count
+from nmflow.solve import thread_count
 from nmflow.stack import MatrixStack, matrix_shape, normalise_axes
-from nmflow.tiling import Window, windows
+from nmflow.tracked import TrackedStack
 
-if TYPE_CHECKING:
-    from nmflow.solvers.warm import WarmBox
-
-# Entries of a window: the unit of work of a thread, and of what is kept.
-_WINDOW = 1 << 20
+# Entries that are compared at a time.
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +114,7 @@ class Tracker:
         self.axes = normalise_axes(axes, len(self.shape), lambda: f"weights of shape {self.shape}")
         self.score: ScoreName = score
         self._workers, self._threads = workers, thread_count(workers)
-        stack_shape = matrix_shape(self.shape, self.axes)
-        self._mask = np.zeros(stack_shape, np.bool_)
-        self._windows = list(windows(stack_shape, m, _WINDOW))
-        self._boxes = _warm_boxes(self._windows, self.pattern, stack_shape)
+        self._tracked = TrackedStack(self.pattern, matrix_shape(self.shape, self.axes))
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -150,14 +144,12 @@ class Tracker:
         """The mask as it stands, in the shape of the weights."""
         batch = tuple(s for axis, s in enumerate(self.shape) if axis not in self.axes)
         matrix = tuple(self.shape[axis] for axis in self.axes)
-        return np.moveaxis(self._mask.reshape(batch + matrix), (-2, -1), self.axes)
+        return np.moveaxis(self._tracked.mask.reshape(batch + matrix), (-2, -1), self.axes)
 
     @property
     def nbytes(self) -> int:
         """Bytes held."""
-        memories = [box.memory for box in self._boxes if box is not None]
-        beside: int = sum(part.nbytes for memory in memories for part in memory)
-        return self._mask.nbytes + beside
+        return self._tracked.nbytes
 
     @standard_arithmetic
     def update(self, weights: Any, out: Any = None) -> tuple[Any, Update]:
@@ -188,13 +180,13 @@ class Tracker:
         stack = self._stack_of(weights)
         target = None if out is None else writable_mask(out, self.shape, "out")
         with self._lock:
-            results = self._update(stack)
+            changes = self._tracked.update(stack, self._threads)
             if target is None:
                 target = np.array(self._shaped(), order="C")
             else:
                 np.copyto(target, self._shaped())
         mask = stack.host.restore(target) if out is None else out
-        return mask, self._report(results, began)
+        return mask, self._report(changes, began)
 
     @standard_arithmetic
     def refresh(self, weights: Any) -> Update:
@@ -217,7 +209,7 @@ class Tracker:
         began = time.perf_counter()
         stack = self._stack_of(weights)
         with self._lock:
-            return self._report(self._update(stack), began)
+            return self._report(self._tracked.update(stack, self._threads), began)
 
     def write(self, out: Any) -> None:
         """Write the last update's mask into an array.
@@ -242,7 +234,7 @@ class Tracker:
         other = writable_mask(mask, self.shape, "mask")
         with self._lock:
             own = self._shaped()
-            step = max(1, _WINDOW * len(own) // max(own.size, 1))
+            step = max(1, _BLOCK * len(own) // max(own.size, 1))
             starts = range(0, len(own), step)
             parts = ((own[i : i + step], other[i : i + step]) for i in starts)
             return sum(int(np.count_nonzero(a != b)) for a, b in parts)
@@ -256,69 +248,15 @@ class Tracker:
             )
         return stack
 
-    def _report(self, results: list[tuple[int, int]], began: float) -> Update:
-        flipped, at_once = (sum(column) for column in zip(*results, strict=True))
-        tiles = sum(window.count for window in self._windows)
+    def _report(self, changes: tuple[int, int], began: float) -> Update:
+        flipped, at_once = changes
+        tiles = self._tracked.tiles
         return Update(flipped, tiles, at_once, tiles - at_once, time.perf_counter() - began)
-
-    def _update(self, stack: MatrixStack) -> list[tuple[int, int]]:
-        values = None
-        if any(self._boxes):
-            from nmflow.solvers.warm import plain
-
-            values = plain(stack)
-        results = [(0, 0)] * max(len(self._windows), 1)
-        undo: list[Callable[[], None]] = []
-
-        def work(index: int) -> None:
-            box, window = self._boxes[index], self._windows[index]
-            if box is None or values is None:
-                results[index] = self._solve_anew(stack, window, box, undo)
-                return
-            undo.append(box.begin(self._mask))
-            done = box.update(values, self._mask, self.score == "raw", stack.scores_of)
-            if done is None:
-                stack.raise_not_finite()
-            results[index] = done
-
-        try:
-            run_all(work, range(len(self._windows)), self._threads)
-        except BaseException:
-            for each in undo:
-                each()
-            raise
-        return results
-
-    def _solve_anew(
-        self, stack: MatrixStack, window: Window, box: WarmBox | None, undo: list[Any]
-    ) -> tuple[int, int]:
-        from nmflow.solvers.flow import solve_window
-
-        before = self._mask[window.box].copy()
-
-        def back() -> None:
-            self._mask[window.box] = before
-            if box is not None:
-                box.follow(self._mask)
-
-        undo.append(back)
-        solve_window(stack, window, self._mask, self.pattern.n, None)
-        if box is not None:
-            box.follow(self._mask)
-        flipped = int(np.count_nonzero(before != self._mask[window.box]))
-        return flipped, 0
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """All that the next update starts from, as plain arrays, for a checkpoint."""
         with self._lock:
-            state: dict[str, NDArray[Any]] = {
-                "problem": self._problem(),
-                "mask": np.packbits(self._mask),
-            }
-            for index, box in enumerate(self._boxes):
-                if box is not None:
-                    state |= {f"{index}.{name}": part for name, part in box.state().items()}
-        return state
+            return {"problem": self._problem()} | self._tracked.state()
 
     @standard_arithmetic
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -345,34 +283,9 @@ class Tracker:
                 f" {self.pattern}, axes {self.axes}, score {self.score!r}"
                 f" (differs in {', '.join(wrong) or 'problem'}): make the tracker as the saved one"
             )
-        bits = np.unpackbits(given["mask"], count=self._mask.size)
         with self._lock:
-            self._mask[:] = bits.reshape(self._mask.shape)
-            for index, box in enumerate(self._boxes):
-                if box is not None:
-                    parts = {k: given[f"{index}.{k}"] for k in box.state()}
-                    box.restore(parts, self._mask)
+            self._tracked.restore(given)
 
     def _problem(self) -> NDArray[np.int64]:
         score = ("abs", "square", "raw").index(self.score)
         return np.array([*self.shape, *self.axes, self.pattern.n, self.pattern.m, score], np.int64)
-
-
-def _warm_boxes(
-    parts: list[Window], pattern: Pattern, shape: tuple[int, int, int]
-) -> list[WarmBox | None]:
-    """For each window what remembers it, or None where it is solved anew each time."""
-    from numba import config
-
-    n, m = pattern.n, pattern.m
-    if config.DISABLE_JIT or n == m or m not in (8, 16, 32):
-        return [None] * len(parts)
-    from nmflow.simd.static import ROW, tile_shape
-    from nmflow.solvers.warm import WarmBox
-
-    return [
-        WarmBox(part.box, tile_shape(n, m), shape[1], shape[2])
-        if part.full and part.columns >= max(m, ROW)
-        else None
-        for part in parts
-    ]

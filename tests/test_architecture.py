@@ -23,6 +23,7 @@ LAYERS = [
     ["proof", "stack"],
     ["solvers"],
     ["solve", "certify"],
+    ["tracked"],
     ["tracker"],
     [""],
     ["checkpoint", "torch"],
