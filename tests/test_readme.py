@@ -82,7 +82,7 @@ def test_masks_of_every_step_end_within_the_dense_spread():
     assert digits["runs"]["8:16 STE"]["within_dense"]
 
 
-SOLVE, TRAIN, CALLBACK = re.findall(r"```python\n(.*?)```", TEXT, flags=re.S)
+SOLVE, TRAIN, WANDA, CALLBACK = re.findall(r"```python\n(.*?)```", TEXT, flags=re.S)
 
 
 def test_example_runs(capsys, rng):
@@ -111,6 +111,27 @@ def test_training_runs(capsys):
     kept = model[0].weight.detach().reshape(2, 8, 8) != 0
     assert (kept.sum(1) == 4).all()
     assert (kept.sum(2) == 4).all()
+
+
+def test_scores_of_wanda_drive_the_masks():
+    """Ten lines beside the comment, and the masks that they say."""
+    assert WANDA.count("\n") == 10
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(16, 24), torch.nn.ReLU(), torch.nn.Linear(24, 16))
+    given = {"model": model, "inputs": torch.randn(32, 16), "torch": torch, "nmflow": nmflow}
+    exec("import nmflow.torch\n" + WANDA, given)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(40):
+        optimizer.zero_grad()
+        model(torch.rand(32, 16) * torch.arange(16.0)).square().mean().backward()
+        optimizer.step()
+        given["handle"].step()
+    for name in ("0", "2"):
+        weights = model.get_submodule(name).parametrizations.weight
+        scores = weights.original.detach().abs() * given["squares"][f"{name}.weight"].sqrt()
+        assert torch.equal(weights[0].mask, nmflow.solve(scores, 4, 8, score="raw"))
+    assert given["squares"]["0.weight"].argmax() == 15
 
 
 def test_callback_runs(tmp_path):

@@ -328,7 +328,11 @@ def test_transformers_counts_steps_of_the_optimizer(tmp_path):
 def test_transformers_new_models(tmp_path):
     saving = {"save_strategy": "steps", "save_steps": 4, "max_steps": 4}
     callback = Trained(2, 4, refresh=2)
-    run = hf_trainer(tmp_path, callback, model_init=lambda: bert(), **saving)
+
+    def fresh():
+        return bert()
+
+    run = hf_trainer(tmp_path, callback, model_init=fresh, **saving)
     first = callback.handle
     run.train()
     assert callback.handle is not first
