@@ -16,7 +16,7 @@ import numpy as np
 
 import nmflow
 from benchmarks.encoder import encoder_matrices
-from nmflow.pattern import PatternName
+from nmflow.problem.pattern import PatternName
 
 RESULTS = Path(__file__).parent / "results" / "kept_score.json"
 PATTERNS = (

@@ -7,13 +7,10 @@
 0.0
 """
 
-from nmflow.certificate import Certificate, Violation
 from nmflow.certify import certify
 from nmflow.diversity import log10_mask_diversity, mask_diversity
 from nmflow.errors import MissingExtraError, NmflowError
-from nmflow.pattern import Pattern
-from nmflow.solve import methods, solve
-from nmflow.solvers.registry import (
+from nmflow.methods.registry import (
     Entropic,
     Exhaustive,
     Flow,
@@ -24,6 +21,9 @@ from nmflow.solvers.registry import (
     Method,
     NetworkSimplex,
 )
+from nmflow.problem.pattern import Pattern
+from nmflow.proof.certificate import Certificate, Violation
+from nmflow.solve import methods, solve
 from nmflow.tracker import Tracker, Update
 
 __version__ = "0.1.0"

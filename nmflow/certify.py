@@ -1,7 +1,7 @@
 """The check of any mask: counted, summed exactly, and held against a proved optimum.
 
 No more than the reading of the weights is shared with the solvers: feasibility is counted, the
-optimum proved by :mod:`nmflow.proof`, and the sums are exact.
+optimum proved by :mod:`nmflow.proof.checker`, and the sums are exact.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nmflow.arrays import to_host
-from nmflow.certificate import Certificate, Violation
 from nmflow.errors import NmflowError
-from nmflow.floating_point import standard_arithmetic
-from nmflow.pattern import Pattern, PatternName
-from nmflow.proof import prove
-from nmflow.scores import ScoreName
-from nmflow.stack import MatrixStack, as_matrices
-from nmflow.sums import exact_sum, ratio, rounded
-from nmflow.tiling import Window, windows
+from nmflow.problem.arrays import to_host
+from nmflow.problem.floating_point import standard_arithmetic
+from nmflow.problem.pattern import Pattern, PatternName
+from nmflow.problem.scores import ScoreName
+from nmflow.problem.stack import MatrixStack, as_matrices
+from nmflow.problem.tiling import Window, windows
+from nmflow.proof.certificate import Certificate, Violation
+from nmflow.proof.checker import prove
+from nmflow.proof.sums import exact_sum, ratio, rounded
 
 VIOLATIONS_LISTED = 10
 

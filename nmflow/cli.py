@@ -22,7 +22,7 @@ from nmflow.checkpoint.report import PruneReport
 from nmflow.diversity.table import compare_patterns, print_comparison
 from nmflow.errors import NmflowError
 from nmflow.models import RULE
-from nmflow.pattern import PATTERNS
+from nmflow.problem.pattern import PATTERNS
 
 VERIFICATION_FAILED = 1
 ERROR = 2

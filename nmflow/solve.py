@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmflow.errors import NmflowError
-from nmflow.floating_point import standard_arithmetic
-from nmflow.pattern import Pattern, PatternName, as_integer
-from nmflow.scores import ScoreName
-from nmflow.solvers import registry
-from nmflow.solvers.registry import Method
-from nmflow.stack import MatrixStack
-from nmflow.tiling import Window, windows
+from nmflow.methods import registry
+from nmflow.methods.registry import Method
+from nmflow.problem.floating_point import standard_arithmetic
+from nmflow.problem.pattern import Pattern, PatternName, as_integer
+from nmflow.problem.scores import ScoreName
+from nmflow.problem.stack import MatrixStack
+from nmflow.problem.tiling import Window, windows
 
 
 def methods() -> tuple[Method, ...]:
@@ -114,7 +114,7 @@ def solve(
     if wanted.name == "transposable":
         _solve_tiles(stack, mask, chosen, wanted, threads)
     else:
-        from nmflow.solvers.selection import select_mask
+        from nmflow.methods.selection import select_mask
 
         for index in range(stack.shape[0]):
             mask[index] = select_mask(stack.scores((slice(index, index + 1),))[0], wanted)

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nmflow.arrays import writable_mask
 from nmflow.errors import NmflowError
-from nmflow.floating_point import standard_arithmetic
-from nmflow.pattern import Pattern
-from nmflow.scores import ScoreName, check_score
+from nmflow.methods.flow.tracked import TrackedStack
+from nmflow.problem.arrays import writable_mask
+from nmflow.problem.floating_point import standard_arithmetic
+from nmflow.problem.pattern import Pattern
+from nmflow.problem.scores import ScoreName, check_score
+from nmflow.problem.stack import MatrixStack, matrix_shape, normalise_axes
 from nmflow.solve import thread_count
-from nmflow.stack import MatrixStack, matrix_shape, normalise_axes
-from nmflow.tracked import TrackedStack
 
 # Entries that are compared at a time.
 _BLOCK = 1 << 20

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from nmflow.checkpoint import choose_layers, open_checkpoint
 from nmflow.models import Layout
-from nmflow.pattern import Pattern
+from nmflow.problem.pattern import Pattern
 
 M = 4
 TABLE = Path(__file__).with_name("architectures.txt")
@@ -231,7 +231,7 @@ def _short(reason):
 
 def in_memory(model):
     """What is decided about each weight of a model."""
-    from nmflow.torch.select import choose_weights
+    from nmflow.torch.selecting.select import choose_weights
 
     weights, report = choose_weights(model, Pattern(2, M))
     layouts = {weight.name: weight.layout for weight in weights}

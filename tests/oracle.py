@@ -12,7 +12,7 @@ import numpy as np
 import scipy.optimize
 import scipy.sparse
 
-from nmflow.ties import TABLES, table
+from nmflow.problem.ties import TABLES, table
 
 
 def exact_sum(scores, mask):

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import nmflow
-from nmflow.kernels.sources import sources_of
-from nmflow.solvers import registry
+from nmflow.compiling.sources import sources_of
+from nmflow.methods import registry
 
 PACKAGE = Path(nmflow.__file__).parent
 
@@ -111,7 +111,7 @@ def test_certificates_share_nothing_with_solvers():
 
 
 def test_kernels_are_stamped_with_all_that_they_import():
-    """:mod:`nmflow.kernels.sources` finds imports by their words, which is quick."""
+    """:mod:`nmflow.compiling.sources` finds imports by their words, which is quick."""
     known, arrows = modules(), graph()
     for name in known:
         reached, todo = set(), [name]

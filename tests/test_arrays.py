@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import nmflow
-from nmflow.arrays import to_host
+from nmflow.problem.arrays import to_host
 
 torch = pytest.importorskip("torch")
 jax = pytest.importorskip("jax")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tiles import KINDS, make, problems
 
 import nmflow
-from nmflow.proof import prove
+from nmflow.proof.checker import prove
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -28,7 +28,7 @@ from nmflow.checkpoint.picture import draw_report, save_picture, short_labels
 from nmflow.checkpoint.report import natural_key
 from nmflow.checkpoint.safetensors_file import decode, read_bits
 from nmflow.models import Layout
-from nmflow.pattern import Pattern
+from nmflow.problem.pattern import Pattern
 
 RNG = np.random.default_rng(20211207)
 BIT_DTYPES = {"F16": "<u2", "BF16": "<u2", "F32": "<u4", "F64": "<u8"}

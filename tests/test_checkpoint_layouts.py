@@ -9,7 +9,7 @@ import nmflow
 from nmflow.checkpoint import Layer, open_checkpoint, prune_checkpoint, verify_checkpoint
 from nmflow.cli import main
 from nmflow.models import Layout
-from nmflow.pattern import Pattern
+from nmflow.problem.pattern import Pattern
 
 numpy_files = pytest.importorskip("safetensors.numpy")
 

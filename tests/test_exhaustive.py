@@ -7,10 +7,11 @@ import oracle
 import pytest
 from tiles import KINDS, make
 
-from nmflow import ties
 from nmflow.errors import NmflowError
-from nmflow.solvers import exhaustive, flow
-from nmflow.solvers.exhaustive import LIMIT, all_masks, solve_tiles
+from nmflow.methods import exhaustive
+from nmflow.methods.exhaustive import LIMIT, all_masks, solve_tiles
+from nmflow.methods.flow import method as flow
+from nmflow.problem import ties
 
 
 def seeded(*key):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import nmflow
-from nmflow import floating_point
-from nmflow.floating_point import is_standard, standard_arithmetic
+from nmflow.problem import floating_point
+from nmflow.problem.floating_point import is_standard, standard_arithmetic
 from nmflow.solve import run_all
 
 # Subnormal, so that flushing makes them all zeros.

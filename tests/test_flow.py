@@ -10,10 +10,10 @@ from hypothesis import given
 from tiles import KINDS, PATTERNS, make, problems
 
 import nmflow
-from nmflow import ties
-from nmflow.solvers import flow
-from nmflow.solvers.flow import solve_tiles
-from nmflow.solvers.integers import unique_integers
+from nmflow.methods.flow import method as flow
+from nmflow.methods.flow.method import solve_tiles
+from nmflow.methods.integers import unique_integers
+from nmflow.problem import ties
 
 
 def seeded(*key):

@@ -9,9 +9,9 @@ if config.DISABLE_JIT:
 
 from test_lanes import seeded
 
-from nmflow.kernels.jit import compile_kernel
-from nmflow.kernels.lanes_ascent import threshold
-from nmflow.kernels.lanes_panel import new_panel
+from nmflow.compiling.jit import compile_kernel
+from nmflow.methods.flow.lanes.ascent import threshold
+from nmflow.methods.flow.lanes.panel import new_panel
 from nmflow.simd.static import LANES, tile_shape
 from nmflow.simd.vectors import store
 

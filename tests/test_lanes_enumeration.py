@@ -12,12 +12,12 @@ if config.DISABLE_JIT:
 from test_lanes import cut, seeded
 
 import nmflow
-from nmflow.kernels.jit import compile_kernel
-from nmflow.kernels.lanes_pieces import aligned
+from nmflow.compiling.jit import compile_kernel
+from nmflow.methods.flow.lanes.pieces import aligned
+from nmflow.methods.flow.method import solve_tiles
 from nmflow.simd.enumeration import best_of_piece
 from nmflow.simd.static import tile_shape
 from nmflow.simd.vectors import store
-from nmflow.solvers.flow import solve_tiles
 
 
 @pytest.mark.parametrize(("n", "score"), [(1, "abs"), (2, "abs"), (3, "abs"), (2, "raw")])

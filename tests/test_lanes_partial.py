@@ -11,12 +11,12 @@ from test_lanes import narrowed, seeded
 from tiles import KINDS, make
 
 import nmflow
-from nmflow.kernels.jit import compile_kernel
-from nmflow.kernels.lanes_partial import prove
+from nmflow.compiling.jit import compile_kernel
+from nmflow.methods.flow.lanes.engine import settle_edges
+from nmflow.methods.flow.lanes.partial import prove
+from nmflow.methods.flow.method import solve_tiles
 from nmflow.simd.static import LANES, tile_shape
 from nmflow.simd.vectors import store
-from nmflow.solvers.flow import solve_tiles
-from nmflow.solvers.lanes import settle_edges
 
 # n, rows and columns.
 SHAPES = [(4, 8, 7), (4, 7, 8), (4, 7, 7), (2, 4, 1), (8, 16, 5), (20, 32, 23)]

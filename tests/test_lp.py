@@ -13,8 +13,9 @@ from tiles import KINDS, make
 
 from nmflow import Lp
 from nmflow.errors import MissingExtraError, NmflowError
-from nmflow.solvers import flow, integers, lp
-from nmflow.solvers.lp import solve_tiles
+from nmflow.methods import integers, lp
+from nmflow.methods.flow import method as flow
+from nmflow.methods.lp import solve_tiles
 
 pulp = pytest.importorskip("pulp")
 
@@ -291,7 +292,9 @@ def test_a_strict_mask_wins_against_cycles_through_the_root():
 
 
 def test_position_decides_where_tables_do_not(monkeypatch):
-    monkeypatch.setattr("nmflow.ties.table", lambda k, rows, columns: np.ones((rows, columns), int))
+    monkeypatch.setattr(
+        "nmflow.problem.ties.table", lambda k, rows, columns: np.ones((rows, columns), int)
+    )
     mask = solve_tiles(np.ones((2, 4, 4)), 2, True, Lp())
     first = [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1], [0, 0, 1, 1]]
     np.testing.assert_array_equal(mask, np.broadcast_to(np.array(first, bool), mask.shape))

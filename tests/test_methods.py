@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from tiles import KINDS, PATTERNS, few_values, make
 
 import nmflow
-from nmflow.solvers.network_simplex import solve_with_potentials
-from nmflow.solvers.registry import METHODS
+from nmflow.methods.network_simplex.method import solve_with_potentials
+from nmflow.methods.registry import METHODS
 
 EXACT = [name for name, method in METHODS.items() if method.exact]
 APPROXIMATE = [name for name, method in METHODS.items() if not method.exact]

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import nmflow
-from nmflow.kernels.sources import sources_digest, sources_of
+from nmflow.compiling.sources import sources_digest, sources_of
 from nmflow.solve import run_all
 
 ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA_")}
@@ -52,7 +52,7 @@ def test_the_interpreter_gives_the_same_masks():
 def test_the_interpreter_keeps_within_64_bits():
     code = """
 import numpy as np
-from nmflow.solvers.flow import solve_tiles
+from nmflow.methods.flow.method import solve_tiles
 rng = np.random.default_rng(0)
 for n, m, count in ((2, 4, 40), (1, 4, 40), (3, 8, 10), (8, 16, 2), (16, 32, 1)):
     scores = rng.choice([-1.0, 1.0], (count, m, m)) * (1 - 2.0**-53)
@@ -98,7 +98,7 @@ def test_an_interrupt_stops_the_work(workers):
 import signal, time
 import numpy as np, nmflow
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell ignores it
-from nmflow.solvers import flow
+from nmflow.methods.flow import method as flow
 begun, solve_window = [], flow.solve_window
 def solve_slowly(*window):
     begun.append(window)
@@ -205,7 +205,7 @@ def test_the_cache_knows_when_a_source_changed(kernel, made_of, not_of):
 
 FIRST_CALL = """
 import numpy as np, nmflow
-from nmflow.kernels import greedy
+from nmflow.methods.heuristics import greedy_kernel as greedy
 mask = nmflow.solve(np.ones((4, 4)), 2, 4, "greedy")
 assert mask.shape == (4, 4)
 print(sum(greedy.solve_batch.stats.cache_hits.values()))

@@ -8,13 +8,14 @@ import oracle
 import pytest
 from tiles import KINDS, PATTERNS, make
 
-from nmflow import ties
-from nmflow.kernels import quantise, scalar
-from nmflow.kernels.bits import score_bits
-from nmflow.kernels.flow import solve_unbounded
-from nmflow.kernels.selection_network import order, selection_networks
-from nmflow.solvers import flow
-from nmflow.solvers.integers import unique_integers
+from nmflow.methods.flow import method as flow
+from nmflow.methods.flow.scalar import quantise
+from nmflow.methods.flow.scalar import settle as scalar
+from nmflow.methods.flow.scalar.bits import score_bits
+from nmflow.methods.flow.scalar.selection_network import order, selection_networks
+from nmflow.methods.flow.scalar.unbounded import solve_unbounded
+from nmflow.methods.integers import unique_integers
+from nmflow.problem import ties
 
 
 def seeded(*key):

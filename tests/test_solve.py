@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tiles import make, problems
 
 import nmflow
-from nmflow.pattern import PATTERNS
+from nmflow.problem.pattern import PATTERNS
 
 METHODS = [method.name for method in nmflow.methods()]
 EXACT = [method.name for method in nmflow.methods() if method.exact]

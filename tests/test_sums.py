@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nmflow
-from nmflow.sums import exact_sum, ratio, rounded
+from nmflow.proof.sums import exact_sum, ratio, rounded
 
 LEAST = 5e-324
 LARGEST = float(np.finfo(float).max)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nmflow.tiling import windows
+from nmflow.problem.tiling import windows
 
 
 @given(

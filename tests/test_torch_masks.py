@@ -13,7 +13,7 @@ from torch.nn.utils import parametrizations, prune  # noqa: E402
 
 import nmflow  # noqa: E402
 import nmflow.torch  # noqa: E402
-from nmflow.torch.layout import layouts_of  # noqa: E402
+from nmflow.torch.selecting.layout import layouts_of  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

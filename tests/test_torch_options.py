@@ -305,7 +305,7 @@ class TestCostOfARefresh:
     @pytest.mark.parametrize(("n", "m"), [(2, 4), (4, 8)])
     def test_blocks_change_nothing(self, monkeypatch, pattern, n, m):
         """Weights larger than a block: the masks and flips of a solve, and the way back."""
-        monkeypatch.setattr(nmflow.torch.solver, "_BLOCK", 1000)
+        monkeypatch.setattr(nmflow.torch.solving.solver, "_BLOCK", 1000)
         torch.manual_seed(0)
         model = nn.Sequential(nn.Linear(50, 70), nn.Conv2d(20, 40, 3, groups=2), nn.Linear(9, 9))
         handle = nmflow.torch.sparsify(model, n, m, pattern=pattern, workers=1)

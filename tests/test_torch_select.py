@@ -9,9 +9,9 @@ from torch import nn  # noqa: E402
 import nmflow  # noqa: E402
 import nmflow.torch  # noqa: E402
 from nmflow.models import Layout  # noqa: E402
-from nmflow.pattern import Pattern  # noqa: E402
-from nmflow.torch.report import LayerReport, Report  # noqa: E402
-from nmflow.torch.select import choose_weights  # noqa: E402
+from nmflow.problem.pattern import Pattern  # noqa: E402
+from nmflow.torch.selecting.report import LayerReport, Report  # noqa: E402
+from nmflow.torch.selecting.select import choose_weights  # noqa: E402
 
 P = Pattern(2, 4)
 

@@ -38,10 +38,10 @@ from nmflow.checkpoint.safetensors_file import (
 )
 from nmflow.checkpoint.verify import verify_checkpoint
 from nmflow.errors import NmflowError
-from nmflow.floating_point import standard_arithmetic
-from nmflow.pattern import Pattern, PatternName
-from nmflow.scores import ScoreName
-from nmflow.solvers.registry import Method, find_method
+from nmflow.methods.registry import Method, find_method
+from nmflow.problem.floating_point import standard_arithmetic
+from nmflow.problem.pattern import Pattern, PatternName
+from nmflow.problem.scores import ScoreName
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, and how many entries of how many are done."""

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nmflow.certificate import Certificate
 from nmflow.checkpoint.layers import Skipped
 from nmflow.errors import NmflowError
 from nmflow.models import Layout
-from nmflow.pattern import Pattern
-from nmflow.sums import exact_sum, ratio
+from nmflow.problem.pattern import Pattern
+from nmflow.proof.certificate import Certificate
+from nmflow.proof.sums import exact_sum, ratio
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from nmflow.checkpoint.safetensors_file import (
     spans,
 )
 from nmflow.errors import NmflowError
-from nmflow.pattern import Pattern
+from nmflow.problem.pattern import Pattern
 
 _AXIS_NAMES = ("column", "row")
 

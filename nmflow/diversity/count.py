@@ -12,8 +12,8 @@ from typing import Any, Literal, NamedTuple, get_args
 from nmflow.diversity import estimates, tile
 from nmflow.diversity.quadrature import at_most_of
 from nmflow.errors import NmflowError
-from nmflow.floating_point import standard_arithmetic
-from nmflow.pattern import as_integer
+from nmflow.problem.floating_point import standard_arithmetic
+from nmflow.problem.pattern import as_integer
 
 DiversityPattern = Literal["transposable", "rows", "columns", "unstructured", "sequential"]
 DiversityMethod = Literal["exact", "paper", "asymptotic"]

@@ -15,15 +15,15 @@ except ImportError:
     raise MissingExtraError("nmflow.torch", "torch") from None
 
 from nmflow.torch.handle import Handle
-from nmflow.torch.masked import Masked
-from nmflow.torch.masked_weight import MaskedWeight
-from nmflow.torch.model_masks import bake, refresh, remove, sparse_state_dict
+from nmflow.torch.masking.masked import Masked
+from nmflow.torch.masking.masked_weight import MaskedWeight
+from nmflow.torch.masking.model_masks import bake, refresh, remove, sparse_state_dict
 from nmflow.torch.policy import Refresh
 from nmflow.torch.pruning import NMPruning
-from nmflow.torch.report import LayerReport, Report
 from nmflow.torch.rules import SRSTE, StraightThrough
+from nmflow.torch.selecting.report import LayerReport, Report
+from nmflow.torch.solving.statistics import LayerStatistics, RefreshStatistics
 from nmflow.torch.sparsify import sparsify
-from nmflow.torch.statistics import LayerStatistics, RefreshStatistics
 
 __all__ = [
     "SRSTE",

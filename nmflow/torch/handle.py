@@ -7,17 +7,17 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from nmflow.certificate import Certificate
 from nmflow.errors import NmflowError
-from nmflow.pattern import Pattern
-from nmflow.torch import model_masks
-from nmflow.torch.install import check_removable, take_off
-from nmflow.torch.mask_set import MaskSet
+from nmflow.problem.pattern import Pattern
+from nmflow.proof.certificate import Certificate
+from nmflow.torch.masking import model_masks
+from nmflow.torch.masking.install import check_removable, take_off
 from nmflow.torch.optimizers import OptimizerWatch
 from nmflow.torch.policy import Clock, Refresh, as_refresh
-from nmflow.torch.report import Report
 from nmflow.torch.rules import SRSTE, StraightThrough
-from nmflow.torch.statistics import RefreshStatistics
+from nmflow.torch.selecting.report import Report
+from nmflow.torch.solving.mask_set import MaskSet
+from nmflow.torch.solving.statistics import RefreshStatistics
 
 _STATE = {"problem", "clock", "kept", "frozen", "layers"}
 # Refreshes that are remembered: a few hundred bytes a layer each.

@@ -13,8 +13,8 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 
-from nmflow.torch.masked_weight import select
-from nmflow.torch.sharding import local, local_part
+from nmflow.torch.masking.masked_weight import select
+from nmflow.torch.masking.sharding import local, local_part
 
 _FORGOTTEN = (
     "the optimizer has stepped twice without handle.step(): the masks of nmflow.torch.sparsify"

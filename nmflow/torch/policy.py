@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from nmflow.errors import NmflowError
-from nmflow.pattern import Pattern, as_integer
+from nmflow.problem.pattern import Pattern, as_integer
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,12 @@ from typing import Any
 from torch.nn.utils import prune
 
 from nmflow.errors import NmflowError
+from nmflow.methods.registry import Method, find_method
 from nmflow.models import Layout
-from nmflow.pattern import Pattern, PatternName
-from nmflow.scores import ScoreName
+from nmflow.problem.pattern import Pattern, PatternName
+from nmflow.problem.scores import ScoreName
 from nmflow.solve import solve
-from nmflow.solvers.registry import Method, find_method
-from nmflow.torch.layout import layouts_of
+from nmflow.torch.selecting.layout import layouts_of
 
 
 class NMPruning(prune.BasePruningMethod):

@@ -8,22 +8,22 @@ from typing import Any
 import torch
 
 from nmflow.errors import NmflowError
-from nmflow.pattern import Pattern, PatternName
-from nmflow.scores import ScoreName, check_score
+from nmflow.methods.registry import Method, find_method
+from nmflow.problem.pattern import Pattern, PatternName
+from nmflow.problem.scores import ScoreName, check_score
 from nmflow.solve import thread_count
-from nmflow.solvers.registry import Method, find_method
-from nmflow.torch.given import Masks, put_in_force
 from nmflow.torch.handle import Handle
-from nmflow.torch.install import install, take_off
-from nmflow.torch.layer import Layer
-from nmflow.torch.layout import Layouts
-from nmflow.torch.mask_set import MaskSet
-from nmflow.torch.masked import Masked
+from nmflow.torch.masking.install import install, take_off
+from nmflow.torch.masking.masked import Masked
 from nmflow.torch.policy import Refresh, as_refresh
-from nmflow.torch.problem import Problem, Scores, as_scorer
 from nmflow.torch.rules import StraightThrough, as_rule
-from nmflow.torch.select import Weight, choose_weights
-from nmflow.torch.wanted import Wanted
+from nmflow.torch.selecting.layout import Layouts
+from nmflow.torch.selecting.select import Weight, choose_weights
+from nmflow.torch.selecting.wanted import Wanted
+from nmflow.torch.solving.given import Masks, put_in_force
+from nmflow.torch.solving.layer import Layer
+from nmflow.torch.solving.mask_set import MaskSet
+from nmflow.torch.solving.problem import Problem, Scores, as_scorer
 
 
 def sparsify(

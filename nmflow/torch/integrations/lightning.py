@@ -10,7 +10,7 @@ from typing import Any
 from nmflow.errors import MissingExtraError
 from nmflow.torch.handle import Handle
 from nmflow.torch.integrations.sparsifier import Sparsifier
-from nmflow.torch.masked import Masked
+from nmflow.torch.masking.masked import Masked
 
 
 def _callback() -> Any:

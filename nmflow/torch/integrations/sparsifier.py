@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nmflow.torch.handle import Handle
-from nmflow.torch.masked import Masked
+from nmflow.torch.masking.masked import Masked
 from nmflow.torch.sparsify import sparsify
 
 

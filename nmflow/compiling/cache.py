@@ -1,0 +1,88 @@
+"""Compiled kernels on disk: never older than their sources, and no call fails for want of them."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import pickle
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+from numba.core.caching import FunctionCache, IndexDataCacheFile
+
+from nmflow.compiling.sources import sources_digest
+
+_SEAL_BYTES = hashlib.sha256().digest_size
+
+
+class KernelCache(FunctionCache):
+    """numba's cache of a function, stamped with all its sources.
+
+    numba itself calls cached code stale when the file of the function changes.
+
+    Raises
+    ------
+    RuntimeError
+        Where numba finds no directory to write to.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        source = Path(function.__code__.co_filename)
+        stamp = numba.__version__, sources_digest(source)
+        self._cache_file = _SealedFiles(self.cache_path, self._impl.filename_base, stamp)
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Save compiled code; where the disk refuses it, the code is there all the same."""
+        try:
+            super().save_overload(sig, data)
+        except OSError as error:
+            _warn_unsaved(self.cache_path, error.strerror or str(error))
+
+
+class _SealedFiles(IndexDataCacheFile):
+    """numba's files with a checksum behind each: what is damaged counts as not there."""
+
+    def _load_index(self) -> Any:
+        found = _read_sealed(Path(self._index_path))
+        if found is None:
+            return {}
+        stamp, overloads = found
+        return overloads if stamp == self._source_stamp else {}
+
+    def _save_index(self, overloads: Any) -> None:
+        with self._open_for_write(self._index_path) as file:
+            file.write(self._dump((self._source_stamp, overloads)))
+
+    def _load_data(self, name: str) -> Any:
+        return _read_sealed(Path(self._data_path(name)))
+
+    def _dump(self, obj: Any) -> bytes:
+        content: bytes = super()._dump(obj)
+        return content + hashlib.sha256(content).digest()
+
+
+def _read_sealed(path: Path) -> Any:
+    """What was saved there; None if nothing was, or not that."""
+    # An older version of nmflow or numba may have pickled what can't be unpickled any more, which
+    # may raise anything.
+    try:
+        content = path.read_bytes()
+        content, seal = content[:-_SEAL_BYTES], content[-_SEAL_BYTES:]
+        return pickle.loads(content) if seal == hashlib.sha256(content).digest() else None  # noqa: S301
+    except Exception:
+        return None
+
+
+@functools.cache
+def _warn_unsaved(folder: str, reason: str) -> None:
+    warnings.warn(
+        f"compiled kernels of nmflow can't be saved in {folder} ({reason}): they work, but each"
+        " new process compiles them again, for seconds to a minute; make room or let it be written"
+        " to, or set NUMBA_CACHE_DIR to a directory that can be",
+        RuntimeWarning,
+        stacklevel=2,
+    )

@@ -1,0 +1,40 @@
+"""Compiling kernels: one place for numba's options."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numba
+from numba.extending import register_jitable
+
+from nmflow.compiling.cache import KernelCache
+
+# Functions that only kernels call need none of the two wrappers that numba would compile for each,
+# which would make the first call of a kernel later.
+helper = register_jitable(no_cpython_wrapper=True, no_cfunc_wrapper=True)
+"""Decorator of a function that kernels call."""
+inlined = register_jitable(no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True)
+"""Decorator of a function that becomes part of each kernel that calls it."""
+
+
+def compile_kernel(
+    function: Callable[..., Any] | None = None, *, nrt: bool = True
+) -> Callable[..., Any]:
+    """Compile without the interpreter's lock, cached on disk where the disk allows it.
+
+    Where numba finds no directory to write to (a read-only installation and home), the kernel is
+    compiled anew in each process instead of failing. Without numba's runtime (``nrt=False``) a
+    kernel can't make arrays, and passes them to functions without counting references.
+    """
+    if function is None:
+        return functools.partial(compile_kernel, nrt=nrt)
+    kernel: Any = numba.njit(nogil=True, _nrt=nrt)(function)
+    if not numba.config.DISABLE_JIT:
+        try:
+            kernel._cache = KernelCache(function)
+        except RuntimeError as error:
+            if "no locator available" not in str(error):
+                raise
+    return kernel  # type: ignore[no-any-return]

@@ -1,1 +1,0 @@
-"""What numba compiles: the algorithms of the solvers on tiles of numbers, and their parts."""

@@ -1,0 +1,1 @@
+"""The default method: exact min-cost flow."""

@@ -1,0 +1,1 @@
+"""The SIMD engine of flow."""

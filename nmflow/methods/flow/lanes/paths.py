@@ -1,0 +1,162 @@
+"""Units moved along paths of slack 0 in one tile, from rows in need to where units are missing.
+
+A path of :func:`nmflow.methods.flow.lanes.tile.find_distances` is followed back from its end: to a row
+that may add the column's entry, then to a column whose entry that row may drop, and so on. Each
+step back leads to an earlier sweep, so that it comes to an end even where all slacks are 0.
+"""
+
+from __future__ import annotations
+
+from nmflow.compiling.jit import helper, inlined
+from nmflow.methods.flow.lanes.tile import (
+    NEVER,
+    PHASES,
+    SWEEPS,
+    find_distances,
+    follow_distances,
+    kept_of_column,
+    kept_of_row,
+)
+from nmflow.simd.lanes import any_bits, differs, equal, greater, like
+from nmflow.simd.lines import first_one, load_line, negative_lanes
+
+NOWHERE = 64
+
+
+@inlined
+def dropped_from(tile, row, shape):
+    """A column whose entry the row may drop, reached no later than the row was."""
+    scores = load_line(tile.scores, row * shape.line, shape)
+    slack = scores - like(scores, tile.u[row]) - load_line(tile.v, 0, shape)
+    fits = equal(slack, slack ^ slack) & kept_of_row(tile, row, shape)
+    later = like(slack, tile.row_sweep[row] + 1)
+    return first_one(negative_lanes(fits & greater(later, load_line(tile.column_sweep, 0, shape))))
+
+
+@inlined
+def added_to(tile, column, shape):
+    """A row that may add the column's entry, reached sooner; one in need if there is any."""
+    scores = load_line(tile.across, column * shape.line, shape)
+    slack = scores - like(scores, tile.v[column]) - load_line(tile.u, 0, shape)
+    zero = slack ^ slack
+    pruned = kept_of_column(tile, column, shape) ^ like(zero, -1)
+    sweep = load_line(tile.row_sweep, 0, shape)
+    fits = equal(slack, zero) & pruned & greater(like(zero, tile.column_sweep[column]), sweep)
+    here = fits & equal(sweep, zero) & greater(load_line(tile.need, 0, shape), zero)
+    row = first_one(negative_lanes(here))
+    if row == NOWHERE:
+        row = first_one(negative_lanes(fits & greater(sweep, zero)))
+    return row
+
+
+@helper
+def trace(tile, column, row, shape):
+    """Note the path that ends at a column, or else at a row; how long it is, 0 if it is cut."""
+    length = 0
+    while True:
+        if column == NOWHERE:
+            column = dropped_from(tile, row, shape)
+            if column == NOWHERE:
+                return 0
+        row = added_to(tile, column, shape)
+        if row == NOWHERE:
+            return 0
+        tile.path[length] = column
+        tile.path[length + 1] = row
+        length += 2
+        if tile.row_sweep[row] == 0:
+            return length
+        column = NOWHERE
+
+
+@inlined
+def set_kept(tile, row, column, kept, shape):
+    """Keep or prune an entry."""
+    place, across = row * shape.line + column, column * shape.line + row
+    score = tile.scores[place]
+    tile.pruned[place] = -NEVER if kept else score
+    tile.kept[across] = score if kept else NEVER
+
+
+@helper
+def move_unit(tile, end, length, shape):
+    """Move a unit along the path that was noted, from its end, if that is a row."""
+    row = end
+    for k in range(0, length, 2):
+        column = tile.path[k]
+        if row != NOWHERE:
+            set_kept(tile, row, column, False, shape)
+        row = tile.path[k + 1]
+        set_kept(tile, row, column, True, shape)
+    tile.need[row] -= 1
+
+
+@helper
+def move_units(tile, shape):
+    """As many as there are paths that do not cut each other."""
+    missing, need = load_line(tile.missing, 0, shape), load_line(tile.need, 0, shape)
+    none, never = need ^ need, like(need, SWEEPS)
+    reached = greater(never, load_line(tile.column_sweep, 0, shape))
+    columns = negative_lanes(greater(missing, none) & reached)
+    reached = greater(never, load_line(tile.row_sweep, 0, shape))
+    rows = negative_lanes(greater(none, need) & reached)
+    while columns != 0:
+        column = first_one(columns)
+        columns &= columns - 1
+        while tile.missing[column] > 0:
+            length = trace(tile, column, NOWHERE, shape)
+            if length == 0:
+                break
+            move_unit(tile, NOWHERE, length, shape)
+            tile.missing[column] -= 1
+    while rows != 0:
+        row = first_one(rows)
+        rows &= rows - 1
+        while tile.need[row] < 0:
+            length = trace(tile, NOWHERE, row, shape)
+            if length == 0:
+                break
+            move_unit(tile, row, length, shape)
+            tile.need[row] += 1
+
+
+@helper
+def balance(tile, shape):
+    """Move units, and potentials, until all rows and columns hold n; whether they do."""
+    for _ in range(PHASES):
+        need = load_line(tile.need, 0, shape)
+        if any_bits(greater(need, need ^ need)) == 0:
+            return True
+        if not find_distances(tile, shape) or not follow_distances(tile, shape):
+            return False
+        move_units(tile, shape)
+    return False
+
+
+@helper
+def is_unique(tile, shape):
+    """Whether no other mask is as good, given exact scores and optimal potentials.
+
+    One would differ along cycles of entries of slack 0, added and dropped in turn. Rows and columns
+    through which no such cycle can lead are taken away until none is left, or a cycle is.
+    """
+    v = load_line(tile.v, 0, shape)
+    for i in range(shape.m):
+        slack = load_line(tile.scores, i * shape.line, shape) - v
+        slack = slack - like(slack, tile.u[i])
+        zero = equal(slack, slack ^ slack)
+        kept = negative_lanes(zero & kept_of_row(tile, i, shape))
+        tile.drops[i] = kept
+        tile.adds[i] = negative_lanes(zero) & ~kept
+    adds, drops = load_line(tile.adds, 0, shape), load_line(tile.drops, 0, shape)
+    none = v ^ v
+    while True:
+        columns = any_bits(adds) & any_bits(drops)
+        if columns == 0:
+            return True
+        fewer_adds, fewer_drops = adds & like(adds, columns), drops & like(drops, columns)
+        crossed = differs(fewer_adds, none) & differs(fewer_drops, none)
+        fewer_adds, fewer_drops = fewer_adds & crossed, fewer_drops & crossed
+        if any_bits((fewer_adds ^ adds) | (fewer_drops ^ drops)) == 0:
+            return False
+        adds, drops = fewer_adds, fewer_drops

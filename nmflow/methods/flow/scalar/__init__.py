@@ -1,0 +1,1 @@
+"""Tile by tile, in 64-bit and unbounded integers."""

@@ -1,0 +1,40 @@
+"""How many bits what takes, for tiles of one shape."""
+
+from __future__ import annotations
+
+from nmflow.compiling.jit import helper
+from nmflow.problem.ties import TABLE_BITS
+
+
+@helper
+def bit_length(value):
+    """Bits of a positive integer."""
+    bits = 0
+    while value >> bits:
+        bits += 1
+    return bits
+
+
+@helper
+def score_bits(rows, columns):
+    """Bits, less the sign, that scores may have so that nothing in the kernel leaves 64 bits.
+
+    In units of the largest score: the start's potentials are at most 4, and each step of the
+    ascent adds at most 1, so at most 32 after 10 rounds. A path's length telescopes to at most
+    2 m for its scores and 2 * 32 for the potentials of its ends, one of which no augmentation
+    moved; so potentials stay below 4 m + 64 and slacks below 8 m + 129. Twice more is
+    'infinity' (2**61), twice that a forbidden arc.
+    """
+    return 60 - bit_length(8 * max(rows, columns) + 129)
+
+
+@helper
+def margin_bits(rows, columns):
+    """Low bits left zero below tables: sums differ by more units than m + 1 or not at all."""
+    return bit_length(max(rows, columns) + 1)
+
+
+@helper
+def table_width(rows, columns):
+    """Bits that the sum of one table over any part of a tile's cycle fits."""
+    return TABLE_BITS + bit_length(max(rows, columns))

@@ -1,0 +1,174 @@
+"""``flow`` on one tile from scores to proof, compiled: :func:`settle_tile`.
+
+Each stage is exact, and serves what the one before could not prove:
+
+1. Scores floored to 64-bit integers. If every change of the resulting mask costs more units than
+   it adds entries, then no fraction that the floor dropped can matter: the mask is the only
+   optimal one for the scores as given. This settles nearly every tile.
+2. The next digits of the scores, as long as there are any, on the slacks that are left.
+3. The tie tables, on the face of the optimal masks of the exact scores.
+
+What is left ties beyond the tables.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nmflow.compiling.jit import compile_kernel, helper
+from nmflow.methods.flow.scalar.augmentation import augment
+from nmflow.methods.flow.scalar.bits import score_bits
+from nmflow.methods.flow.scalar.dual_ascent import ascend, fill_ties, keep_positive, price_changes
+from nmflow.methods.flow.scalar.quantise import (
+    fold_ties,
+    leading_digits,
+    pose_ties,
+    tie_tables,
+    zoom,
+)
+from nmflow.methods.flow.scalar.strictness import is_strict
+from nmflow.methods.flow.scalar.workspace import Workspace, potentials, workspace
+
+INFINITY = 1 << 61
+
+
+class Settling(NamedTuple):
+    """What :func:`settle_tile` works with, for tiles of one shape and one n."""
+
+    work: Workspace
+    tables: NDArray[np.int64]
+
+
+@helper
+def settling(rows, columns, n):
+    """Scratch and tables for :func:`settle_tile`, allocated once for a batch."""
+    like = np.empty(0, np.int64)
+    return Settling(workspace(rows, columns, n, like), tie_tables(rows, columns))
+
+
+@helper
+def set_start(start, exponent, bits, full, v):
+    """Column potentials in units, as good as they are: whatever they hold, v ends within bounds."""
+    limit = math.ldexp(1.0, bits if not full else bits + 2)
+    near = math.ldexp(1.0, min(max(exponent // 2, -1000), 1000))
+    far = math.ldexp(1.0, exponent - min(max(exponent // 2, -1000), 1000))
+    low, high = math.inf, -math.inf
+    for j in range(v.size):
+        value = float(start[j]) * near * far
+        if not abs(value) < math.inf:
+            value = 0.0
+        low, high = min(low, value), max(high, value)
+    # Potentials of a full tile may be moved together; a price is at least 0.
+    middle = low + 0.5 * (high - low) if full else 0.0
+    for j in range(v.size):
+        value = float(start[j]) * near * far - middle
+        if not abs(value) < math.inf:
+            value = 0.0
+        v[j] = math.floor(min(max(value, -limit if full else 0.0), limit))
+
+
+@helper
+def transpose(q, qt):
+    """Copy the scores for the passes that run along columns."""
+    for i in range(q.shape[0]):
+        for j in range(q.shape[1]):
+            qt[j, i] = q[i, j]
+
+
+@helper
+def solve_units(n, full, x, work):
+    """Optimal mask x and potentials of ``work.by_row[0]``, starting at v; whether x is strict."""
+    transpose(work.by_row[0], work.by_column[0])
+    wrong = ascend(n, full, work)
+    u, v = potentials(work)
+    keep_positive(work.by_row[0], u, v, x)
+    if wrong == 0 and full:
+        # Any other mask gives up slacks >= 1 for slacks <= 0.
+        return True
+    if wrong:
+        price_changes(INFINITY, work)
+        fill_ties(n, full, INFINITY, x, work)
+        augment(n, full, INFINITY, x, work)
+    return is_strict(n, full, x, work)
+
+
+@helper
+def settle_tile(scores, n, full, start, x, room):
+    """Find the canonical mask of a tile; whether it is proved to be that.
+
+    Parameters
+    ----------
+    scores : float64 array, shape (r, c)
+        Finite.
+    n : int
+        1 <= n; below r = c on a full tile, below max(r, c) on a partial one.
+    full : bool
+        Exactly n to a row and column; or at most n, and no negative scores.
+    start : float64 array, shape (c,)
+        Column potentials to start from, in the scores' units; zeros if none are known. The mask
+        does not depend on them, whatever they hold: only the time does.
+    x : bool array, shape (r, c)
+        The mask, if True is returned.
+    room : Settling
+        From ``settling(r, c, n)``.
+
+    Returns
+    -------
+    bool
+        False if the tile ties beyond the tables.
+    """
+    work = room.work
+    bits = score_bits(scores.shape[0], scores.shape[1])
+    _, v = potentials(work)
+    exponent, exact = leading_digits(scores, bits, work.by_row[0])
+    set_start(start, exponent, bits, full, v)
+    first = fold_ties(room.tables, work.by_row[0]) if exact else 0
+    while not solve_units(n, full, x, work):
+        if not exact:
+            exponent, exact = zoom(scores, exponent, bits, full, work)
+            continue
+        count = pose_ties(room.tables, first, bits, full, work)
+        if count < 1:
+            return False
+        first += count
+    return True
+
+
+@compile_kernel
+def settle_batch(scores, n, full, start, mask, settled):
+    """:func:`settle_tile` for each tile of a float64 batch (T, r, c), from starts (T, c)."""
+    room = settling(scores.shape[1], scores.shape[2], n)
+    for t in range(scores.shape[0]):
+        settled[t] = settle_tile(scores[t], n, full, start[t], mask[t], room)
+
+
+@compile_kernel
+def settle_integers(q, exact, n, full, mask, settled):
+    """The same for integers of at most ``score_bits``; ``exact`` says which are the scores."""
+    room = settling(q.shape[1], q.shape[2], n)
+    _, v = potentials(room.work)
+    bits = score_bits(q.shape[1], q.shape[2])
+    for t in range(q.shape[0]):
+        for i in range(q.shape[1]):
+            for j in range(q.shape[2]):
+                room.work.by_row[0, i, j] = q[t, i, j]
+        v[:] = 0
+        first, count = 0, 1
+        settled[t] = solve_units(n, full, mask[t], room.work)
+        while exact[t] and not settled[t] and count > 0:
+            count = pose_ties(room.tables, first, bits, full, room.work)
+            first += count
+            settled[t] = count > 0 and solve_units(n, full, mask[t], room.work)
+
+
+def floored(scores: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """64-bit integer tiles shifted down to ``score_bits``; and which tiles lost nothing by it."""
+    shift = 64 - score_bits(*scores.shape[1:])
+    kind = scores.dtype.type
+    floor = (scores >> kind(shift)).astype(np.int64)
+    lost = scores & kind((1 << shift) - 1)
+    return floor, (lost == 0).all(axis=(1, 2))

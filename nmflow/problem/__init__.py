@@ -1,0 +1,1 @@
+"""What is asked: patterns, scores, ties, and any framework's weights as tiles."""

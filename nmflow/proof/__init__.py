@@ -1,0 +1,1 @@
+"""Certificates: what they say, and the exact sums and cycle cancelling behind them."""

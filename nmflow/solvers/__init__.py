@@ -1,1 +1,0 @@
-"""The solvers: one method a file, found by name through :mod:`nmflow.solvers.registry`."""

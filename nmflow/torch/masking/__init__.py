@@ -1,0 +1,1 @@
+"""Masks on the weights of a model."""

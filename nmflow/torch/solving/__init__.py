@@ -1,0 +1,1 @@
+"""Masks of a model brought up to date."""

@@ -1,0 +1,104 @@
+"""What the masks of one weight are to be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from nmflow.errors import NmflowError
+from nmflow.methods.registry import Method
+from nmflow.problem.pattern import Pattern
+from nmflow.problem.scores import ScoreName
+
+Scorer = Callable[[str, Any], Any]
+Scores = Scorer | Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Which masks a weight may have, and which is the best.
+
+    Attributes
+    ----------
+    pattern : Pattern
+    method : Method
+    score : {"abs", "square", "raw"}
+        Of the weight, where there is no scorer.
+    scorer : callable of (name, weight), or None
+        Importance scores of the weight's shape, which take the place of the weight's own.
+    """
+
+    pattern: Pattern
+    method: Method
+    score: ScoreName
+    scorer: Scorer | None = None
+
+    def __str__(self) -> str:
+        score = "of the user" if self.scorer else self.score
+        return f"{self.pattern} by {self.method}, score {score}"
+
+    @property
+    def tracked(self) -> bool:
+        """Whether a solve gains from starting where the last one ended."""
+        exact = self.method.name == "flow" and self.pattern.name == "transposable"
+        return exact and self.pattern.m in (8, 16, 32)
+
+    @property
+    def whole(self) -> bool:
+        """Whether a matrix is one piece, which no part of it can be solved without."""
+        return self.pattern.name == "unstructured"
+
+    @property
+    def solver_score(self) -> ScoreName:
+        """What the solver is to make of :meth:`values`."""
+        return "raw" if self.scorer else self.score
+
+    def values(self, name: str, weight: Any) -> Any:
+        """What the solver gets: the weight, or the scores that the user's function gives it.
+
+        Raises
+        ------
+        NmflowError
+            If the function gives anything but a tensor of real numbers of the weight's shape.
+        """
+        if self.scorer is None:
+            return weight
+        scores = self.scorer(name, weight)
+        if not isinstance(scores, torch.Tensor) or scores.shape != weight.shape:
+            got = tuple(scores.shape) if isinstance(scores, torch.Tensor) else type(scores).__name__
+            raise NmflowError(
+                f"scores of {name}: expected a tensor of shape {tuple(weight.shape)}, got {got}"
+            )
+        return scores.detach()
+
+
+def as_scorer(scores: Scores, names: list[str]) -> Scorer | None:
+    """The function that a function or a mapping of names to tensors stands for.
+
+    Raises
+    ------
+    NmflowError
+        If a mapping lacks a weight or has a name that is none.
+    """
+    if scores is None or callable(scores):
+        return scores
+    table = dict(scores)
+    if unlike := sorted(table.keys() ^ set(names)):
+        raise NmflowError(
+            "scores must have one tensor for each weight that is masked, by the names that the"
+            f" report prints; without a match: {', '.join(unlike)}"
+        )
+    return _Table(table)
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """Scores that stay, as a function; a class, so that copies of a model can be made."""
+
+    scores: dict[str, Any]
+
+    def __call__(self, name: str, weight: Any) -> Any:
+        return torch.as_tensor(self.scores[name])
