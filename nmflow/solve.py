@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -16,10 +11,11 @@ from nmflow.errors import NmflowError
 from nmflow.methods import registry
 from nmflow.methods.registry import Method
 from nmflow.problem.floating_point import standard_arithmetic
-from nmflow.problem.pattern import Pattern, PatternName, as_integer
+from nmflow.problem.pattern import Pattern, PatternName
 from nmflow.problem.scores import ScoreName
 from nmflow.problem.stack import MatrixStack
 from nmflow.problem.tiling import Window, windows
+from nmflow.problem.workers import run_all, thread_count
 
 
 def methods() -> tuple[Method, ...]:
@@ -130,58 +126,3 @@ def _solve_tiles(
         solve_window(stack, window, mask, pattern.n, method)
 
     run_all(work, windows(stack.shape, pattern.m, method.window_entries), threads)
-
-
-def run_all(work: Any, items: Iterable[Any], threads: int) -> None:
-    """Call ``work`` on each item; the first error, or an interrupt, stops what has not begun.
-
-    The calling thread is one of the threads: were it to wait for others, it would wake up once for
-    each item, on a core that has work to do.
-    """
-    waiting = deque(items)
-
-    def drain() -> None:
-        with _emptied_by_errors(waiting):
-            while True:
-                try:
-                    item = waiting.popleft()
-                except IndexError:
-                    return
-                work(item)
-
-    others = min(threads, len(waiting)) - 1
-    if others < 1:
-        drain()
-        return
-    # A pool per call: nothing is left behind that a fork could inherit half-alive.
-    with (
-        ThreadPoolExecutor(others, thread_name_prefix="nmflow") as pool,
-        _emptied_by_errors(waiting),
-    ):
-        futures = [pool.submit(drain) for _ in range(others)]
-        drain()
-        for future in futures:
-            future.result()
-
-
-@contextmanager
-def _emptied_by_errors(waiting: deque[Any]) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        waiting.clear()
-        raise
-
-
-def thread_count(workers: int | None) -> int:
-    """How many threads ``workers`` asks for."""
-    if workers is None:
-        return (
-            len(os.sched_getaffinity(0))
-            if hasattr(os, "sched_getaffinity")
-            else os.cpu_count() or 1
-        )
-    threads = as_integer("workers", workers)
-    if threads < 1:
-        raise NmflowError(f"workers must be None (all cores) or an integer >= 1, got {workers!r}")
-    return threads

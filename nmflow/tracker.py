@@ -19,7 +19,7 @@ from nmflow.problem.floating_point import standard_arithmetic
 from nmflow.problem.pattern import Pattern
 from nmflow.problem.scores import ScoreName, check_score
 from nmflow.problem.stack import MatrixStack, matrix_shape, normalise_axes
-from nmflow.solve import thread_count
+from nmflow.problem.workers import thread_count
 
 # Entries that are compared at a time.
 _BLOCK = 1 << 20

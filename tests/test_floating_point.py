@@ -10,7 +10,7 @@ import pytest
 import nmflow
 from nmflow.problem import floating_point
 from nmflow.problem.floating_point import is_standard, standard_arithmetic
-from nmflow.solve import run_all
+from nmflow.problem.workers import run_all
 
 # Subnormal, so that flushing makes them all zeros.
 WEIGHTS = np.random.default_rng(1).standard_normal((4, 8)) * 1e-310

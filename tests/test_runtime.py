@@ -16,7 +16,7 @@ import pytest
 
 import nmflow
 from nmflow.compiling.sources import sources_digest, sources_of
-from nmflow.solve import run_all
+from nmflow.problem.workers import run_all
 
 ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA_")}
 
@@ -183,20 +183,33 @@ def test_no_cache_directory_is_no_error(unwritable, tmp_path):
 @pytest.mark.parametrize(
     ("kernel", "made_of", "not_of"),
     [
-        ("lanes.solve_lanes", ["ties", "networks", "simd.ranks", "kernels.jit"], ["simplex"]),
-        ("scalar.settle_batch", ["ties", "kernels.augmentation"], ["kernels.lanes", "simd.ranks"]),
-        ("simplex.solve_batch", ["kernels.simplex_tree"], ["kernels.scalar", "solvers.registry"]),
+        (
+            "flow.lanes.kernel.solve_lanes",
+            ["problem.ties", "simd.networks", "simd.ranks", "compiling.jit"],
+            ["methods.network_simplex.simplex", "methods.registry"],
+        ),
+        (
+            "flow.scalar.settle.settle_batch",
+            ["problem.ties", "methods.flow.scalar.augmentation"],
+            ["methods.flow.lanes.kernel", "simd.ranks"],
+        ),
+        (
+            "network_simplex.simplex.solve_batch",
+            ["methods.network_simplex.tree"],
+            ["methods.flow.scalar.settle", "methods.registry"],
+        ),
+        ("heuristics.entropic.solve_batch", ["simd.vectors"], ["methods.registry"]),
     ],
 )
 def test_the_cache_knows_when_a_source_changed(kernel, made_of, not_of):
     """numba itself looks at the kernel's own file only."""
     package = Path(nmflow.__file__).parent
-    module, name = kernel.split(".")
-    home = package / "kernels" / f"{module}.py"
+    module, _, name = f"methods.{kernel}".rpartition(".")
+    home = package.joinpath(*module.split(".")).with_suffix(".py")
     names = {".".join(p.relative_to(package).with_suffix("").parts) for p in sources_of(home)}
-    assert {f"kernels.{module}", *made_of} <= names
+    assert {module, *made_of} <= names
     assert not names & set(not_of)
-    compiled = getattr(importlib.import_module(f"nmflow.kernels.{module}"), name)
+    compiled = getattr(importlib.import_module(f"nmflow.{module}"), name)
     files = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
     if files is None:
         pytest.skip("kernels are not cached here")
@@ -205,7 +218,7 @@ def test_the_cache_knows_when_a_source_changed(kernel, made_of, not_of):
 
 FIRST_CALL = """
 import numpy as np, nmflow
-from nmflow.methods.heuristics import greedy_kernel as greedy
+from nmflow.methods.heuristics import greedy
 mask = nmflow.solve(np.ones((4, 4)), 2, 4, "greedy")
 assert mask.shape == (4, 4)
 print(sum(greedy.solve_batch.stats.cache_hits.values()))

@@ -1,8 +1,8 @@
 """``exhaustive``: compare all masks, where they are few.
 
 The masks of a tile shape are listed once, in the order in which the tie rule prefers them (see
-:mod:`nmflow.problem.ties`), so that the first mask of the largest value is the answer. Values are one
-matrix product, masks times scores: 90 masks at 2:4. Where its rounding leaves several masks in
+:mod:`nmflow.problem.ties`), so that the first mask of the largest value is the answer. Values are
+one matrix product, masks times scores: 90 masks at 2:4. Where its rounding leaves several masks in
 question, these are compared in integers.
 """
 

@@ -17,9 +17,9 @@ the scores below them. It rests on two facts about the alternating cycles by whi
 * Hence reduced scores may be clipped to ``rows + columns + 2``: an entry that far from its price
   keeps its state in every optimal mask.
 
-Below a tile's scores stand the tie tables (see :mod:`nmflow.problem.ties`) and a power of two for each
-position. Only one mask is then optimal, whatever else is in the model; a tile is done as soon as
-its mask is proved to be that one, which is mostly after the first stage.
+Below a tile's scores stand the tie tables (see :mod:`nmflow.problem.ties`) and a power of two for
+each position. Only one mask is then optimal, whatever else is in the model; a tile is done as soon
+as its mask is proved to be that one, which is mostly after the first stage.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from nmflow.errors import NmflowError
 from nmflow.methods.registry import Method, find_method
 from nmflow.problem.pattern import Pattern, PatternName
 from nmflow.problem.scores import ScoreName, check_score
-from nmflow.solve import thread_count
+from nmflow.problem.workers import thread_count
 from nmflow.torch.handle import Handle
 from nmflow.torch.masking.install import install, take_off
 from nmflow.torch.masking.masked import Masked

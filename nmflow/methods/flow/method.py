@@ -3,10 +3,10 @@
 Three roads, each exact, each for what the one before could not prove:
 
 1. Tiles of up to 32 x 32 are solved side by side in vectors, which settles nearly all of them:
-   full ones by the lane engine (:mod:`nmflow.methods.flow.lanes.kernel`), those of a ragged edge by dual
-   ascent alone (:mod:`nmflow.methods.flow.lanes.partial`).
-2. The scalar kernel (:mod:`nmflow.methods.flow.scalar.settle`), which starts from the potentials found so far,
-   settles every tile but one whose optimal masks tie in all the tables.
+   full ones by the lane engine (:mod:`nmflow.methods.flow.lanes.kernel`), those of a ragged edge by
+   dual ascent alone (:mod:`nmflow.methods.flow.lanes.partial`).
+2. The scalar kernel (:mod:`nmflow.methods.flow.scalar.settle`), which starts from the potentials
+   found so far, settles every tile but one whose optimal masks tie in all the tables.
 3. Those few are solved in unbounded integers, with all tables and the position below the scores'
    last bit.
 """

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nmflow.problem.pattern import Pattern
 from nmflow.problem.stack import MatrixStack
 from nmflow.problem.tiling import Window, windows
-from nmflow.solve import run_all
+from nmflow.problem.workers import run_all
 
 if TYPE_CHECKING:
     from nmflow.methods.flow.warm import WarmBox

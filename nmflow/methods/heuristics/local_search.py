@@ -7,14 +7,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nmflow.methods.heuristics.local_search_kernel import solve_batch
-from nmflow.methods.heuristics.moves import UNTIL_OPTIMUM
-from nmflow.methods.registry import LocalSearch
+from nmflow.compiling.jit import compile_kernel
+from nmflow.methods.heuristics.moves import UNTIL_OPTIMUM, make_tile, repair
+from nmflow.methods.heuristics.ordering import make_scratch, order_group
+from nmflow.methods.heuristics.rounding import keep_group
 
 
-def solve_tiles(
-    scores: NDArray[Any], n: int, full: bool, method: LocalSearch, /
-) -> NDArray[np.bool_]:
+@compile_kernel
+def solve_batch(
+    scores: NDArray[Any], columns: int, n: int, full: bool, sweeps: int, kept: NDArray[Any]
+) -> None:
+    """Solve tiles group by group."""
+    tiles, rows, _ = kept.shape
+    scratch, lanes = make_scratch(rows, columns)
+    _, _, entries, keys, natural = scratch
+    state = make_tile(rows, columns)
+    for first in range(0, tiles, lanes):
+        order_group(scores, first, columns, scratch, lanes)
+        if full:
+            natural[:] = entries.size
+        keep_group(keys, lanes, natural, n, first, kept)
+        for tile in range(first, min(first + lanes, tiles)):
+            repair(state, scores[tile], kept[tile], n, full, sweeps)
+
+
+def solve_tiles(scores: NDArray[Any], n: int, full: bool, method: Any, /) -> NDArray[np.bool_]:
     """Masks that no insertion, insert-swap or two-by-two exchange improves.
 
     Starts from greedy-keep. On full tiles every row and every column holds exactly n. Ends on any

@@ -1,4 +1,4 @@
-"""``network-simplex`` on a batch of tiles; :mod:`nmflow.methods.network_simplex.method` has the method.
+"""``network-simplex`` on a batch of tiles; ``method.py`` beside it tells the method.
 
 Interpreted, the same source gives the same results. Names that recur: ``score``, multiples of
 ``unit``, a power of two above any column's index; ``kept``, -1 where an arc carries its unit and 0

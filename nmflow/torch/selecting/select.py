@@ -64,7 +64,8 @@ def choose_weights(
         Globs over the names of modules or parameters, classes of modules, functions of
         (name, module), or several of these. What is included is masked whatever its name says.
     layouts : mapping, optional
-        How weights of other classes are matrices; see :func:`nmflow.torch.selecting.layout.as_layouts`.
+        How weights of other classes are matrices; see
+        :func:`nmflow.torch.selecting.layout.as_layouts`.
 
     Raises
     ------

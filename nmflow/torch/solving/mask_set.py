@@ -7,8 +7,8 @@ from typing import Any
 
 from nmflow.errors import NmflowError
 from nmflow.problem.pattern import Pattern
+from nmflow.problem.workers import run_all
 from nmflow.proof.certificate import Certificate
-from nmflow.solve import run_all
 from nmflow.torch.masking.install import Place, places_of
 from nmflow.torch.masking.masked import Masked
 from nmflow.torch.masking.sharding import is_sharded

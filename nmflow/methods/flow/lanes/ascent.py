@@ -1,9 +1,9 @@
 """Midpoint dual ascent on 32 tiles of 16-bit scores side by side, one tile a lane.
 
-The same coordinate ascent as in :mod:`nmflow.methods.flow.scalar.dual_ascent`: a potential between the n-th
-and the (n+1)-th largest of a row (or column) of reduced scores. Potentials are guesses: where a
-difference does not fit 16 bits, which takes scores and potentials from both ends of the range, the
-guess is a bad one. What they prove is looked at with care, by :func:`threshold`.
+The same coordinate ascent as in :mod:`nmflow.methods.flow.scalar.dual_ascent`: a potential between
+the n-th and the (n+1)-th largest of a row (or column) of reduced scores. Potentials are guesses:
+where a difference does not fit 16 bits, which takes scores and potentials from both ends of the
+range, the guess is a bad one. What they prove is looked at with care, by :func:`threshold`.
 """
 
 from __future__ import annotations

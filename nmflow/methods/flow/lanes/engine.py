@@ -1,7 +1,7 @@
 """Tiles solved side by side in vectors: where they lie in memory, and what is left of them.
 
-The engine of :mod:`nmflow.methods.flow.lanes.kernel` reads matrices in place where their rows are contiguous
-floats. Tiles of other layouts and dtypes are laid side by side in a strip first.
+The engine of :mod:`nmflow.methods.flow.lanes.kernel` reads matrices in place where their rows are
+contiguous floats. Tiles of other layouts and dtypes are laid side by side in a strip first.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ def _of_size(m: int, choices: dict[int, Any]) -> Any:
 
 @functools.cache
 def _shares(m: int) -> tuple[tuple[int, int], ...]:
-    """As :func:`nmflow.methods.flow.lanes.ascent.relaxed_midpoint` takes it; of each round with ties."""
+    """Of each round, as ``ascent.relaxed_midpoint`` takes it; the last ones are for ties."""
     usual, first, decay = _of_size(m, _SHARES)
     shares = usual, *(first * decay**k for k in range(_LONGEST))
     return tuple(_shifts(share) for share in shares)

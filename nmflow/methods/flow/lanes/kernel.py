@@ -1,11 +1,11 @@
 """The lane engine of ``flow``: 32 tiles side by side in vectors of 16-bit integers.
 
-Panels of 32 tiles are read from the matrix, solved by dual ascent and written as masks. Pieces
-that hold a tile which stays open wait in a queue until they fill a panel; the next stage looks at
-the same scores through a finer window around the potentials found so far. Pieces where ties
-are likely do not wait: their open tiles are solved one by one (:mod:`nmflow.methods.flow.lanes.finish`),
-as are the last few, to which no others will come.
-What is still open then goes to the scalar road, which starts from those potentials.
+Panels of 32 tiles are read from the matrix, solved by dual ascent and written as masks. Pieces that
+hold a tile which stays open wait in a queue until they fill a panel; the next stage looks at the
+same scores through a finer window around the potentials found so far. Pieces where ties are likely
+do not wait: their open tiles are solved one by one (:mod:`nmflow.methods.flow.lanes.finish`), as
+are the last few, to which no others will come. What is still open then goes to the scalar road,
+which starts from those potentials.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Partial tiles, of which rows and columns keep at most n: 32 side by side in 16-bit lanes.
 
-Dual ascent as on full tiles (:mod:`nmflow.methods.flow.lanes.ascent`), but potentials are prices here,
-never below zero, and only a row or column that is full may have one. A tile is padded to a square
-with what no price could make worth keeping.
+Dual ascent as on full tiles (:mod:`nmflow.methods.flow.lanes.ascent`), but potentials are prices
+here, never below zero, and only a row or column that is full may have one. A tile is padded to a
+square with what no price could make worth keeping.
 """
 
 from __future__ import annotations

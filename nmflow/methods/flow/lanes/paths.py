@@ -1,7 +1,7 @@
 """Units moved along paths of slack 0 in one tile, from rows in need to where units are missing.
 
-A path of :func:`nmflow.methods.flow.lanes.tile.find_distances` is followed back from its end: to a row
-that may add the column's entry, then to a column whose entry that row may drop, and so on. Each
+A path of :func:`nmflow.methods.flow.lanes.tile.find_distances` is followed back from its end: to a
+row that may add the column's entry, then to a column whose entry that row may drop, and so on. Each
 step back leads to an earlier sweep, so that it comes to an end even where all slacks are 0.
 """
 

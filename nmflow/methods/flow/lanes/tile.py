@@ -3,9 +3,9 @@
 Coordinate ascent may stall where many scores are equal: no single potential can improve, yet some
 rows hold more than n and some fewer. From there on it is a matter of moving units along shortest
 paths (Ahuja, Magnanti & Orlin, Network Flows, 1993, sec. 9.7), as in
-:mod:`nmflow.methods.flow.scalar.augmentation`. What is kept has slack w - u - v >= 0 and what is pruned <= 0
-throughout, so a row in need may add pruned entries and a column drop kept ones at no negative
-cost. :func:`balance`, in turn,
+:mod:`nmflow.methods.flow.scalar.augmentation`. What is kept has slack w - u - v >= 0 and what is
+pruned <= 0 throughout, so a row in need may add pruned entries and a column drop kept ones at no
+negative cost. :func:`balance`, in turn,
 
 - finds all distances from rows in need, by Bellman and Ford, a sweep over the columns, then the
   rows, at a time;

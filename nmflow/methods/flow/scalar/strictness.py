@@ -1,11 +1,11 @@
 """Whether an optimal mask of floored scores is the only optimal one of the scores themselves.
 
-Every change of the mask must cost more units than it adds entries: then the mask stays optimal
-even if each added score is larger than its floor by anything below one unit. A change is a cycle
-of the residual network (:mod:`nmflow.methods.flow.scalar.augmentation`), so the question is whether a cycle
-is negative once every addition is one unit dearer. A cycle without additions drops one entry of a
-partial tile and nothing else: it costs that entry's score, which is not negative, and where it is
-zero an entry of each tie table, which is positive.
+Every change of the mask must cost more units than it adds entries: then the mask stays optimal even
+if each added score is larger than its floor by anything below one unit. A change is a cycle of the
+residual network (:mod:`nmflow.methods.flow.scalar.augmentation`), so the question is whether a
+cycle is negative once every addition is one unit dearer. A cycle without additions drops one entry
+of a partial tile and nothing else: it costs that entry's score, which is not negative, and where it
+is zero an entry of each tie table, which is positive.
 
 Plain Python over arrays; see :mod:`nmflow.methods.flow.scalar.settle` for how it runs.
 """
