@@ -16,7 +16,7 @@ if not torch.distributed.is_gloo_available():
 
 from torch import distributed  # noqa: E402
 from torch.distributed.checkpoint import state_dict as checkpoint  # noqa: E402
-from torch.distributed.fsdp import fully_shard  # noqa: E402
+from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard  # noqa: E402
 from torch.nn.parallel import DistributedDataParallel  # noqa: E402
 from torch.optim import SGD  # noqa: E402
 
@@ -71,6 +71,29 @@ def data_parallel(rank):
     return found | {"weights": model.state_dict()}
 
 
+def data_parallel_first(rank):
+    """Masks put on a model that is wrapped already."""
+    wrapped = DistributedDataParallel(net(0))
+    handle = sparsify(wrapped)
+    found = train(wrapped, handle, halves(rank))
+    state = handle.sparse_state_dict()
+    assert list(state)[0].startswith("module.")
+    names = {name: name.removeprefix("module.") for name in found["masks"]}
+    found["masks"] = {names[name]: mask for name, mask in found["masks"].items()}
+    return found | {"weights": wrapped.module.state_dict()}
+
+
+def sharded_the_old_way(rank):
+    """FSDP1 frees the memory of weights: one clear error instead of a crash."""
+    model = net(0)
+    handle = sparsify(model)
+    wrapped = FullyShardedDataParallel(model, device_id=torch.device("cpu"))
+    wrapped(torch.ones(4, 8)).sum().backward()
+    for call in (handle.refresh, handle.bake, handle.certify):
+        with pytest.raises(nmflow.NmflowError, match="use FSDP2"):
+            call()
+
+
 def fully_sharded(rank):
     model = net(0)
     handle = sparsify(model)
@@ -97,7 +120,9 @@ def process(rank, folder):
     store = f"file://{folder}/store"
     distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=RANKS)
     try:
-        torch.save([data_parallel(rank), fully_sharded(rank)], f"{folder}/{rank}.pt")
+        found = [data_parallel(rank), data_parallel_first(rank), fully_sharded(rank)]
+        torch.save(found, f"{folder}/{rank}.pt")
+        sharded_the_old_way(rank)
     finally:
         distributed.destroy_process_group()
 

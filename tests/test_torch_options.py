@@ -201,6 +201,19 @@ class TestPolicies:
         handle.unfreeze(refresh=2)
         assert [bool(handle.step()) for _ in range(4)] == [True, False, True, False]
 
+    def test_an_earlier_state_thaws_what_froze_since(self):
+        model = net()
+        handle = nmflow.torch.sparsify(model, 2, 4, refresh=Refresh(every=2, until=4))
+        handle.step()
+        early = handle.state_dict()
+        for _ in range(4):
+            handle.step()
+        assert handle.frozen
+        handle.load_state_dict(early)
+        assert not handle.frozen
+        assert [bool(handle.step()) for _ in range(4)] == [True, False, True, False]
+        assert handle.frozen
+
     @pytest.mark.parametrize("schedule", ["quartic", 3])
     def test_unknown_schedules(self, schedule):
         with pytest.raises(nmflow.NmflowError, match="choose linear, cubic, or a function"):

@@ -191,9 +191,13 @@ class Handle:
         """
         self._check_here()
         self._clock.resume(None if refresh is None else as_refresh(refresh))
+        self._thaw()
+        self._fixed = False
+
+    def _thaw(self) -> None:
         self._let_pruned_learn(True)
         self._watch.begin(self._masks.parametrizations())
-        self._fixed = self.frozen = False
+        self.frozen = False
 
     def _let_pruned_learn(self, whether: bool) -> None:
         for layer in self._layers:
@@ -278,9 +282,11 @@ class Handle:
         if lacking:
             raise NmflowError(f"this is no state of a handle: it lacks {', '.join(lacking)}")
         self._masks.load_state_dict(state)
-        self._clock.load_state_dict(state["clock"])
         if state["frozen"]:
             self.freeze()
+        elif self.frozen:
+            self._thaw()
+        self._clock.load_state_dict(state["clock"])
 
     def _check_here(self) -> None:
         if self._gone:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import torch
+from torch import nn
 from torch.nn.utils import parametrize
 
 from nmflow.errors import NmflowError
@@ -46,7 +47,12 @@ class Place(NamedTuple):
 def install(masked: Masked, module: Any, tensor: str) -> None:
     """Let a parameter go through a mask."""
     position = list(module._parameters).index(tensor)
+    parameter = module._parameters[tensor]
+    # PyTorch's call sets the parameter to itself, which parts it from the node of the graph that
+    # DistributedDataParallel has hooks on: let it do so with another one on the same memory.
+    module._parameters[tensor] = nn.Parameter(parameter.data, parameter.requires_grad)
     parametrize.register_parametrization(module, tensor, masked)
+    module.parametrizations[tensor]._parameters["original"] = parameter
     module.parametrizations[tensor].position = position
 
 
