@@ -10,6 +10,7 @@
 from nmflow.certify import certify
 from nmflow.diversity import log10_mask_diversity, mask_diversity
 from nmflow.errors import MissingExtraError, NmflowError
+from nmflow.methods.interface import Method
 from nmflow.methods.registry import (
     Entropic,
     Exhaustive,
@@ -18,7 +19,6 @@ from nmflow.methods.registry import (
     GreedyKeep,
     LocalSearch,
     Lp,
-    Method,
     NetworkSimplex,
 )
 from nmflow.problem.pattern import Pattern

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from nmflow.errors import NmflowError
 from nmflow.methods import registry
-from nmflow.methods.registry import Method
+from nmflow.methods.interface import Method
 from nmflow.problem.floating_point import standard_arithmetic
 from nmflow.problem.pattern import Pattern, PatternName
 from nmflow.problem.scores import ScoreName

@@ -77,7 +77,7 @@ def data_parallel_first(rank):
     handle = sparsify(wrapped)
     found = train(wrapped, handle, halves(rank))
     state = handle.sparse_state_dict()
-    assert list(state)[0].startswith("module.")
+    assert next(iter(state)).startswith("module.")
     names = {name: name.removeprefix("module.") for name in found["masks"]}
     found["masks"] = {names[name]: mask for name, mask in found["masks"].items()}
     return found | {"weights": wrapped.module.state_dict()}

@@ -38,7 +38,8 @@ from nmflow.checkpoint.safetensors_file import (
 )
 from nmflow.checkpoint.verify import verify_checkpoint
 from nmflow.errors import NmflowError
-from nmflow.methods.registry import Method, find_method
+from nmflow.methods.interface import Method
+from nmflow.methods.registry import find_method
 from nmflow.problem.floating_point import standard_arithmetic
 from nmflow.problem.pattern import Pattern, PatternName
 from nmflow.problem.scores import ScoreName

@@ -33,7 +33,7 @@ _LARGE = 2.0**900
 
 
 def solve_tiles(scores: NDArray[Any], n: int, full: bool, _method: object = None, /) -> Masks:
-    """Optimal masks of a batch of equal tiles; see :class:`nmflow.methods.registry.TileSolver`.
+    """Optimal masks of a batch of equal tiles; see :class:`nmflow.methods.interface.TileSolver`.
 
     Raises
     ------

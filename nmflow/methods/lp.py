@@ -24,15 +24,14 @@ as its mask is proved to be that one, which is mostly after the first stage.
 
 from __future__ import annotations
 
-import tempfile
-import threading
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nmflow.errors import MissingExtraError, NmflowError
+from nmflow.errors import NmflowError
 from nmflow.methods.integers import unique_integers
+from nmflow.methods.pulp_solver import load_pulp, run
 from nmflow.methods.registry import Lp
 
 Masks = NDArray[np.bool_]
@@ -46,8 +45,6 @@ TOLERANCE = 1e-6
 DUAL_BITS = 26
 
 _FAR = 1 << 40
-# A solver object of the caller's may keep state while it solves.
-_ONE_AT_A_TIME = threading.Lock()
 
 
 class Stage(NamedTuple):
@@ -58,7 +55,7 @@ class Stage(NamedTuple):
 
 
 def solve_tiles(scores: NDArray[Any], n: int, full: bool, method: Lp, /) -> Masks:
-    """Optimal masks of a batch of equal tiles; see :class:`nmflow.methods.registry.TileSolver`.
+    """Optimal masks of a batch of equal tiles; see :class:`nmflow.methods.interface.TileSolver`.
 
     Raises
     ------
@@ -67,7 +64,7 @@ def solve_tiles(scores: NDArray[Any], n: int, full: bool, method: Lp, /) -> Mask
     NmflowError
         Where the LP solver fails, runs out of time, or returns anything but a proved optimum.
     """
-    pulp = _load_pulp()
+    pulp = load_pulp()
     rows, columns = scores.shape[1:]
     if n >= max(rows, columns):
         # The groups constrain nothing.
@@ -152,45 +149,13 @@ def solve_model(pulp: Any, q: Integers, n: int, full: bool, method: Lp) -> Stage
         + [constraint(f"c_{t}_{j}", [(t, i, j) for i in range(height)]) for j in range(columns)]
         for t in range(count)
     ]
-    _run(pulp, problem, method)
+    run(pulp, problem, method)
     values = np.zeros(q.shape)
     for place in places:
         values[place] = _number(x[place].varValue, "value")
     duals = np.array([[_number(line.pi, "dual") for line in tile] for tile in lines])
     flow = checked_flow(values, n, full)
     return Stage(flow, checked_reduced(q, flow, duals.reshape(count, rows + columns), full))
-
-
-def _run(pulp: Any, problem: Any, method: Lp) -> None:
-    """Solve, or raise unless the solver says that the solution is optimal."""
-    try:
-        if method.solver is not None:
-            with _ONE_AT_A_TIME:
-                problem.solve(method.solver)
-        else:
-            # PuLP leaves its files behind when the solver fails.
-            with tempfile.TemporaryDirectory(prefix="nmflow-lp-") as directory:
-                problem.solve(_cbc(pulp, method.time_limit, directory))
-    except Exception as error:
-        # Whatever goes wrong in foreign code, the outcome is the same: no mask.
-        raise NmflowError(f"method 'lp': the LP solver failed: {error}") from error
-    # CBC stopped by its time limit has status optimal in PuLP, and another solution status.
-    if (problem.status, problem.sol_status) != (pulp.LpStatusOptimal, pulp.LpSolutionOptimal):
-        raise NmflowError(
-            "method 'lp': the LP solver found no optimum (status"
-            f" {pulp.LpStatus.get(problem.status, problem.status)!r}, solution"
-            f" {pulp.LpSolution.get(problem.sol_status, problem.sol_status)!r},"
-            f" time_limit {method.time_limit}); allow more time, or use method='flow'"
-        )
-
-
-def _cbc(pulp: Any, time_limit: float | None, directory: str) -> Any:
-    """CBC: PuLP's own where it brings one, else the one on the path."""
-    # The class PULP_CBC_CMD warns from PuLP 3.3 on and is gone in 4.0.
-    path = getattr(getattr(pulp, "PULP_CBC_CMD", None), "pulp_cbc_path", None)
-    solver = pulp.COIN_CMD(path=path, mip=False, msg=False, threads=1, timeLimit=time_limit)
-    solver.tmpDir = directory
-    return solver
 
 
 def _number(value: float | None, what: str) -> float:
@@ -292,11 +257,3 @@ def _entries(arcs: NDArray[Any], full: bool) -> tuple[int, int]:
     """Rows and columns of the tile without its slacks."""
     _, height, width = arcs.shape
     return (height, width) if full else (height - 1, width - 1)
-
-
-def _load_pulp() -> Any:
-    try:
-        import pulp
-    except ImportError as error:
-        raise MissingExtraError("method 'lp'", "lp") from error
-    return pulp

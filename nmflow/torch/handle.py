@@ -11,7 +11,6 @@ from nmflow.errors import NmflowError
 from nmflow.problem.pattern import Pattern
 from nmflow.proof.certificate import Certificate
 from nmflow.torch.masking import model_masks
-from nmflow.torch.masking.install import check_removable, take_off
 from nmflow.torch.optimizers import OptimizerWatch
 from nmflow.torch.policy import Clock, Refresh, as_refresh
 from nmflow.torch.rules import SRSTE, StraightThrough
@@ -19,7 +18,6 @@ from nmflow.torch.selecting.report import Report
 from nmflow.torch.solving.mask_set import MaskSet
 from nmflow.torch.solving.statistics import RefreshStatistics
 
-_STATE = {"problem", "clock", "kept", "frozen", "layers"}
 # Refreshes that are remembered: a few hundred bytes a layer each.
 _HISTORY = 100
 
@@ -229,9 +227,7 @@ class Handle:
             If weights are sharded, or the masks are gone already.
         """
         self._check_here()
-        places = self._masks.look()
-        check_removable(places)
-        take_off(places)
+        model_masks.remove_places(self._masks.look())
         self._end("removed")
 
     def _end(self, gone: str) -> None:
@@ -278,9 +274,6 @@ class Handle:
             If the state is that of another model or pattern; the handle stays as it was.
         """
         self._check_here()
-        lacking = sorted(_STATE - state.keys())
-        if lacking:
-            raise NmflowError(f"this is no state of a handle: it lacks {', '.join(lacking)}")
         self._masks.load_state_dict(state)
         if state["frozen"]:
             self.freeze()
@@ -308,9 +301,4 @@ class Handle:
         )
 
     def __repr__(self) -> str:
-        layers = self._layers
-        patterns = dict.fromkeys(str(layer.pattern) for layer in layers)
-        return (
-            f"<nmflow.torch.Handle: {', '.join(patterns)}, {len(layers)} weights, step"
-            f" {self._clock.step}>"
-        )
+        return f"<nmflow.torch.Handle: {self._masks}, step {self._clock.step}>"

@@ -7,7 +7,8 @@ from typing import Any
 from torch.nn.utils import prune
 
 from nmflow.errors import NmflowError
-from nmflow.methods.registry import Method, find_method
+from nmflow.methods.interface import Method
+from nmflow.methods.registry import find_method
 from nmflow.models import Layout
 from nmflow.problem.pattern import Pattern, PatternName
 from nmflow.problem.scores import ScoreName

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from nmflow.errors import NmflowError
-from nmflow.methods.registry import Method, find_method
+from nmflow.methods.interface import Method
+from nmflow.methods.registry import find_method
 from nmflow.problem.pattern import Pattern, PatternName
 from nmflow.problem.scores import ScoreName, check_score
 from nmflow.problem.workers import thread_count

@@ -40,7 +40,7 @@ _WINDOW = 1 << 20
 def solve_window(
     stack: MatrixStack, window: Window, mask: NDArray[np.bool_], n: int, _method: object, /
 ) -> None:
-    """Masks of a window's tiles; see :class:`nmflow.methods.registry.WindowSolver`."""
+    """Masks of a window's tiles; see :class:`nmflow.methods.interface.WindowSolver`."""
     m = window.tile[1]
     if not (window.full and n < m <= LARGEST_LANES and not config.DISABLE_JIT):
         window.paste(mask, solve_tiles(window.cut(stack.scores(window.box)), n, window.full))
@@ -127,7 +127,7 @@ def solve_tiles(
     *,
     start: NDArray[np.float64] | None = None,
 ) -> NDArray[np.bool_]:
-    """Optimal masks of a batch of equal tiles; see :class:`nmflow.methods.registry.TileSolver`.
+    """Optimal masks of a batch of equal tiles; see :class:`nmflow.methods.interface.TileSolver`.
 
     ``start`` holds column potentials (T, c) to start from; the masks do not depend on them.
     """

@@ -243,7 +243,7 @@ def solve_tiles(scores: NDArray[Any], n: int, full: bool, method: Any, /) -> NDA
     Dykstra's alternating Bregman projections; then keeps entries in descending S while row and
     column have room, and repairs the mask. Every row and column of a full tile holds exactly n.
 
-    Takes and returns what :class:`nmflow.methods.registry.TileSolver` says.
+    Takes and returns what :class:`nmflow.methods.interface.TileSolver` says.
 
     References
     ----------

@@ -123,7 +123,7 @@ def solve_tiles(
     partial tiles a negative score is always pruned, before all others, and counts towards what its
     row and its column owe.
 
-    Takes and returns what :class:`nmflow.methods.registry.TileSolver` says.
+    Takes and returns what :class:`nmflow.methods.interface.TileSolver` says.
 
     References
     ----------

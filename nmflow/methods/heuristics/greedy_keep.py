@@ -33,7 +33,7 @@ def solve_tiles(
     under-filled. Of equal scores the lower row-major index comes first. On partial tiles a negative
     score is never kept.
 
-    Takes and returns what :class:`nmflow.methods.registry.TileSolver` says.
+    Takes and returns what :class:`nmflow.methods.interface.TileSolver` says.
 
     References
     ----------

@@ -37,7 +37,7 @@ def solve_tiles(scores: NDArray[Any], n: int, full: bool, method: Any, /) -> NDA
     Starts from greedy-keep. On full tiles every row and every column holds exactly n. Ends on any
     floats: see :mod:`nmflow.methods.heuristics.moves`.
 
-    Takes and returns what :class:`nmflow.methods.registry.TileSolver` says.
+    Takes and returns what :class:`nmflow.methods.interface.TileSolver` says.
 
     References
     ----------

@@ -47,7 +47,7 @@ KINDS = {"f": FLOAT, "i": SIGNED, "u": UNSIGNED}
 def solve_tiles(
     scores: NDArray[Any], n: int, full: bool, _method: object = None, /
 ) -> NDArray[np.bool_]:
-    """Optimal masks of a batch of equal tiles; see :class:`nmflow.methods.registry.TileSolver`."""
+    """Optimal masks of a batch of equal tiles; see :class:`nmflow.methods.interface.TileSolver`."""
     return solve_with_potentials(scores, n, full)[0]
 
 

@@ -78,7 +78,11 @@ def remove(model: Any) -> None:
     NmflowError
         If the model has no masks, or its weights are sharded.
     """
-    places = found(model)
+    remove_places(found(model))
+
+
+def remove_places(places: list[Place]) -> None:
+    """Take off, or leave all as it is."""
     check_removable(places)
     take_off(places)
 

@@ -16,6 +16,8 @@ from nmflow.torch.selecting.report import Status
 from nmflow.torch.solving.layer import Change, Layer
 from nmflow.torch.solving.statistics import LayerStatistics, share_kept
 
+# What the state of a handle has, that of its masks included.
+_STATE = {"problem", "clock", "kept", "frozen", "layers"}
 # Entries that are worth a thread of their own.
 _THREAD_ENTRIES = 1 << 18
 
@@ -41,6 +43,10 @@ class MaskSet:
         self._kept_scores = kept_scores
         # Whether the last solve left out unsolved masks, whose weights had no values.
         self.waits = False
+
+    def __str__(self) -> str:
+        patterns = dict.fromkeys(str(layer.pattern) for layer in self.layers)
+        return f"{', '.join(patterns)}, {len(self.layers)} weights"
 
     def look(self) -> list[Place]:
         """Look through the model as it is now; where the masks are."""
@@ -181,6 +187,8 @@ class MaskSet:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from :meth:`state_dict`, or raise and stay as it was."""
+        if lacking := sorted(_STATE - state.keys()):
+            raise NmflowError(f"this is no state of a handle: it lacks {', '.join(lacking)}")
         mine, saved = self.problems(), dict(state["problem"])
         unlike = [name for name in mine | saved if mine.get(name) != saved.get(name)]
         if unlike:

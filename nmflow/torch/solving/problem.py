@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from nmflow.errors import NmflowError
-from nmflow.methods.registry import Method
+from nmflow.methods.interface import Method
 from nmflow.problem.pattern import Pattern
 from nmflow.problem.scores import ScoreName
 
