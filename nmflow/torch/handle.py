@@ -124,9 +124,8 @@ class Handle:
 
         Notes
         -----
-        Takes time linear in the entries where the method does, as ``flow`` on weights that move
-        little. Weights of accelerators are copied to the host. Where weights are sharded, every
-        process must call, gathers one at a time and finds the same masks.
+        Takes little more than the solves, in one thread for each weight. Weights of accelerators
+        are copied to the host. Sharded ones every process must ask for, one gathered at a time.
         """
         self._check_here()
         if self.frozen:
@@ -240,9 +239,7 @@ class Handle:
         return model_masks.sparse_state_dict(self._masks.model)
 
     def certify(self) -> dict[str, Certificate]:
-        """Certificates of the masks as they are for the weights as they are.
-
-        Between refreshes weights move away from their masks, and a gap opens.
+        """Certificates for the weights as they are: between refreshes a gap opens.
 
         Returns
         -------
