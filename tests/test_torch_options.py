@@ -1,6 +1,7 @@
 """Masks and scores that users bring along, several patterns at once, and what a refresh costs."""
 
 import sys
+import threading
 import tracemalloc
 import warnings
 
@@ -60,6 +61,17 @@ class TestScores:
         for name, certificate in certificates.items():
             assert last[name].kept_score == pytest.approx(certificate.value)
             assert shares[name] == pytest.approx(last[name].kept_share)
+
+    def test_a_function_is_called_by_the_calling_thread(self):
+        """Large weights are solved by several threads otherwise."""
+        model, threads = nn.Sequential(*(nn.Linear(600, 600) for _ in range(3))), set()
+
+        def scores(name, weight):
+            threads.add(threading.get_ident())
+            return weight.square()
+
+        nmflow.torch.sparsify(model, 2, 4, scores=scores, workers=4)
+        assert threads == {threading.get_ident()}
 
     def test_negative_scores_of_a_table(self):
         scores = torch.randn(8, 8)

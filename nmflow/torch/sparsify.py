@@ -80,8 +80,8 @@ def sparsify(
         soon as their weights have values, and frozen.
     scores : callable or mapping, optional
         Importance scores instead of ``score``: a function of (name, weight) that is called at
-        each refresh, or a tensor for each name, of the weights' shapes. Negative ones are
-        allowed; only their order and sums count.
+        each refresh, by the calling thread, or a tensor for each name; of the weights' shapes.
+        Negative ones are allowed; only their order and sums count.
     masks : mapping or callable, optional
         Masks to begin with, by name or as a function of (name, weight) that may give None; others
         are solved. With ``refresh=None`` they stay; any other policy moves on from them.

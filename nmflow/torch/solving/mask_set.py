@@ -128,8 +128,9 @@ class MaskSet:
 
         entries = sum(layer.mask.numel() for layer, _ in work)
         threads = min(self._threads, 1 + entries // _THREAD_ENTRIES)
-        if any(is_sharded(layer.weight) for layer, _ in work):
-            # All processes gather one weight at a time, in the same order.
+        if any(is_sharded(each.weight) or each.masked.problem.scorer for each, _ in work):
+            # All processes gather one weight at a time, in the same order; and a user's function
+            # is called in the thread of the caller.
             threads = 1
         try:
             run_all(propose, work, threads)
