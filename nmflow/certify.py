@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from nmflow.errors import NmflowError
 from nmflow.problem.arrays import to_host
+from nmflow.problem.batch import MatrixStack, as_matrices
 from nmflow.problem.floating_point import standard_arithmetic
 from nmflow.problem.pattern import Pattern, PatternName
 from nmflow.problem.scores import ScoreName
-from nmflow.problem.stack import MatrixStack, as_matrices
 from nmflow.problem.tiling import Window, windows
 from nmflow.proof.certificate import Certificate, Violation
 from nmflow.proof.checker import prove

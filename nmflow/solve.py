@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from nmflow.errors import NmflowError
 from nmflow.methods import registry
 from nmflow.methods.registry import Method
+from nmflow.problem.batch import MatrixStack
 from nmflow.problem.floating_point import standard_arithmetic
 from nmflow.problem.pattern import Pattern, PatternName
 from nmflow.problem.scores import ScoreName
-from nmflow.problem.stack import MatrixStack
 from nmflow.problem.tiling import Window, windows
 from nmflow.problem.workers import run_all, thread_count
 

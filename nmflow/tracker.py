@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmflow.errors import NmflowError
-from nmflow.methods.flow.tracked import TrackedStack
+from nmflow.methods.flow.tracked_batch import TrackedStack
 from nmflow.problem.arrays import writable_mask
+from nmflow.problem.batch import MatrixStack, matrix_shape, normalise_axes
 from nmflow.problem.floating_point import standard_arithmetic
 from nmflow.problem.pattern import Pattern
 from nmflow.problem.scores import ScoreName, check_score
-from nmflow.problem.stack import MatrixStack, matrix_shape, normalise_axes
 from nmflow.problem.workers import thread_count
 
 # Entries that are compared at a time.

@@ -10,7 +10,7 @@ from tiles import KINDS, PATTERNS, make
 
 from nmflow.methods.flow import method as flow
 from nmflow.methods.flow.scalar import quantise
-from nmflow.methods.flow.scalar import settle as scalar
+from nmflow.methods.flow.scalar import solve as scalar
 from nmflow.methods.flow.scalar.bits import score_bits
 from nmflow.methods.flow.scalar.selection_network import order, selection_networks
 from nmflow.methods.flow.scalar.unbounded import solve_unbounded

@@ -54,8 +54,8 @@ class WindowSolver(Protocol):
 
         Parameters
         ----------
-        stack : nmflow.stack.MatrixStack
-        window : nmflow.tiling.Window
+        stack : nmflow.problem.batch.MatrixBatch
+        window : nmflow.problem.tiling.Window
         mask : ndarray of bool, shape (B, R, C), C-contiguous
             The whole stack's; only the window's box is written.
         n : int

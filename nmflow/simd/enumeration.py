@@ -16,8 +16,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from nmflow.simd.emit import I1, I32, by_registers, call, constant, suffix
-from nmflow.simd.static import ROW
+from nmflow.simd.llvm import I1, I32, by_registers, call, constant, suffix
+from nmflow.simd.tile_shape import ROW
 from nmflow.simd.vectors import Vector, address
 
 SIDE = 4

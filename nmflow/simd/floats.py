@@ -6,8 +6,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from nmflow.simd.emit import I1, I16, I32, call, constant, has_feature
-from nmflow.simd.static import ROW
+from nmflow.simd.llvm import I1, I16, I32, call, constant, has_feature
+from nmflow.simd.tile_shape import ROW
 from nmflow.simd.vectors import Vector, address
 
 

@@ -9,9 +9,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from nmflow.simd.emit import I1, I8, I16, I32, I64, constant
-from nmflow.simd.static import LANES, ROW, tile_shape
-from nmflow.simd.turning import transposed
+from nmflow.simd.llvm import I1, I8, I16, I32, I64, constant
+from nmflow.simd.tile_shape import LANES, ROW, tile_shape
+from nmflow.simd.transpose import transposed
 from nmflow.simd.vectors import Vector, address
 
 
@@ -116,7 +116,7 @@ def transpose_store(typingctx, packed, lanes, start, shape, half):
     ``packed`` holds pieces / 2 vectors of 32; vector k has the entries of the pieces 2 k and
     2 k + 1 in turn. Written are the columns 16 * half up to 16 * half + 15, those below m, one
     vector after the other from ``lanes[start]``; the tiles of the pieces lie in lanes as
-    :class:`nmflow.simd.static.TileShape` says.
+    :class:`nmflow.simd.tile_shape.TileShape` says.
     """
     pairs = Vector(types.int32)
     geometry = tile_shape(shape.n, shape.m)

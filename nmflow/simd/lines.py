@@ -8,9 +8,9 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from nmflow.simd.emit import I1, I32, I64, call, constant
-from nmflow.simd.static import ROW, tile_shape
-from nmflow.simd.turning import transposed
+from nmflow.simd.llvm import I1, I32, I64, call, constant
+from nmflow.simd.tile_shape import ROW, tile_shape
+from nmflow.simd.transpose import transposed
 from nmflow.simd.vectors import Vector, address
 
 

@@ -3,9 +3,9 @@
 Three roads, each exact, each for what the one before could not prove:
 
 1. Tiles of up to 32 x 32 are solved side by side in vectors, which settles nearly all of them:
-   full ones by the lane engine (:mod:`nmflow.methods.flow.lanes.kernel`), those of a ragged edge by
-   dual ascent alone (:mod:`nmflow.methods.flow.lanes.partial`).
-2. The scalar kernel (:mod:`nmflow.methods.flow.scalar.settle`), which starts from the potentials
+   full ones by the lane engine (:mod:`nmflow.methods.flow.simd_engine.kernel`), those of a ragged edge by
+   dual ascent alone (:mod:`nmflow.methods.flow.simd_engine.partial_tiles`).
+2. The scalar kernel (:mod:`nmflow.methods.flow.scalar.solve`), which starts from the potentials
    found so far, settles every tile but one whose optimal masks tie in all the tables.
 3. Those few are solved in unbounded integers, with all tables and the position below the scores'
    last bit.
@@ -19,15 +19,15 @@ import numpy as np
 from numba import config
 from numpy.typing import NDArray
 
-from nmflow.methods.flow.scalar.settle import floored, settle_batch, settle_integers
+from nmflow.methods.flow.scalar.solve import floored, settle_batch, settle_integers
 from nmflow.methods.flow.scalar.unbounded import solve_unbounded
 from nmflow.methods.integers import unique_integers
-from nmflow.problem.stack import MatrixStack
+from nmflow.problem.batch import MatrixStack
 from nmflow.problem.tiling import Window
 
 if TYPE_CHECKING:
-    from nmflow.methods.flow.lanes.engine import Left
-    from nmflow.simd.static import TileShape
+    from nmflow.methods.flow.simd_engine.driver import Left
+    from nmflow.simd.tile_shape import TileShape
 
 LARGEST_LANES = 32
 """The largest m whose tiles the lane engine solves."""
@@ -46,21 +46,21 @@ def solve_window(
         window.paste(mask, solve_tiles(window.cut(stack.scores(window.box)), n, window.full))
         return
     # The engine has no form that an interpreter could run.
-    from nmflow.methods.flow.lanes import engine
-    from nmflow.simd.static import tile_shape
+    from nmflow.methods.flow.simd_engine import driver
+    from nmflow.simd.tile_shape import tile_shape
 
     shape = tile_shape(n, m)
     signed = stack.score == "raw"
     floats = stack.host.bfloat16 or stack.matrices.dtype.kind == "f"
-    in_place = floats and engine.reads_in_place(stack.matrices, window.columns, m)
+    in_place = floats and driver.reads_in_place(stack.matrices, window.columns, m)
     if stack.score == "square" or not in_place:
         _solve_cut(stack, window, mask, n, shape, signed=signed)
         return
-    left = engine.solve_box(stack.matrices, mask, window.box, shape, signed)
+    left = driver.solve_box(stack.matrices, mask, window.box, shape, signed)
     if left is None:
         stack.raise_not_finite()
     _finish(stack.matrices, mask, left, shape, n, stack.scores_of)
-    beyond = engine.tiles_beyond(stack.matrices, window.box, shape)
+    beyond = driver.tiles_beyond(stack.matrices, window.box, shape)
     if beyond:
         corner = window.last_tiles(beyond)
         _solve_cut(stack, corner, mask, n, shape, signed=signed)
@@ -84,16 +84,16 @@ def _solve_full(
     tiles: NDArray[Any], n: int, shape: TileShape, *, signed: bool
 ) -> NDArray[np.bool_]:
     """Full tiles that don't lie in a matrix as the engine reads it."""
-    from nmflow.methods.flow.lanes import engine
+    from nmflow.methods.flow.simd_engine import driver
 
     if tiles.dtype.kind != "f":
         return solve_tiles(tiles, n, True)
-    values = engine.strip(tiles, shape)
+    values = driver.strip(tiles, shape)
     mask = np.empty(values.shape, np.bool_)
     count, m, _ = tiles.shape
     columns = -(-count // shape.tiles) * shape.tiles * m
     box = slice(0, 1), slice(0, m), slice(0, columns)
-    left = engine.solve_box(values, mask, box, shape, signed)
+    left = driver.solve_box(values, mask, box, shape, signed)
     assert left is not None
     _finish(values, mask, left, shape, n, lambda part: part)
     return mask[0, :, : count * m].reshape(m, count, m).transpose(1, 0, 2)
@@ -108,11 +108,11 @@ def _finish(
     as_scores: Any,
 ) -> None:
     """Solve what the engine left open."""
-    from nmflow.methods.flow.lanes import engine
+    from nmflow.methods.flow.simd_engine import driver
 
     if not left.position.size:
         return
-    where = engine.entries(left, values.shape[2], shape)
+    where = driver.entries(left, values.shape[2], shape)
     scores = as_scores(values.reshape(-1)[where])
     start = left.start.reshape(len(scores), shape.m)
     mask.reshape(-1)[where] = solve_tiles(scores, n, True, start=start)
@@ -162,7 +162,7 @@ def _settle(
     if full or config.DISABLE_JIT or len(scores) < _FEW or max(scores.shape[1:]) > LARGEST_LANES:
         settle_batch(scores, n, full, start, mask, settled)
         return
-    from nmflow.methods.flow.lanes.engine import settle_edges
+    from nmflow.methods.flow.simd_engine.driver import settle_edges
 
     settle_edges(scores, n, mask, settled, start)
     left = np.flatnonzero(~settled)

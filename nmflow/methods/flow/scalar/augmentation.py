@@ -7,7 +7,7 @@ pruned one. On a partial tile one more node, the slack, stands for capacity left
 gives a unit up to it for its price u_i, and takes one for nothing where it holds fewer than n;
 a column likewise, the other way round.
 
-Plain Python over arrays; see :mod:`nmflow.methods.flow.scalar.settle` for how it runs.
+Plain Python over arrays; see :mod:`nmflow.methods.flow.scalar.solve` for how it runs.
 """
 
 from __future__ import annotations

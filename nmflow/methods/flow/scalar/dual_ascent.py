@@ -6,7 +6,7 @@ between a row's n-th and (n+1)-th largest ``q_ij - v_j`` makes the row keep n; d
 and columns in turn is coordinate ascent on the dual. On a partial tile potentials are prices:
 >= 0, and > 0 only where the row or column is full.
 
-Plain Python over arrays; see :mod:`nmflow.methods.flow.scalar.settle` for how it runs.
+Plain Python over arrays; see :mod:`nmflow.methods.flow.scalar.solve` for how it runs.
 """
 
 from __future__ import annotations

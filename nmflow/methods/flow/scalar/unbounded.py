@@ -1,6 +1,6 @@
 """``flow`` on one tile of integers of any size: the last resort, and the oracle of the others.
 
-What :mod:`nmflow.methods.flow.scalar.settle` compiles for 64-bit integers is plain Python over
+What :mod:`nmflow.methods.flow.scalar.solve` compiles for 64-bit integers is plain Python over
 arrays. Here the same source runs interpreted, on arrays of Python integers (``dtype=object``).
 """
 

@@ -7,12 +7,12 @@ from numba import config
 if config.DISABLE_JIT:
     pytest.skip("the engine needs the compiler", allow_module_level=True)
 
-from test_lanes import seeded
+from test_engine import seeded
 
 from nmflow.compiling.jit import compile_kernel
-from nmflow.methods.flow.lanes.ascent import threshold
-from nmflow.methods.flow.lanes.panel import new_panel
-from nmflow.simd.static import LANES, tile_shape
+from nmflow.methods.flow.simd_engine.dual_ascent import threshold
+from nmflow.methods.flow.simd_engine.tile_batch import new_panel
+from nmflow.simd.tile_shape import LANES, tile_shape
 from nmflow.simd.vectors import store
 
 

@@ -15,8 +15,8 @@ from __future__ import annotations
 import numpy as np
 
 from nmflow.compiling.jit import helper, inlined
-from nmflow.methods.flow.lanes.ascent import LIMIT
-from nmflow.methods.flow.lanes.pieces import FIRST_SHIFT
+from nmflow.methods.flow.simd_engine.dual_ascent import LIMIT
+from nmflow.methods.flow.simd_engine.strips import FIRST_SHIFT
 from nmflow.simd.floats import (
     NOT_FINITE,
     bits_of,
@@ -31,7 +31,7 @@ from nmflow.simd.floats import (
     zero_lanes,
     zeros_last,
 )
-from nmflow.simd.lanes import (
+from nmflow.simd.integers import (
     any_bits,
     differs,
     greater,
@@ -41,7 +41,7 @@ from nmflow.simd.lanes import (
 )
 from nmflow.simd.layout import pack_pairs, spread, transpose_store
 from nmflow.simd.lines import first_one
-from nmflow.simd.static import LANES, ROW
+from nmflow.simd.tile_shape import LANES, ROW
 from nmflow.simd.vectors import load, maximum, minimum, store
 
 FIXED_BITS = 30

@@ -9,7 +9,7 @@ range, the guess is a bad one. What they prove is looked at with care, by :func:
 from __future__ import annotations
 
 from nmflow.compiling.jit import helper, inlined
-from nmflow.simd.lanes import (
+from nmflow.simd.integers import (
     choose,
     equal,
     greater,
@@ -18,8 +18,8 @@ from nmflow.simd.lanes import (
     subtract_saturating,
 )
 from nmflow.simd.layout import store_words
-from nmflow.simd.ranks import ranked
-from nmflow.simd.static import LANES, ROW
+from nmflow.simd.order_statistics import ranked
+from nmflow.simd.tile_shape import LANES, ROW
 from nmflow.simd.vectors import load, maximum, minimum, store
 
 LIMIT = 1 << 14

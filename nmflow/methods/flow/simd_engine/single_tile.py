@@ -11,11 +11,9 @@ are tabled the first table is read with the scores, which spares a step.
 from __future__ import annotations
 
 from nmflow.compiling.jit import helper, inlined
-from nmflow.methods.flow.lanes.enumeration import enumerate_piece, enumerates, write_word
-from nmflow.methods.flow.lanes.panel import is_open
-from nmflow.methods.flow.lanes.paths import balance, is_unique
-from nmflow.methods.flow.lanes.pieces import SPARE, beyond, lane_of, mean_of, move_base, start_base
-from nmflow.methods.flow.lanes.read import (
+from nmflow.methods.flow.simd_engine.augmentation import balance, is_unique
+from nmflow.methods.flow.simd_engine.enumeration import enumerate_piece, enumerates, write_word
+from nmflow.methods.flow.simd_engine.read import (
     CERTAIN,
     LIKELY,
     MARGIN,
@@ -25,11 +23,27 @@ from nmflow.methods.flow.lanes.read import (
     is_inexact,
     reduced,
 )
-from nmflow.methods.flow.lanes.tile import EDGE, NEVER, kept_of_row, separate, turn, within_limits
+from nmflow.methods.flow.simd_engine.shortest_paths import (
+    EDGE,
+    NEVER,
+    kept_of_row,
+    separate,
+    turn,
+    within_limits,
+)
+from nmflow.methods.flow.simd_engine.strips import (
+    SPARE,
+    beyond,
+    lane_of,
+    mean_of,
+    move_base,
+    start_base,
+)
+from nmflow.methods.flow.simd_engine.tile_batch import is_open
 from nmflow.problem.ties import TABLE_BITS
-from nmflow.simd.lanes import any_bits, bit_count, choose, equal, greater, largest_lane, like
+from nmflow.simd.integers import any_bits, bit_count, choose, equal, greater, largest_lane, like
 from nmflow.simd.lines import load_line, negative_lanes, padded
-from nmflow.simd.static import LANES, ROW
+from nmflow.simd.tile_shape import LANES, ROW
 from nmflow.simd.vectors import load, maximum, minimum, store
 
 TABLES = 4

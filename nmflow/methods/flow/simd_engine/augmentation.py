@@ -1,6 +1,6 @@
 """Units moved along paths of slack 0 in one tile, from rows in need to where units are missing.
 
-A path of :func:`nmflow.methods.flow.lanes.tile.find_distances` is followed back from its end: to a
+A path of :func:`nmflow.methods.flow.simd_engine.shortest_paths.find_distances` is followed back from its end: to a
 row that may add the column's entry, then to a column whose entry that row may drop, and so on. Each
 step back leads to an earlier sweep, so that it comes to an end even where all slacks are 0.
 """
@@ -8,7 +8,7 @@ step back leads to an earlier sweep, so that it comes to an end even where all s
 from __future__ import annotations
 
 from nmflow.compiling.jit import helper, inlined
-from nmflow.methods.flow.lanes.tile import (
+from nmflow.methods.flow.simd_engine.shortest_paths import (
     NEVER,
     PHASES,
     SWEEPS,
@@ -17,7 +17,7 @@ from nmflow.methods.flow.lanes.tile import (
     kept_of_column,
     kept_of_row,
 )
-from nmflow.simd.lanes import any_bits, differs, equal, greater, like
+from nmflow.simd.integers import any_bits, differs, equal, greater, like
 from nmflow.simd.lines import first_one, load_line, negative_lanes
 
 NOWHERE = 64

@@ -5,12 +5,12 @@ from __future__ import annotations
 from numba.extending import overload
 
 from nmflow.compiling.jit import helper, inlined
-from nmflow.methods.flow.lanes.pieces import lane_of
-from nmflow.methods.flow.lanes.read import digits_of, fixed_point
+from nmflow.methods.flow.simd_engine.read import digits_of, fixed_point
+from nmflow.methods.flow.simd_engine.strips import lane_of
 from nmflow.simd.enumeration import SIDE, best_of_four, best_of_piece
-from nmflow.simd.lanes import greater, like
+from nmflow.simd.integers import greater, like
 from nmflow.simd.layout import store_words
-from nmflow.simd.static import LANES, ROW
+from nmflow.simd.tile_shape import LANES, ROW
 from nmflow.simd.vectors import load, store
 
 

@@ -7,15 +7,15 @@ from numba import config
 if config.DISABLE_JIT:
     pytest.skip("the engine needs the compiler", allow_module_level=True)
 
-from test_lanes import narrowed, seeded
+from test_engine import narrowed, seeded
 from tiles import KINDS, make
 
 import nmflow
 from nmflow.compiling.jit import compile_kernel
-from nmflow.methods.flow.lanes.engine import settle_edges
-from nmflow.methods.flow.lanes.partial import prove
 from nmflow.methods.flow.method import solve_tiles
-from nmflow.simd.static import LANES, tile_shape
+from nmflow.methods.flow.simd_engine.driver import settle_edges
+from nmflow.methods.flow.simd_engine.partial_tiles import prove
+from nmflow.simd.tile_shape import LANES, tile_shape
 from nmflow.simd.vectors import store
 
 # n, rows and columns.

@@ -7,7 +7,7 @@ cycle is negative once every addition is one unit dearer. A cycle without additi
 of a partial tile and nothing else: it costs that entry's score, which is not negative, and where it
 is zero an entry of each tie table, which is positive.
 
-Plain Python over arrays; see :mod:`nmflow.methods.flow.scalar.settle` for how it runs.
+Plain Python over arrays; see :mod:`nmflow.methods.flow.scalar.solve` for how it runs.
 """
 
 from __future__ import annotations

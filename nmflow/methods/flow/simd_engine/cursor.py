@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from nmflow.compiling.jit import inlined
-from nmflow.methods.flow.lanes.memory import glance, own_tiles
-from nmflow.methods.flow.lanes.pieces import forget
-from nmflow.methods.flow.lanes.read import (
+from nmflow.methods.flow.simd_engine.read import (
     MANY_DIGITS,
     choose_scale,
     scan,
     scan_digits,
     show_tables,
 )
+from nmflow.methods.flow.simd_engine.strips import forget
+from nmflow.methods.flow.simd_engine.warm_start import glance, own_tiles
 
 
 @inlined

@@ -6,7 +6,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from nmflow.simd.emit import I32
+from nmflow.simd.llvm import I32
 
 
 def _exchange(digit: int, part: int, lanes: int) -> list[int]:

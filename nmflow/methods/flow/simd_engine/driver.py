@@ -1,6 +1,6 @@
 """Tiles solved side by side in vectors: where they lie in memory, and what is left of them.
 
-The engine of :mod:`nmflow.methods.flow.lanes.kernel` reads matrices in place where their rows are
+The engine of :mod:`nmflow.methods.flow.simd_engine.kernel` reads matrices in place where their rows are
 contiguous floats. Tiles of other layouts and dtypes are laid side by side in a strip first.
 """
 
@@ -13,15 +13,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nmflow.methods.flow.lanes.finish import TABLES
-from nmflow.methods.flow.lanes.kernel import Problem, solve_lanes
-from nmflow.methods.flow.lanes.memory import Memory, new_memory
-from nmflow.methods.flow.lanes.panel import Panel, new_panel
-from nmflow.methods.flow.lanes.partial import settle_partial
-from nmflow.methods.flow.lanes.pieces import FIRST_SHIFT, Pieces, aligned, new_pieces
-from nmflow.methods.flow.lanes.read import FIXED_BITS
+from nmflow.methods.flow.simd_engine.kernel import Problem, solve_lanes
+from nmflow.methods.flow.simd_engine.partial_tiles import settle_partial
+from nmflow.methods.flow.simd_engine.read import FIXED_BITS
+from nmflow.methods.flow.simd_engine.single_tile import TABLES
+from nmflow.methods.flow.simd_engine.strips import FIRST_SHIFT, Pieces, aligned, new_pieces
+from nmflow.methods.flow.simd_engine.tile_batch import Panel, new_panel
+from nmflow.methods.flow.simd_engine.warm_start import Memory, new_memory
 from nmflow.problem import ties
-from nmflow.simd.static import LANES, ROW, TileShape, tile_shape
+from nmflow.simd.tile_shape import LANES, ROW, TileShape, tile_shape
 
 # Low bits that each stage leaves out. The second is for tiles of 4 x 4, of which the
 # first looks at all masks and finds no potentials. After that the window narrows slowly at first:
@@ -152,7 +152,7 @@ def settle_edges(
     settled: NDArray[np.bool_],
     start: NDArray[np.float64],
 ) -> None:
-    """As :func:`nmflow.methods.flow.lanes.partial.settle_partial`."""
+    """As :func:`nmflow.methods.flow.simd_engine.partial_tiles.settle_partial`."""
     shape = tile_shape(n, max(scores.shape[1:]))
     m = shape.m
     lanes, *lines = (aligned(k * m * LANES, np.int16) for k in (m + 1, 1, 1, 1))

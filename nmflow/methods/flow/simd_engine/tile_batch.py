@@ -9,20 +9,20 @@ from numba.extending import overload
 from numpy.typing import NDArray
 
 from nmflow.compiling.jit import inlined
-from nmflow.methods.flow.lanes.ascent import (
+from nmflow.methods.flow.simd_engine.dual_ascent import (
     ascend,
     centre,
     relaxed_midpoint,
     threshold,
     within_limits,
 )
-from nmflow.methods.flow.lanes.enumeration import enumerate_masks
-from nmflow.methods.flow.lanes.pieces import aligned, lane_of
-from nmflow.methods.flow.lanes.tile import Tile, new_tile
+from nmflow.methods.flow.simd_engine.enumeration import enumerate_masks
+from nmflow.methods.flow.simd_engine.shortest_paths import Tile, new_tile
+from nmflow.methods.flow.simd_engine.strips import aligned, lane_of
 from nmflow.simd.enumeration import SIDE
-from nmflow.simd.lanes import any_bits, like
+from nmflow.simd.integers import any_bits, like
 from nmflow.simd.layout import prefetch, store_bits, store_mask
-from nmflow.simd.static import LANES, ROW, TileShape
+from nmflow.simd.tile_shape import LANES, ROW, TileShape
 from nmflow.simd.vectors import load, store
 
 # Pieces lie side by side without gaps if tiles of m columns fill them, m dividing this.

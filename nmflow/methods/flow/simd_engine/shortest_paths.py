@@ -10,7 +10,7 @@ negative cost. :func:`balance`, in turn,
 - finds all distances from rows in need, by Bellman and Ford, a sweep over the columns, then the
   rows, at a time;
 - lets the potentials follow, which makes shortest paths paths of slack 0;
-- moves units along them (:mod:`nmflow.methods.flow.lanes.paths`).
+- moves units along them (:mod:`nmflow.methods.flow.simd_engine.augmentation`).
 
 Then :func:`separate` moves the potentials between what is kept and what is pruned.
 """
@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmflow.compiling.jit import helper, inlined
-from nmflow.methods.flow.lanes.pieces import aligned
-from nmflow.simd.lanes import (
+from nmflow.methods.flow.simd_engine.strips import aligned
+from nmflow.simd.integers import (
     any_bits,
     choose,
     differs,
@@ -34,7 +34,7 @@ from nmflow.simd.lanes import (
     like,
 )
 from nmflow.simd.lines import first_one, load_line, negative_lanes, transpose_square
-from nmflow.simd.static import ROW, TileShape
+from nmflow.simd.tile_shape import ROW, TileShape
 from nmflow.simd.vectors import maximum, minimum, store
 
 FAR = 1 << 28

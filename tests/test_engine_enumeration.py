@@ -9,14 +9,14 @@ from numba import config
 if config.DISABLE_JIT:
     pytest.skip("the engine needs the compiler", allow_module_level=True)
 
-from test_lanes import cut, seeded
+from test_engine import cut, seeded
 
 import nmflow
 from nmflow.compiling.jit import compile_kernel
-from nmflow.methods.flow.lanes.pieces import aligned
 from nmflow.methods.flow.method import solve_tiles
+from nmflow.methods.flow.simd_engine.strips import aligned
 from nmflow.simd.enumeration import best_of_piece
-from nmflow.simd.static import tile_shape
+from nmflow.simd.tile_shape import tile_shape
 from nmflow.simd.vectors import store
 
 

@@ -1,6 +1,6 @@
 """Partial tiles, of which rows and columns keep at most n: 32 side by side in 16-bit lanes.
 
-Dual ascent as on full tiles (:mod:`nmflow.methods.flow.lanes.ascent`), but potentials are prices
+Dual ascent as on full tiles (:mod:`nmflow.methods.flow.simd_engine.dual_ascent`), but potentials are prices
 here, never below zero, and only a row or column that is full may have one. A tile is padded to a
 square with what no price could make worth keeping.
 """
@@ -12,10 +12,10 @@ import math
 import numpy as np
 
 from nmflow.compiling.jit import compile_kernel, helper, inlined
-from nmflow.methods.flow.lanes.ascent import ascend, relaxed_midpoint, step
 from nmflow.methods.flow.scalar.quantise import leading_digits
-from nmflow.simd.lanes import equal, greater, like
-from nmflow.simd.static import LANES
+from nmflow.methods.flow.simd_engine.dual_ascent import ascend, relaxed_midpoint, step
+from nmflow.simd.integers import equal, greater, like
+from nmflow.simd.tile_shape import LANES
 from nmflow.simd.vectors import load, maximum, store
 
 BITS = 15
@@ -99,7 +99,7 @@ def settle_partial(scores, lanes, u, v, held, shape, share, mask, settled, start
     shape : TileShape
         Of n and max(r, c).
     share : pair of int
-        See :func:`nmflow.methods.flow.lanes.ascent.relaxed_midpoint`.
+        See :func:`nmflow.methods.flow.simd_engine.dual_ascent.relaxed_midpoint`.
     mask : bool array, shape (T, r, c), written
     settled : bool array, shape (T,), written
     start : float64 array, shape (T, c)

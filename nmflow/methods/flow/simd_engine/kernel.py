@@ -3,7 +3,7 @@
 Panels of 32 tiles are read from the matrix, solved by dual ascent and written as masks. Pieces that
 hold a tile which stays open wait in a queue until they fill a panel; the next stage looks at the
 same scores through a finer window around the potentials found so far. Pieces where ties are likely
-do not wait: their open tiles are solved one by one (:mod:`nmflow.methods.flow.lanes.finish`), as
+do not wait: their open tiles are solved one by one (:mod:`nmflow.methods.flow.simd_engine.single_tile`), as
 are the last few, to which no others will come. What is still open then goes to the scalar road,
 which starts from those potentials.
 """
@@ -16,20 +16,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmflow.compiling.jit import compile_kernel, inlined
-from nmflow.methods.flow.lanes.enumeration import enumerates
-from nmflow.methods.flow.lanes.finish import are_few, finish_open
-from nmflow.methods.flow.lanes.memory import recall
-from nmflow.methods.flow.lanes.panel import (
+from nmflow.methods.flow.simd_engine.cursor import advance, next_pieces, note_ahead
+from nmflow.methods.flow.simd_engine.enumeration import enumerates
+from nmflow.methods.flow.simd_engine.queue import sort_out, take
+from nmflow.methods.flow.simd_engine.read import read_first, read_zoomed
+from nmflow.methods.flow.simd_engine.single_tile import are_few, finish_open
+from nmflow.methods.flow.simd_engine.strips import copy_piece, start_base
+from nmflow.methods.flow.simd_engine.tile_batch import (
     all_settled,
     exclude,
     solve_fresh,
     solve_panel,
     write_masks,
 )
-from nmflow.methods.flow.lanes.pieces import copy_piece, start_base
-from nmflow.methods.flow.lanes.queue import sort_out, take
-from nmflow.methods.flow.lanes.read import read_first, read_zoomed
-from nmflow.methods.flow.lanes.walk import advance, next_pieces, note_ahead
+from nmflow.methods.flow.simd_engine.warm_start import recall
 
 PANELS = 2
 """How far ahead panels of 4 x 4 tiles are fetched, which are done sooner than memory answers."""

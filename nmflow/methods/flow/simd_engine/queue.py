@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from nmflow.compiling.jit import inlined
-from nmflow.methods.flow.lanes.enumeration import enumerates
-from nmflow.methods.flow.lanes.memory import own_tiles, remember, write_changes
-from nmflow.methods.flow.lanes.panel import is_open
-from nmflow.methods.flow.lanes.pieces import FIRST_SHIFT, copy_piece, move_base, start_base
-from nmflow.simd.static import ROW
+from nmflow.methods.flow.simd_engine.enumeration import enumerates
+from nmflow.methods.flow.simd_engine.strips import FIRST_SHIFT, copy_piece, move_base, start_base
+from nmflow.methods.flow.simd_engine.tile_batch import is_open
+from nmflow.methods.flow.simd_engine.warm_start import own_tiles, remember, write_changes
+from nmflow.simd.tile_shape import ROW
 
 
 @inlined

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmflow.compiling.jit import inlined
-from nmflow.methods.flow.lanes.pieces import SPARE, aligned
-from nmflow.methods.flow.lanes.read import FIXED_BITS, scores
+from nmflow.methods.flow.simd_engine.read import FIXED_BITS, scores
+from nmflow.methods.flow.simd_engine.strips import SPARE, aligned
 from nmflow.simd.floats import (
     bits_of,
     exceeding,
@@ -25,9 +25,9 @@ from nmflow.simd.floats import (
     to_floats,
     to_int32,
 )
-from nmflow.simd.lanes import any_bits, bit_count, like
+from nmflow.simd.integers import any_bits, bit_count, like
 from nmflow.simd.layout import prefetch, spread, store_bits
-from nmflow.simd.static import LANES, ROW, TileShape
+from nmflow.simd.tile_shape import LANES, ROW, TileShape
 from nmflow.simd.vectors import load, maximum, minimum, store
 
 WARM_SHIFT = 13

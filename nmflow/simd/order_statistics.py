@@ -8,8 +8,8 @@ from typing import Any
 from numba import types
 from numba.extending import intrinsic
 
-from nmflow.simd.emit import bits_are_cheaper, by_registers, call, suffix, vector_registers
-from nmflow.simd.networks import selection
+from nmflow.simd.llvm import bits_are_cheaper, by_registers, call, suffix, vector_registers
+from nmflow.simd.selection_networks import selection
 from nmflow.simd.vectors import Vector, address
 
 

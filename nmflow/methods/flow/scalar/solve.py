@@ -30,7 +30,7 @@ from nmflow.methods.flow.scalar.quantise import (
     tie_tables,
     zoom,
 )
-from nmflow.methods.flow.scalar.strictness import is_strict
+from nmflow.methods.flow.scalar.uniqueness import is_strict
 from nmflow.methods.flow.scalar.workspace import Workspace, potentials, workspace
 
 INFINITY = 1 << 61

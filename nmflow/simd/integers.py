@@ -8,7 +8,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from nmflow.simd.emit import I32, call, constant, suffix
+from nmflow.simd.llvm import I32, call, constant, suffix
 from nmflow.simd.vectors import Vector
 
 

@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from tiles import KINDS, make
 
 import nmflow
-from nmflow.methods.flow.lanes import engine
 from nmflow.methods.flow.method import solve_tiles
-from nmflow.simd.networks import selection
-from nmflow.simd.static import tile_shape
+from nmflow.methods.flow.simd_engine import driver
+from nmflow.simd.selection_networks import selection
+from nmflow.simd.tile_shape import tile_shape
 
 SIZES = [
     (2, 4),
@@ -165,12 +165,12 @@ def test_nothing_behind_the_array_is_read(m):
     for matrices, below, beside in itertools.product((1, 2), (0, 1), range(wide)):
         whole = (wide + beside) // m * m
         values = np.zeros((matrices, 2 * m + below, wide + beside), np.float32)
-        assert engine.reads_in_place(values, wide + beside, m)
+        assert driver.reads_in_place(values, wide + beside, m)
         box = slice(0, matrices), slice(0, 2 * m), slice(0, whole)
         last_row = (values.size // values.shape[2] - 1 - below) * values.shape[2]
         corners = np.minimum(np.arange(0, whole, width), whole - width)
         beyond = last_row + corners + wide > values.size
-        assert engine.tiles_beyond(values, box, shape) == np.count_nonzero(beyond)
+        assert driver.tiles_beyond(values, box, shape) == np.count_nonzero(beyond)
 
 
 @pytest.mark.parametrize(("n", "m"), [(2, 4), (4, 8), (8, 16), (16, 32)])
@@ -275,9 +275,9 @@ for n, m in {patterns}:
 
 RANKS = """
 import numba, numpy as np
-from nmflow.methods.flow.lanes.pieces import aligned
-from nmflow.simd.ranks import ranked
-from nmflow.simd.static import LANES, tile_shape
+from nmflow.methods.flow.simd_engine.strips import aligned
+from nmflow.simd.order_statistics import ranked
+from nmflow.simd.tile_shape import LANES, tile_shape
 from nmflow.simd.vectors import store
 
 @numba.njit
@@ -333,7 +333,7 @@ def test_other_processors(processor, tmp_path):
     ],
 )
 def test_ranks_on_other_processors(processor, features, tmp_path):
-    """Bits instead of minima, 16 registers or 32, whole vectors or parts: see nmflow.simd.emit."""
+    """Bits instead of minima, 16 registers or 32, whole vectors or parts: see nmflow.simd.llvm."""
     if features:
         host = get_host_cpu_features()
         if not host.get("avx512bw"):
@@ -348,6 +348,6 @@ def test_the_engine_is_used():
     matrix = seeded("used").standard_normal((64, 64)).astype(np.float32)
     mask = np.zeros((1, 64, 64), np.bool_)
     box = slice(0, 1), slice(0, 64), slice(0, 64)
-    left = engine.solve_box(matrix[None], mask, box, tile_shape(4, 8), signed=False)
+    left = driver.solve_box(matrix[None], mask, box, tile_shape(4, 8), signed=False)
     assert len(left.position) <= 2
     assert mask.sum() > 0.9 * 64 * 32

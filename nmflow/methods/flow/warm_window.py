@@ -9,20 +9,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nmflow.methods.flow.lanes import engine
-from nmflow.methods.flow.lanes.memory import Memory, put_on_grid
 from nmflow.methods.flow.method import solve_tiles
-from nmflow.problem.stack import MatrixStack
-from nmflow.simd.static import ROW, TileShape
+from nmflow.methods.flow.simd_engine import driver
+from nmflow.methods.flow.simd_engine.warm_start import Memory, put_on_grid
+from nmflow.problem.batch import MatrixStack
+from nmflow.simd.tile_shape import ROW, TileShape
 
 
 class WarmBox:
     """Full tiles of a box that the lane engine reads in place, and its memory of them."""
 
-    def __init__(self, box: engine.Box, shape: TileShape, height: int, stride: int) -> None:
+    def __init__(self, box: driver.Box, shape: TileShape, height: int, stride: int) -> None:
         self.box = box
         self.shape = shape
-        self.memory: Memory = engine.memory_of(box, shape)
+        self.memory: Memory = driver.memory_of(box, shape)
         self._height, self._stride = height, stride
 
     def begin(self, mask: NDArray[np.bool_]) -> Callable[[], None]:
@@ -31,7 +31,7 @@ class WarmBox:
 
         def back() -> None:
             self.memory.words[:], self.memory.warm[:] = words, warm
-            where, home = self._homes(np.arange(engine.piece_count(self.box, self.shape)))
+            where, home = self._homes(np.arange(driver.piece_count(self.box, self.shape)))
             octets = self.memory.words.reshape(-1, self.shape.halves)[home].view(np.uint8)
             mask.reshape(-1)[where] = np.unpackbits(octets, axis=2, bitorder="little")
 
@@ -50,7 +50,7 @@ class WarmBox:
         """
         memory, shape = self.memory, self.shape
         memory.counters[:] = 0
-        left = engine.solve_box(values, mask, self.box, shape, signed, memory)
+        left = driver.solve_box(values, mask, self.box, shape, signed, memory)
         if left is None:
             return None
         flipped = int(memory.counters[0])
@@ -59,11 +59,11 @@ class WarmBox:
         return flipped, int(memory.counters[1])
 
     def _finish(
-        self, values: NDArray[Any], mask: NDArray[np.bool_], left: engine.Left, as_scores: Any
+        self, values: NDArray[Any], mask: NDArray[np.bool_], left: driver.Left, as_scores: Any
     ) -> int:
         """Solve what the engine left open; how many entries that flips."""
         shape, flat = self.shape, mask.reshape(-1)
-        where = engine.entries(left, self._stride, shape)
+        where = driver.entries(left, self._stride, shape)
         # Pieces may overlap: each tile once.
         _, once = np.unique(where[:, 0, 0], return_index=True)
         where = where[once]
@@ -127,7 +127,7 @@ class WarmBox:
     def _holds_n(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """In which pieces every row and column of every tile holds n."""
         shape = self.shape
-        where, _ = self._homes(np.arange(engine.piece_count(self.box, shape)))
+        where, _ = self._homes(np.arange(driver.piece_count(self.box, shape)))
         tiles = mask.reshape(-1)[where].reshape(len(where), shape.m, shape.tiles, shape.m)
         rows, columns = tiles.sum(axis=3) == shape.n, tiles.sum(axis=1) == shape.n
         full: NDArray[np.bool_] = rows.all(axis=(1, 2)) & columns.all(axis=(1, 2))
@@ -135,7 +135,7 @@ class WarmBox:
 
     def follow(self, mask: NDArray[np.bool_]) -> None:
         """Take over a mask that was found in another way."""
-        self._note(mask, np.arange(engine.piece_count(self.box, self.shape)))
+        self._note(mask, np.arange(driver.piece_count(self.box, self.shape)))
 
 
 def plain(stack: MatrixStack) -> NDArray[Any] | None:

@@ -10,13 +10,13 @@ from numba import config
 if config.DISABLE_JIT:
     pytest.skip("the engine needs the compiler", allow_module_level=True)
 
-from test_lanes import cut, seeded
+from test_engine import cut, seeded
 
 import nmflow
-from nmflow.methods.flow.lanes import engine
-from nmflow.methods.flow.lanes.read import MANY_DIGITS, scan_digits
 from nmflow.methods.flow.method import solve_tiles
-from nmflow.simd.static import tile_shape
+from nmflow.methods.flow.simd_engine import driver
+from nmflow.methods.flow.simd_engine.read import MANY_DIGITS, scan_digits
+from nmflow.simd.tile_shape import tile_shape
 
 FEW_VALUES = {
     "binary": lambda rng, shape: rng.integers(0, 2, shape),
@@ -35,12 +35,12 @@ def test_few_tiles_are_left_and_the_others_are_right(kind, n, m):
     mask = np.zeros((1, rows, columns), np.bool_)
     shape = tile_shape(n, m)
     box = slice(0, 1), slice(0, rows), slice(0, columns)
-    left = engine.solve_box(matrix[None], mask, box, shape, signed=False)
+    left = driver.solve_box(matrix[None], mask, box, shape, signed=False)
     tiles = 128
     assert len(left.position) * shape.tiles <= 0.1 * tiles
     expected = solve_tiles(np.abs(cut(matrix, m)).astype(np.float64), n, True)
     settled = np.ones((rows, columns), np.bool_)
-    settled.reshape(-1)[engine.entries(left, columns, shape)] = False
+    settled.reshape(-1)[driver.entries(left, columns, shape)] = False
     settled = cut(settled, m).all(axis=(1, 2))
     np.testing.assert_array_equal(cut(mask[0], m)[settled], expected[settled])
 
@@ -51,7 +51,7 @@ def test_continuous_tiles_hardly_leave_the_engine(n, m, most):
     matrix = seeded("continuous", n, m).random((1024, 1024), np.float32)
     mask = np.zeros((1, *matrix.shape), np.bool_)
     box = slice(0, 1), slice(0, 1024), slice(0, 1024)
-    left = engine.solve_box(matrix[None], mask, box, tile_shape(n, m), signed=False)
+    left = driver.solve_box(matrix[None], mask, box, tile_shape(n, m), signed=False)
     assert len(left.position) <= most
 
 

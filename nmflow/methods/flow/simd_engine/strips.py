@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmflow.compiling.jit import inlined
-from nmflow.methods.flow.lanes.ascent import LIMIT
-from nmflow.simd.lanes import any_bits, like
+from nmflow.methods.flow.simd_engine.dual_ascent import LIMIT
+from nmflow.simd.integers import any_bits, like
 from nmflow.simd.layout import as_rows, of_piece, tile_totals
-from nmflow.simd.static import LANES, ROW, TileShape
+from nmflow.simd.tile_shape import LANES, ROW, TileShape
 from nmflow.simd.vectors import load, maximum, minimum, store
 
 FIRST_SHIFT = 15

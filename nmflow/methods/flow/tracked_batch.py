@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nmflow.problem.batch import MatrixStack
 from nmflow.problem.pattern import Pattern
-from nmflow.problem.stack import MatrixStack
 from nmflow.problem.tiling import Window, windows
 from nmflow.problem.workers import run_all
 
 if TYPE_CHECKING:
-    from nmflow.methods.flow.warm import WarmBox
+    from nmflow.methods.flow.warm_window import WarmBox
 
 # Entries of a window: the unit of work of a thread, and of what is kept.
 _WINDOW = 1 << 20
@@ -60,7 +60,7 @@ class TrackedStack:
         """
         values = None
         if any(self._boxes):
-            from nmflow.methods.flow.warm import plain
+            from nmflow.methods.flow.warm_window import plain
 
             values = plain(stack)
         results = [(0, 0)] * max(len(self._windows), 1)
@@ -131,8 +131,8 @@ def _warm_boxes(
     n, m = pattern.n, pattern.m
     if config.DISABLE_JIT or n == m or m not in (8, 16, 32):
         return [None] * len(parts)
-    from nmflow.methods.flow.warm import WarmBox
-    from nmflow.simd.static import ROW, tile_shape
+    from nmflow.methods.flow.warm_window import WarmBox
+    from nmflow.simd.tile_shape import ROW, tile_shape
 
     return [
         WarmBox(part.box, tile_shape(n, m), shape[1], shape[2])
