@@ -1,4 +1,4 @@
-"""The lane engine gives the mask of the scalar road, whatever the tiles, layout and processor."""
+"""The SIMD engine gives the mask of the scalar fallback, whatever the tiles, layout and processor."""
 
 import itertools
 import os
@@ -100,7 +100,7 @@ def test_same_mask_as_the_scalar_road_on_thousands(kind, n, m):
 
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_every_binary_tile_of_four(n):
-    """So many open pieces wait that some meet again in another order than that of their places."""
+    """So many open strips wait that some meet again in another order than that of their places."""
     entries = np.arange(1 << 16)[:, None] >> np.arange(16) & 1
     tiles = entries.astype(np.float32).reshape(-1, 4, 4)
     weights = np.ascontiguousarray(tiles.swapaxes(0, 1).reshape(4, -1))
@@ -170,12 +170,12 @@ def test_nothing_behind_the_array_is_read(m):
         last_row = (values.size // values.shape[2] - 1 - below) * values.shape[2]
         corners = np.minimum(np.arange(0, whole, width), whole - width)
         beyond = last_row + corners + wide > values.size
-        assert driver.tiles_beyond(values, box, shape) == np.count_nonzero(beyond)
+        assert driver.tiles_near_end(values, box, shape) == np.count_nonzero(beyond)
 
 
 @pytest.mark.parametrize(("n", "m"), [(2, 4), (4, 8), (8, 16), (16, 32)])
 def test_a_matrix_may_mix_all_kinds_of_tiles(n, m):
-    """Each piece has its scale, and what is left waits in one queue."""
+    """Each strip has its scale, and what is left waits in one queue."""
     rng = seeded(n, m)
     tiles = np.concatenate([make(kind, rng, 4, m, m) for kind in KINDS for _ in range(2)])
     check(tiles[rng.permutation(len(tiles))], n, m, 12)
@@ -276,13 +276,13 @@ for n, m in {patterns}:
 RANKS = """
 import numba, numpy as np
 from nmflow.methods.flow.simd_engine.strips import aligned
-from nmflow.simd.order_statistics import ranked
+from nmflow.simd.order_statistics import nth_and_next_largest
 from nmflow.simd.tile_shape import LANES, tile_shape
 from nmflow.simd.vectors import store
 
 @numba.njit
 def write(lanes, prices, found, shape):
-    upper, lower = ranked(lanes, 0, LANES, prices, shape)
+    upper, lower = nth_and_next_largest(lanes, 0, LANES, prices, shape)
     store(found, 0, upper)
     store(found, LANES, lower)
 
@@ -344,10 +344,10 @@ def test_ranks_on_other_processors(processor, features, tmp_path):
 
 
 def test_the_engine_is_used():
-    """Or else every test here compares the scalar road with itself."""
+    """Or else every test here compares the scalar fallback with itself."""
     matrix = seeded("used").standard_normal((64, 64)).astype(np.float32)
     mask = np.zeros((1, 64, 64), np.bool_)
     box = slice(0, 1), slice(0, 64), slice(0, 64)
-    left = driver.solve_box(matrix[None], mask, box, tile_shape(4, 8), signed=False)
-    assert len(left.position) <= 2
+    unproved = driver.solve_box(matrix[None], mask, box, tile_shape(4, 8), signed=False)
+    assert len(unproved.position) <= 2
     assert mask.sum() > 0.9 * 64 * 32

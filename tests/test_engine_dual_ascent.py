@@ -1,4 +1,4 @@
-"""What the lane engine takes for a proof, whatever the potentials."""
+"""What the SIMD engine takes for a proof, whatever the potentials."""
 
 import numpy as np
 import pytest
@@ -11,26 +11,26 @@ from test_engine import seeded
 
 from nmflow.compiling.jit import compile_kernel
 from nmflow.methods.flow.simd_engine.dual_ascent import threshold
-from nmflow.methods.flow.simd_engine.tile_batch import new_panel
+from nmflow.methods.flow.simd_engine.tile_batch import new_tile_batch
 from nmflow.simd.tile_shape import LANES, tile_shape
 from nmflow.simd.vectors import store
 
 
 @compile_kernel
-def _threshold(lanes, u, v, bits, words, shape, settled):
-    store(settled, 0, threshold(lanes, u, v, bits, words, shape))
+def _threshold(lanes, u, v, bits, words, shape, proved):
+    store(proved, 0, threshold(lanes, u, v, bits, words, shape))
 
 
-def settled(scores, u, v, n):
+def proved(scores, u, v, n):
     """Of tiles (32, m, m) with potentials (32, m)."""
     m = scores.shape[1]
     shape = tile_shape(n, m)
-    panel = new_panel(shape)
-    panel.lanes.reshape(m, m + 1, LANES)[:, :m] = scores.transpose(1, 2, 0)
-    panel.u[:], panel.v[:] = u.T.ravel(), v.T.ravel()
-    _threshold(panel.lanes, panel.u, panel.v, panel.bits, panel.words, shape, panel.settled)
-    assert set(panel.settled) <= {0, -1}
-    return panel.settled == -1
+    batch = new_tile_batch(shape)
+    batch.lanes.reshape(m, m + 1, LANES)[:, :m] = scores.transpose(1, 2, 0)
+    batch.u[:], batch.v[:] = u.T.ravel(), v.T.ravel()
+    _threshold(batch.lanes, batch.u, batch.v, batch.bits, batch.words, shape, batch.proved)
+    assert set(batch.proved) <= {0, -1}
+    return batch.proved == -1
 
 
 def circulant(rng, n, m):
@@ -59,6 +59,6 @@ def test_rows_and_columns_are_counted(n, m):
         elif lane % 5 == 4:
             kept[lane, i, rng.choice(columns)] = True
     u, v = rng.integers(-9000, 9000, (2, LANES, m))
-    slack = np.where(kept, rng.integers(1, 9000, kept.shape), -rng.integers(0, 9000, kept.shape))
-    scores = u[:, :, None] + v[:, None] + slack
-    np.testing.assert_array_equal(settled(scores, u, v, n), np.arange(LANES) % 5 == 0)
+    reduced = np.where(kept, rng.integers(1, 9000, kept.shape), -rng.integers(0, 9000, kept.shape))
+    scores = u[:, :, None] + v[:, None] + reduced
+    np.testing.assert_array_equal(proved(scores, u, v, n), np.arange(LANES) % 5 == 0)

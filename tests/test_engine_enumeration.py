@@ -15,7 +15,7 @@ import nmflow
 from nmflow.compiling.jit import compile_kernel
 from nmflow.methods.flow.method import solve_tiles
 from nmflow.methods.flow.simd_engine.strips import aligned
-from nmflow.simd.enumeration import best_of_piece
+from nmflow.simd.enumeration import best_of_strip
 from nmflow.simd.tile_shape import tile_shape
 from nmflow.simd.vectors import store
 
@@ -53,8 +53,8 @@ def test_all_that_rounding_can_hide(n, lead):
 
 
 @compile_kernel
-def _best_of_piece(piece, shape, lead, bits):
-    found = best_of_piece(piece, shape)
+def _best_of_strip(strip, shape, lead, bits):
+    found = best_of_strip(strip, shape)
     store(lead, 0, found[0])
     store(bits, 0, found[1])
 
@@ -70,12 +70,12 @@ def all_masks(n):
 @pytest.mark.parametrize("spread", [1, 3, 1000, 1 << 28])
 def test_leads_are_exact(n, spread):
     """Of scores up to 29 bits with their sign, against all masks one by one."""
-    rng, masks, shape = seeded("piece", n, spread), all_masks(n), tile_shape(n, 4)
-    piece, lead, bits = (aligned(size, np.int32) for size in (64, 4, 4))
+    rng, masks, shape = seeded("strip", n, spread), all_masks(n), tile_shape(n, 4)
+    strip, lead, bits = (aligned(size, np.int32) for size in (64, 4, 4))
     for _ in range(200):
         tiles = rng.integers(-spread, spread, (4, 4, 4))
-        piece[:] = tiles.transpose(1, 0, 2).ravel()
-        _best_of_piece(piece, shape, lead, bits)
+        strip[:] = tiles.transpose(1, 0, 2).ravel()
+        _best_of_strip(strip, shape, lead, bits)
         for tile, ahead, word in zip(tiles, lead, bits, strict=True):
             sums = (masks * tile).sum(axis=(1, 2))
             least, most = np.sort(sums)[-2:]

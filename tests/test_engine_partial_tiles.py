@@ -13,7 +13,7 @@ from tiles import KINDS, make
 import nmflow
 from nmflow.compiling.jit import compile_kernel
 from nmflow.methods.flow.method import solve_tiles
-from nmflow.methods.flow.simd_engine.driver import settle_edges
+from nmflow.methods.flow.simd_engine.driver import solve_partial_tiles
 from nmflow.methods.flow.simd_engine.partial_tiles import prove
 from nmflow.simd.tile_shape import LANES, tile_shape
 from nmflow.simd.vectors import store
@@ -29,7 +29,7 @@ def one_by_one(tiles, n):
 @pytest.mark.parametrize(("n", "rows", "columns"), SHAPES)
 def test_same_masks_as_one_by_one(n, rows, columns):
     for kind in KINDS:
-        # One panel and a part of another.
+        # One batch and a part of another.
         tiles = np.abs(make(kind, seeded(kind, rows, columns), LANES + 8, rows, columns))
         np.testing.assert_array_equal(
             solve_tiles(tiles, n, False), one_by_one(tiles, n), err_msg=kind
@@ -45,26 +45,28 @@ def test_negative_scores_are_never_kept(n, rows, columns):
     np.testing.assert_array_equal(mask, one_by_one(tiles, n))
 
 
-def settled(tiles, n):
+def proved(tiles, n):
     found = np.empty(len(tiles), np.bool_)
-    settle_edges(tiles, n, np.empty(tiles.shape, np.bool_), found, np.zeros(tiles.shape[::2]))
+    solve_partial_tiles(
+        tiles, n, np.empty(tiles.shape, np.bool_), found, np.zeros(tiles.shape[::2])
+    )
     return found
 
 
 @pytest.mark.parametrize(("n", "rows", "columns"), SHAPES)
 def test_most_are_settled_side_by_side(n, rows, columns):
-    tiles = np.abs(seeded("settled", n).standard_normal((512, rows, columns)))
-    assert settled(tiles, n).mean() > 0.8
+    tiles = np.abs(seeded("proved", n).standard_normal((512, rows, columns)))
+    assert proved(tiles, n).mean() > 0.8
 
 
 def test_what_ties_is_not():
     """A mask must not be called the only one where a score at its price could be kept instead."""
-    assert not settled(np.ones((32, 8, 7)), 4).any()
-    assert not settled(np.zeros((32, 8, 7)), 4).any()
+    assert not proved(np.ones((32, 8, 7)), 4).any()
+    assert not proved(np.zeros((32, 8, 7)), 4).any()
 
 
 @compile_kernel
-def _proved(rows, columns, lanes, u, v, held, shape, found):
+def _prove(rows, columns, lanes, u, v, held, shape, found):
     store(found, 0, prove(rows, columns, lanes, u, v, held, shape))
 
 
@@ -82,9 +84,9 @@ def test_what_a_proof_takes(rng):
             scores[1, 1, lane] = 0
         if lane % 8 == 6:
             u[:, lane], v[:, lane] = 1, 0
-    slack = scores - u[:, None] - v[None, :columns]
-    kept = slack > 0
-    right = (slack != 0).all(axis=(0, 1))
+    reduced = scores - u[:, None] - v[None, :columns]
+    kept = reduced > 0
+    right = (reduced != 0).all(axis=(0, 1))
     for held, price in ((kept.sum(1), u), (kept.sum(0), v[:columns])):
         right &= ((held == 2) | (held < 2) & (price == 0)).all(axis=0)
     assert LANES // 4 <= right.sum() < LANES // 2
@@ -92,7 +94,7 @@ def test_what_a_proof_takes(rng):
     lanes[:rows, :columns] = scores
     found = np.empty(LANES, np.int16)
     held = np.empty(4 * LANES, np.int16)
-    _proved(rows, columns, lanes.ravel(), u.ravel(), v.ravel(), held, shape, found)
+    _prove(rows, columns, lanes.ravel(), u.ravel(), v.ravel(), held, shape, found)
     np.testing.assert_array_equal(found, -right.astype(np.int16))
 
 

@@ -1,4 +1,4 @@
-"""Tiles of few values are finished by the engine, and the scalar road is hardly asked."""
+"""Tiles of few values are finished by the engine, and the scalar fallback is hardly asked."""
 
 from fractions import Fraction
 
@@ -35,24 +35,24 @@ def test_few_tiles_are_left_and_the_others_are_right(kind, n, m):
     mask = np.zeros((1, rows, columns), np.bool_)
     shape = tile_shape(n, m)
     box = slice(0, 1), slice(0, rows), slice(0, columns)
-    left = driver.solve_box(matrix[None], mask, box, shape, signed=False)
+    unproved = driver.solve_box(matrix[None], mask, box, shape, signed=False)
     tiles = 128
-    assert len(left.position) * shape.tiles <= 0.1 * tiles
+    assert len(unproved.position) * shape.tiles <= 0.1 * tiles
     expected = solve_tiles(np.abs(cut(matrix, m)).astype(np.float64), n, True)
-    settled = np.ones((rows, columns), np.bool_)
-    settled.reshape(-1)[driver.entries(left, columns, shape)] = False
-    settled = cut(settled, m).all(axis=(1, 2))
-    np.testing.assert_array_equal(cut(mask[0], m)[settled], expected[settled])
+    proved = np.ones((rows, columns), np.bool_)
+    proved.reshape(-1)[driver.entries(unproved, columns, shape)] = False
+    proved = cut(proved, m).all(axis=(1, 2))
+    np.testing.assert_array_equal(cut(mask[0], m)[proved], expected[proved])
 
 
 @pytest.mark.parametrize(("n", "m", "most"), [(2, 4, 1), (4, 8, 5), (8, 16, 0)])
 def test_continuous_tiles_hardly_leave_the_engine(n, m, most):
-    """A single tile that does costs as much as many panels."""
+    """A single tile that does costs as much as many batches."""
     matrix = seeded("continuous", n, m).random((1024, 1024), np.float32)
     mask = np.zeros((1, *matrix.shape), np.bool_)
     box = slice(0, 1), slice(0, 1024), slice(0, 1024)
-    left = driver.solve_box(matrix[None], mask, box, tile_shape(n, m), signed=False)
-    assert len(left.position) <= most
+    unproved = driver.solve_box(matrix[None], mask, box, tile_shape(n, m), signed=False)
+    assert len(unproved.position) <= most
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.6])
@@ -71,7 +71,7 @@ def test_ties_beside_scores_of_more_digits_than_there_is_room_for(share):
 
 @pytest.mark.parametrize(("n", "m"), [(4, 8), (8, 16), (16, 32)])
 def test_pieces_with_tables_beside_pieces_that_have_no_room_for_them(n, m):
-    """Most pieces have few values, so that panels show tables; the others must not see them."""
+    """Most strips have few values, so that batches show tables; the others must not see them."""
     rng = seeded("mixed", n, m)
     shape = 16 * m, 32 * m
     kinds = [

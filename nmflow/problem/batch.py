@@ -17,7 +17,7 @@ from nmflow.problem.scores import check_score, scores_of
 
 
 @dataclass(frozen=True, slots=True)
-class MatrixStack:
+class MatrixBatch:
     """Weights seen as B matrices of R x C, whatever their framework, dtype and axes.
 
     Attributes
@@ -40,7 +40,7 @@ class MatrixStack:
     pattern: Pattern
 
     @classmethod
-    def of(cls, weights: Any, pattern: Pattern, axes: Any, score: str) -> MatrixStack:
+    def of(cls, weights: Any, pattern: Pattern, axes: Any, score: str) -> MatrixBatch:
         """Validate weights and options and look at them as matrices.
 
         Raises

@@ -65,16 +65,16 @@ class Window:
         return replace(self, box=box)
 
     def cut(self, part: NDArray[Any]) -> NDArray[Any]:
-        """The tiles of ``stack[self.box]``, shape (count, r, c), as a contiguous copy."""
+        """The tiles of ``batch[self.box]``, shape (count, r, c), as a contiguous copy."""
         (b, i, j), (r, c) = self.grid, self.tile
         blocks = part.reshape(b, i, r, j, c).transpose(0, 1, 3, 2, 4)
         return np.ascontiguousarray(blocks).reshape(-1, r, c)
 
-    def paste(self, stack: NDArray[Any], tiles: NDArray[Any]) -> None:
+    def paste(self, batch: NDArray[Any], tiles: NDArray[Any]) -> None:
         """Write tiles to their place in a whole stack."""
         (b, i, j), (r, c) = self.grid, self.tile
         blocks = tiles.reshape(b, i, j, r, c).transpose(0, 1, 3, 2, 4)
-        stack[self.box] = blocks.reshape(b, i * r, j * c)
+        batch[self.box] = blocks.reshape(b, i * r, j * c)
 
 
 def windows(shape: tuple[int, int, int], m: int, entries: int = 1 << 16) -> Iterator[Window]:

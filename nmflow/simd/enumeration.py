@@ -306,7 +306,7 @@ def best_of_four(typingctx, lanes, shape):
 
 
 @intrinsic
-def best_of_piece(typingctx, array, shape):
+def best_of_strip(typingctx, array, shape):
     """As :func:`best_of_four`, but exact, of four tiles side by side in an array of 4 x 16.
 
     The scores are 29 bits with their sign, or moved up or down by any number; the lead is in

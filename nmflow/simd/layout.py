@@ -30,8 +30,8 @@ def pack_pairs(typingctx, first, second):
 
 
 @intrinsic
-def spread(typingctx, array, start, shape):
-    """16 lanes that hold a number for each tile of a piece, for all of its columns."""
+def broadcast_to_columns(typingctx, array, start, shape):
+    """16 lanes that hold a number for each tile of a strip, for all of its columns."""
     geometry = tile_shape(shape.n, shape.m)
     answer = Vector(array.dtype, ROW)
 
@@ -46,7 +46,7 @@ def spread(typingctx, array, start, shape):
 
 
 def _order(geometry: Any, by_rows: bool, half: int) -> list[tuple[int, int]]:
-    """For 16 numbers of a piece, which row or column of which of its tiles each belongs to.
+    """For 16 numbers of a strip, which row or column of which of its tiles each belongs to.
 
     Of each row the tiles' in turn, or of each tile the columns'. Less than 16 where m is less.
     """
@@ -57,8 +57,8 @@ def _order(geometry: Any, by_rows: bool, half: int) -> list[tuple[int, int]]:
 
 
 @intrinsic(prefer_literal=True)
-def of_piece(typingctx, array, slot, by_rows, half, shape):
-    """16 potentials of a panel's piece, from a vector of all lanes for each row or column.
+def gather_potentials(typingctx, array, slot, by_rows, half, shape):
+    """16 potentials of a batch's strip, from a vector of all lanes for each row or column.
 
     Those of each row, the tiles' in turn; or of each tile its columns'. Zeros where m has no more.
     """
@@ -71,7 +71,7 @@ def of_piece(typingctx, array, slot, by_rows, half, shape):
         numbers = ir.Constant(ir.VectorType(I16, ROW), [0] * ROW)
         places = _order(geometry, by_rows.literal_value, half.literal_value)
         for k, (line, tile) in enumerate(places):
-            index = builder.add(args[1], args[1].type(line * LANES + tile * geometry.pieces))
+            index = builder.add(args[1], args[1].type(line * LANES + tile * geometry.strips))
             pointer = address(context, builder, array, [args[0], index], single)
             number = builder.load(builder.bitcast(pointer, I16.as_pointer()), align=2)
             numbers = builder.insert_element(numbers, number, I32(k))
@@ -113,9 +113,9 @@ def as_rows(typingctx, numbers, shape):
 def transpose_store(typingctx, packed, lanes, start, shape, half):
     """Turn rows of packed pairs into lanes: one vector a column, one lane a tile.
 
-    ``packed`` holds pieces / 2 vectors of 32; vector k has the entries of the pieces 2 k and
+    ``packed`` holds strips / 2 vectors of 32; vector k has the entries of the strips 2 k and
     2 k + 1 in turn. Written are the columns 16 * half up to 16 * half + 15, those below m, one
-    vector after the other from ``lanes[start]``; the tiles of the pieces lie in lanes as
+    vector after the other from ``lanes[start]``; the tiles of the strips lie in lanes as
     :class:`nmflow.simd.tile_shape.TileShape` says.
     """
     pairs = Vector(types.int32)
@@ -127,7 +127,7 @@ def transpose_store(typingctx, packed, lanes, start, shape, half):
         source = address(context, builder, packed, [args[0], first], pairs)
         values = [
             builder.load(_step(builder, source, k, pairs), align=64)
-            for k in range(geometry.pieces // 2)
+            for k in range(geometry.strips // 2)
         ]
         target = address(context, builder, lanes, [args[1], args[2]], pairs)
         for j, value in enumerate(transposed(builder, values)[:columns]):
@@ -155,7 +155,7 @@ def _part(builder: Any, value: Any, half: int) -> Any:
 
 @intrinsic
 def store_words(typingctx, words, start, first, second, shape):
-    """Write 16 bits a piece: those of its tiles together, or of its two halves in turn."""
+    """Write 16 bits a strip: those of its tiles together, or of its two halves in turn."""
     geometry = tile_shape(shape.n, shape.m)
 
     def codegen(context, builder, signature, args):
@@ -166,7 +166,7 @@ def store_words(typingctx, words, start, first, second, shape):
                 builder.store(both, _step(builder, pointer, part, first), align=64)
             return context.get_dummy_value()
         value = args[2]
-        while value.type.count > geometry.pieces:
+        while value.type.count > geometry.strips:
             value = builder.or_(*(_part(builder, value, half) for half in (0, 1)))
         builder.store(value, builder.bitcast(pointer, value.type.as_pointer()), align=2)
         return context.get_dummy_value()
@@ -220,7 +220,7 @@ def store_bits(typingctx, mask, start, bits, shape, half):
 def prefetch(typingctx, array, start, writing, shape):
     """Ask for the cache line of ``array[start]``; 1 to write it, 0 if not.
 
-    A panel of small tiles fits the first cache level beside the one at work, others the second.
+    A batch of small tiles fits the first cache level beside the one at work, others the second.
     """
     level = 3 if shape.m <= 8 else 2
 

@@ -47,7 +47,7 @@ def _places(context: Any, builder: Any, lanes: Any, args: Any, vector: Any, coun
 
 
 @intrinsic
-def ranked(typingctx, lanes, start, step, prices, shape):
+def nth_and_next_largest(typingctx, lanes, start, step, prices, shape):
     """The n-th and the (n+1)-th largest of m differences, lane by lane.
 
     The differences are ``lanes[start + k * step] - prices[k]`` for k < m, with k-th prices in an

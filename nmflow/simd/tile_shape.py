@@ -29,31 +29,31 @@ class StaticShape(types.Type):
 
 
 class TileShape:
-    """n and m, and what follows from them for reading tiles in pieces of 16 columns.
+    """n and m, and what follows from them for reading tiles in strips of 16 columns.
 
-    Tile t of the k-th piece of a panel lies in lane t * pieces + k.
+    Tile t of the k-th strip of a batch lies in lane t * strips + k.
 
     Attributes
     ----------
     n, m : int
     tiles : int
-        Tiles side by side in a piece: 16 / m where that is whole, else 1.
+        Tiles side by side in a strip: 16 / m where that is whole, else 1.
     halves : int
-        Pieces that a tile is wide: 2 for m > 16.
-    pieces : int
-        Pieces (pairs of them, if ``halves`` is 2) that hold LANES tiles.
+        Strips that a tile is wide: 2 for m > 16.
+    strips : int
+        Strips (pairs of them, if ``halves`` is 2) that hold LANES tiles.
     line : int
         Lanes of a vector that holds a row or a column of a tile.
     """
 
-    __slots__ = ("_numba_type_", "halves", "line", "m", "n", "pieces", "tiles")
+    __slots__ = ("_numba_type_", "halves", "line", "m", "n", "strips", "tiles")
 
     def __init__(self, n: int, m: int) -> None:
         self.n, self.m = n, m
         self._numba_type_ = StaticShape(n, m)
         self.tiles = ROW // m if ROW % m == 0 else 1
         self.halves = -(-m // ROW)
-        self.pieces = LANES // self.tiles
+        self.strips = LANES // self.tiles
         self.line = 8 if m <= 8 else self.halves * ROW
 
 
@@ -80,5 +80,5 @@ def _attribute(name: str) -> None:
         return lambda shape: value
 
 
-for _name in ("n", "m", "tiles", "halves", "pieces", "line"):
+for _name in ("n", "m", "tiles", "halves", "strips", "line"):
     _attribute(_name)

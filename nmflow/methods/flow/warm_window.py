@@ -1,4 +1,4 @@
-"""One window of a tracked stack: solved from what the last solve of it left behind."""
+"""One window of a tracked batch, solved from the potentials and masks of its last solve."""
 
 from __future__ import annotations
 
@@ -11,28 +11,39 @@ from numpy.typing import NDArray
 
 from nmflow.methods.flow.method import solve_tiles
 from nmflow.methods.flow.simd_engine import driver
-from nmflow.methods.flow.simd_engine.warm_start import Memory, put_on_grid
-from nmflow.problem.batch import MatrixStack
+from nmflow.methods.flow.simd_engine.warm_start import WarmStart, round_potentials
+from nmflow.problem.batch import MatrixBatch
 from nmflow.simd.tile_shape import ROW, TileShape
 
 
-class WarmBox:
-    """Full tiles of a box that the lane engine reads in place, and its memory of them."""
+class WarmWindow:
+    """Full tiles of a box that the SIMD engine reads in place, and their warm start.
+
+    Parameters
+    ----------
+    box : tuple of slice
+        Matrices, rows and columns.
+    shape : TileShape
+    height, stride : int
+        Rows and columns of each matrix of the whole batch.
+    """
 
     def __init__(self, box: driver.Box, shape: TileShape, height: int, stride: int) -> None:
         self.box = box
         self.shape = shape
-        self.memory: Memory = driver.memory_of(box, shape)
+        self.warm_start: WarmStart = driver.warm_start_of(box, shape)
         self._height, self._stride = height, stride
 
-    def begin(self, mask: NDArray[np.bool_]) -> Callable[[], None]:
-        """What takes the mask, and what is known of it, back to how they are now."""
-        words, warm = self.memory.words.copy(), self.memory.warm.copy()
+    def snapshot(self, mask: NDArray[np.bool_]) -> Callable[[], None]:
+        """A function that takes the mask and the warm start back to how they are now."""
+        words, warm = self.warm_start.words.copy(), self.warm_start.valid.copy()
 
         def back() -> None:
-            self.memory.words[:], self.memory.warm[:] = words, warm
-            where, home = self._homes(np.arange(driver.piece_count(self.box, self.shape)))
-            octets = self.memory.words.reshape(-1, self.shape.halves)[home].view(np.uint8)
+            self.warm_start.words[:], self.warm_start.valid[:] = words, warm
+            where, word_rows = self._rows_and_words(
+                np.arange(driver.strip_count(self.box, self.shape))
+            )
+            octets = self.warm_start.words.reshape(-1, self.shape.halves)[word_rows].view(np.uint8)
             mask.reshape(-1)[where] = np.unpackbits(octets, axis=2, bitorder="little")
 
         return back
@@ -44,64 +55,82 @@ class WarmBox:
         signed: bool,
         as_scores: Callable[[NDArray[Any]], NDArray[Any]],
     ) -> tuple[int, int] | None:
-        """Bring the mask up to date; how many entries flipped, and tiles settled at once.
+        """Bring the mask up to date; how many entries changed, and tiles proved at once.
 
-        None if some value is not finite: then :meth:`begin` says how to go back.
+        Parameters
+        ----------
+        values, mask : ndarray, shape (B, R, C), C-contiguous
+            Of the whole batch; the mask is written.
+        signed : bool
+            Whether the values are the scores; or else their magnitudes are.
+        as_scores : function
+            From values (T, m, m) to their scores.
+
+        Returns
+        -------
+        (int, int) or None
+            None if some value is not finite: then :meth:`snapshot` says how to go back.
         """
-        memory, shape = self.memory, self.shape
-        memory.counters[:] = 0
-        left = driver.solve_box(values, mask, self.box, shape, signed, memory)
-        if left is None:
+        warm_start, shape = self.warm_start, self.shape
+        warm_start.counters[:] = 0
+        unproved = driver.solve_box(values, mask, self.box, shape, signed, warm_start)
+        if unproved is None:
             return None
-        flipped = int(memory.counters[0])
-        if left.position.size:
-            flipped += self._finish(values, mask, left, as_scores)
-        return flipped, int(memory.counters[1])
+        flipped = int(warm_start.counters[0])
+        if unproved.position.size:
+            flipped += self._solve_unproved(values, mask, unproved, as_scores)
+        return flipped, int(warm_start.counters[1])
 
-    def _finish(
-        self, values: NDArray[Any], mask: NDArray[np.bool_], left: driver.Left, as_scores: Any
+    def _solve_unproved(
+        self,
+        values: NDArray[Any],
+        mask: NDArray[np.bool_],
+        unproved: driver.Unproved,
+        as_scores: Any,
     ) -> int:
-        """Solve what the engine left open; how many entries that flips."""
+        """Solve what the engine left unproved; how many entries that changes."""
         shape, flat = self.shape, mask.reshape(-1)
-        where = driver.entries(left, self._stride, shape)
-        # Pieces may overlap: each tile once.
+        where = driver.entries(unproved, self._stride, shape)
+        # Strips may overlap: each tile once.
         _, once = np.unique(where[:, 0, 0], return_index=True)
         where = where[once]
-        start = left.start.reshape(-1, shape.m)[once]
+        start = unproved.start.reshape(-1, shape.m)[once]
         solved = solve_tiles(as_scores(values.reshape(-1)[where]), shape.n, True, start=start)
         flat[where] = solved
-        pieces = self.memory.left[: len(left.position)]
-        _, home = self._homes(pieces)
-        words = self.memory.words.reshape(-1, shape.halves)
-        before = words[home]
-        self._note(mask, pieces)
-        octets = (before ^ words[home]).view(np.uint8)
+        strips = self.warm_start.unproved[: len(unproved.position)]
+        _, word_rows = self._rows_and_words(strips)
+        words = self.warm_start.words.reshape(-1, shape.halves)
+        before = words[word_rows]
+        self._store_words(mask, strips)
+        octets = (before ^ words[word_rows]).view(np.uint8)
         changed = np.unpackbits(octets, axis=2, bitorder="little")
-        return int(np.count_nonzero(changed & self._own(pieces)[:, None]))
+        return int(np.count_nonzero(changed & self._non_overlapping(strips)[:, None]))
 
-    def _own(self, pieces: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which columns of some pieces no piece before them has: the last of a row may overlap."""
+    def _non_overlapping(self, strips: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """The columns of some strips that no strip before them has, (K, strip columns)."""
         width = self.shape.m * self.shape.tiles
         first = np.arange(0, self.box[2].stop - self.box[2].start, width)
         overlap = np.maximum(first + width - (self.box[2].stop - self.box[2].start), 0)
-        own: NDArray[np.bool_] = np.arange(width) >= overlap[pieces % len(first)][:, None]
-        return own
+        new: NDArray[np.bool_] = np.arange(width) >= overlap[strips % len(first)][:, None]
+        return new
 
-    def _note(self, mask: NDArray[np.bool_], pieces: NDArray[np.int64]) -> None:
-        """Copy the masks of some pieces into the memory's words."""
-        where, home = self._homes(pieces)
+    def _store_words(self, mask: NDArray[np.bool_], strips: NDArray[np.int64]) -> None:
+        """Copy the masks of some strips into the warm start's words."""
+        where, word_rows = self._rows_and_words(strips)
         words = np.packbits(mask.reshape(-1)[where], axis=2, bitorder="little").view(np.int16)
-        self.memory.words.reshape(-1, self.shape.halves)[home] = words
+        self.warm_start.words.reshape(-1, self.shape.halves)[word_rows] = words
 
-    def _homes(self, pieces: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Where the entries of some pieces lie in the flat mask, and their rows in the words."""
+    def _rows_and_words(
+        self, strips: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Indices of some strips' entries in the flat mask, and of their rows in the words."""
         shape = self.shape
-        rows = self._positions()[pieces][:, None] + self._stride * np.arange(shape.m)
-        home = pieces[:, None] * shape.m + np.arange(shape.m)
-        return rows[:, :, None] + np.arange(shape.halves * ROW), home
+        rows = self._strip_positions()[strips][:, None] + self._stride * np.arange(shape.m)
+        word_rows = strips[:, None] * shape.m + np.arange(shape.m)
+        return rows[:, :, None] + np.arange(shape.halves * ROW), word_rows
 
-    def _positions(self) -> NDArray[np.int64]:
-        """Where each piece begins in the flat array."""
+    def _strip_positions(self) -> NDArray[np.int64]:
+        """The index of each strip's first entry in the flat array."""
         matrices, rows, columns = (np.arange(part.start, part.stop) for part in self.box)
         width = self.shape.m * self.shape.tiles
         across = np.minimum(columns[::width], columns[-1] + 1 - width)
@@ -113,37 +142,39 @@ class WarmBox:
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Plain arrays from which :meth:`restore` goes on."""
-        memory = self.memory
-        return {"u": memory.u.copy(), "v": memory.v.copy(), "warm": memory.warm.copy()}
+        warm_start = self.warm_start
+        return {"u": warm_start.u.copy(), "v": warm_start.v.copy(), "warm": warm_start.valid.copy()}
 
     def restore(self, state: dict[str, NDArray[Any]], mask: NDArray[np.bool_]) -> None:
         """Go on from saved arrays and the mask that was solved with them."""
-        memory = self.memory
-        memory.u[:], memory.v[:], memory.warm[:] = (state[name] for name in ("u", "v", "warm"))
-        put_on_grid(memory)
-        memory.warm[:] &= self._holds_n(mask)
-        self.follow(mask)
+        warm_start = self.warm_start
+        warm_start.u[:], warm_start.v[:], warm_start.valid[:] = (
+            state[name] for name in ("u", "v", "warm")
+        )
+        round_potentials(warm_start)
+        warm_start.valid[:] &= self._holds_n(mask)
+        self.adopt(mask)
 
     def _holds_n(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """In which pieces every row and column of every tile holds n."""
+        """The strips in which every row and column of every tile holds n."""
         shape = self.shape
-        where, _ = self._homes(np.arange(driver.piece_count(self.box, shape)))
+        where, _ = self._rows_and_words(np.arange(driver.strip_count(self.box, shape)))
         tiles = mask.reshape(-1)[where].reshape(len(where), shape.m, shape.tiles, shape.m)
         rows, columns = tiles.sum(axis=3) == shape.n, tiles.sum(axis=1) == shape.n
         full: NDArray[np.bool_] = rows.all(axis=(1, 2)) & columns.all(axis=(1, 2))
         return full
 
-    def follow(self, mask: NDArray[np.bool_]) -> None:
+    def adopt(self, mask: NDArray[np.bool_]) -> None:
         """Take over a mask that was found in another way."""
-        self._note(mask, np.arange(driver.piece_count(self.box, self.shape)))
+        self._store_words(mask, np.arange(driver.strip_count(self.box, self.shape)))
 
 
-def plain(stack: MatrixStack) -> NDArray[Any] | None:
-    """The stack as C-contiguous floats; None for integers and squares."""
-    floats = stack.host.bfloat16 or stack.matrices.dtype.kind == "f"
-    if not floats or stack.score == "square" or math.prod(stack.shape) == 0:
+def contiguous_floats(batch: MatrixBatch) -> NDArray[Any] | None:
+    """The batch as C-contiguous floats; None for integers and squares."""
+    floats = batch.host.bfloat16 or batch.matrices.dtype.kind == "f"
+    if not floats or batch.score == "square" or math.prod(batch.shape) == 0:
         return None
-    matrices = stack.matrices
+    matrices = batch.matrices
     if not matrices.dtype.isnative or not matrices.flags.aligned:
         matrices = matrices.astype(matrices.dtype.newbyteorder("="))
     return np.ascontiguousarray(matrices)

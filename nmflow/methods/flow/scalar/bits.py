@@ -1,4 +1,4 @@
-"""How many bits what takes, for tiles of one shape."""
+"""How many bits scores, tables and their sums take, so that 64-bit integers never overflow."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def score_bits(rows, columns):
 
 @helper
 def margin_bits(rows, columns):
-    """Low bits left zero below tables: sums differ by more units than m + 1 or not at all."""
+    """Zero bits below the tie tables: sums differ by more units than m + 1 or not at all."""
     return bit_length(max(rows, columns) + 1)
 
 
 @helper
 def table_width(rows, columns):
-    """Bits that the sum of one table over any part of a tile's cycle fits."""
+    """Bits of the sum of one table over any part of a tile's cycle."""
     return TABLE_BITS + bit_length(max(rows, columns))

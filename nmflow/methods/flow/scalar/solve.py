@@ -1,4 +1,4 @@
-"""``flow`` on one tile from scores to proof, compiled: :func:`settle_tile`.
+"""``flow`` on one tile from scores to proof, compiled: :func:`solve_tile`.
 
 Each stage is exact, and serves what the one before could not prove:
 
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from nmflow.compiling.jit import compile_kernel, helper
 from nmflow.methods.flow.scalar.augmentation import augment
 from nmflow.methods.flow.scalar.bits import score_bits
-from nmflow.methods.flow.scalar.dual_ascent import ascend, fill_ties, keep_positive, price_changes
+from nmflow.methods.flow.scalar.dual_ascent import arc_costs, ascend, fill_ties, keep_positive
 from nmflow.methods.flow.scalar.quantise import (
     fold_ties,
     leading_digits,
@@ -30,29 +30,37 @@ from nmflow.methods.flow.scalar.quantise import (
     tie_tables,
     zoom,
 )
-from nmflow.methods.flow.scalar.uniqueness import is_strict
+from nmflow.methods.flow.scalar.uniqueness import is_unique
 from nmflow.methods.flow.scalar.workspace import Workspace, potentials, workspace
 
 INFINITY = 1 << 61
 
 
-class Settling(NamedTuple):
-    """What :func:`settle_tile` works with, for tiles of one shape and one n."""
+class Scratch(NamedTuple):
+    """What :func:`solve_tile` works with, for tiles of one shape and one n."""
 
     work: Workspace
     tables: NDArray[np.int64]
 
 
 @helper
-def settling(rows, columns, n):
-    """Scratch and tables for :func:`settle_tile`, allocated once for a batch."""
+def new_scratch(rows, columns, n):
+    """Workspace and tie tables for :func:`solve_tile`, allocated once for a batch."""
     like = np.empty(0, np.int64)
-    return Settling(workspace(rows, columns, n, like), tie_tables(rows, columns))
+    return Scratch(workspace(rows, columns, n, like), tie_tables(rows, columns))
 
 
 @helper
 def set_start(start, exponent, bits, full, v):
-    """Column potentials in units, as good as they are: whatever they hold, v ends within bounds."""
+    """Set column potentials v to start from; whatever ``start`` holds, v ends within bounds.
+
+    Parameters
+    ----------
+    start : (c,) float64
+        In the scores' units; NaN and infinities count as 0.
+    exponent, bits : int
+        A unit is 2**-exponent, and scores have so many bits.
+    """
     limit = math.ldexp(1.0, bits if not full else bits + 2)
     near = math.ldexp(1.0, min(max(exponent // 2, -1000), 1000))
     far = math.ldexp(1.0, exponent - min(max(exponent // 2, -1000), 1000))
@@ -81,7 +89,18 @@ def transpose(q, qt):
 
 @helper
 def solve_units(n, full, x, work):
-    """Optimal mask x and potentials of ``work.by_row[0]``, starting at v; whether x is strict."""
+    """Solve the tile of integers in ``work.by_row[0]``, starting at v.
+
+    Parameters
+    ----------
+    x : bool array, shape (r, c)
+        Written: an optimal mask. ``work`` holds optimal potentials u, v.
+
+    Returns
+    -------
+    bool
+        Whether the mask is the only optimal one of all scores of which these are floors.
+    """
     transpose(work.by_row[0], work.by_column[0])
     wrong = ascend(n, full, work)
     u, v = potentials(work)
@@ -90,14 +109,14 @@ def solve_units(n, full, x, work):
         # Any other mask gives up slacks >= 1 for slacks <= 0.
         return True
     if wrong:
-        price_changes(INFINITY, work)
+        arc_costs(INFINITY, work)
         fill_ties(n, full, INFINITY, x, work)
         augment(n, full, INFINITY, x, work)
-    return is_strict(n, full, x, work)
+    return is_unique(n, full, x, work)
 
 
 @helper
-def settle_tile(scores, n, full, start, x, room):
+def solve_tile(scores, n, full, start, x, scratch):
     """Find the canonical mask of a tile; whether it is proved to be that.
 
     Parameters
@@ -113,25 +132,25 @@ def settle_tile(scores, n, full, start, x, room):
         does not depend on them, whatever they hold: only the time does.
     x : bool array, shape (r, c)
         The mask, if True is returned.
-    room : Settling
-        From ``settling(r, c, n)``.
+    scratch : Scratch
+        From ``new_scratch(r, c, n)``.
 
     Returns
     -------
     bool
         False if the tile ties beyond the tables.
     """
-    work = room.work
+    work = scratch.work
     bits = score_bits(scores.shape[0], scores.shape[1])
     _, v = potentials(work)
     exponent, exact = leading_digits(scores, bits, work.by_row[0])
     set_start(start, exponent, bits, full, v)
-    first = fold_ties(room.tables, work.by_row[0]) if exact else 0
+    first = fold_ties(scratch.tables, work.by_row[0]) if exact else 0
     while not solve_units(n, full, x, work):
         if not exact:
             exponent, exact = zoom(scores, exponent, bits, full, work)
             continue
-        count = pose_ties(room.tables, first, bits, full, work)
+        count = pose_ties(scratch.tables, first, bits, full, work)
         if count < 1:
             return False
         first += count
@@ -139,34 +158,52 @@ def settle_tile(scores, n, full, start, x, room):
 
 
 @compile_kernel
-def settle_batch(scores, n, full, start, mask, settled):
-    """:func:`settle_tile` for each tile of a float64 batch (T, r, c), from starts (T, c)."""
-    room = settling(scores.shape[1], scores.shape[2], n)
+def solve_batch(scores, n, full, start, mask, proved):
+    """:func:`solve_tile` for each tile of a batch.
+
+    Parameters
+    ----------
+    scores : float64 array, shape (T, r, c)
+    n, full : see :func:`solve_tile`
+    start : float64 array, shape (T, c)
+    mask : bool array, shape (T, r, c)
+        Written.
+    proved : bool array, shape (T,)
+        Written: False where a tile ties beyond the tables, and its mask means nothing.
+    """
+    scratch = new_scratch(scores.shape[1], scores.shape[2], n)
     for t in range(scores.shape[0]):
-        settled[t] = settle_tile(scores[t], n, full, start[t], mask[t], room)
+        proved[t] = solve_tile(scores[t], n, full, start[t], mask[t], scratch)
 
 
 @compile_kernel
-def settle_integers(q, exact, n, full, mask, settled):
-    """The same for integers of at most ``score_bits``; ``exact`` says which are the scores."""
-    room = settling(q.shape[1], q.shape[2], n)
-    _, v = potentials(room.work)
+def solve_integers(q, exact, n, full, mask, proved):
+    """:func:`solve_batch` for integers of at most ``score_bits``; see :func:`floor_to_int64`.
+
+    Parameters
+    ----------
+    q : int64 array, shape (T, r, c)
+    exact : bool array, shape (T,)
+        Which tiles are the scores themselves, not floors.
+    """
+    scratch = new_scratch(q.shape[1], q.shape[2], n)
+    _, v = potentials(scratch.work)
     bits = score_bits(q.shape[1], q.shape[2])
     for t in range(q.shape[0]):
         for i in range(q.shape[1]):
             for j in range(q.shape[2]):
-                room.work.by_row[0, i, j] = q[t, i, j]
+                scratch.work.by_row[0, i, j] = q[t, i, j]
         v[:] = 0
         first, count = 0, 1
-        settled[t] = solve_units(n, full, mask[t], room.work)
-        while exact[t] and not settled[t] and count > 0:
-            count = pose_ties(room.tables, first, bits, full, room.work)
+        proved[t] = solve_units(n, full, mask[t], scratch.work)
+        while exact[t] and not proved[t] and count > 0:
+            count = pose_ties(scratch.tables, first, bits, full, scratch.work)
             first += count
-            settled[t] = count > 0 and solve_units(n, full, mask[t], room.work)
+            proved[t] = count > 0 and solve_units(n, full, mask[t], scratch.work)
 
 
-def floored(scores: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """64-bit integer tiles shifted down to ``score_bits``; and which tiles lost nothing by it."""
+def floor_to_int64(scores: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Integer tiles shifted down to ``score_bits``; and which tiles lost nothing by it."""
     shift = 64 - score_bits(*scores.shape[1:])
     kind = scores.dtype.type
     floor = (scores >> kind(shift)).astype(np.int64)

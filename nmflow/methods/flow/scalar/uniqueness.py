@@ -17,11 +17,11 @@ from nmflow.methods.flow.scalar.workspace import DISTANCE, counts, potentials
 
 
 @helper
-def is_strict(n, full, x, work):
-    """Bellman-Ford over the arcs that matter: no negative cycle means strict.
+def is_unique(n, full, x, work):
+    """Bellman-Ford over the arcs that matter: the mask is unique if no cycle is negative.
 
     A simple cycle has at most min(r, c) additions, so labels below -min(r, c) betray a negative
-    cycle, and an arc as long as the labels are deep never shortens a way.
+    cycle, and an arc as long as the labels are deep never shortens a path.
     """
     q = work.by_row[0]
     rows, columns = q.shape
@@ -39,13 +39,13 @@ def is_strict(n, full, x, work):
         changed = False
         for k in range(count):
             i, j = arcs[k] // columns, arcs[k] % columns
-            slack = q[i, j] - u[i] - v[j]
+            reduced = q[i, j] - u[i] - v[j]
             if x[i, j]:
-                if column_label[j] + slack < row_label[i]:
-                    row_label[i] = column_label[j] + slack
+                if column_label[j] + reduced < row_label[i]:
+                    row_label[i] = column_label[j] + reduced
                     changed = True
-            elif row_label[i] - slack - 1 < column_label[j]:
-                column_label[j] = row_label[i] - slack - 1
+            elif row_label[i] - reduced - 1 < column_label[j]:
+                column_label[j] = row_label[i] - reduced - 1
                 changed = True
                 if column_label[j] < -depth:
                     return False
@@ -60,7 +60,7 @@ def is_strict(n, full, x, work):
 
 @helper
 def near_arcs(depth, q, u, v, arcs):
-    """List the entries whose slack is at most ``depth`` in size."""
+    """List the entries whose reduced cost is at most ``depth`` in size; how many."""
     rows, columns = q.shape
     count = 0
     for i in range(rows):
@@ -78,7 +78,7 @@ def near_arcs(depth, q, u, v, arcs):
 
 @helper
 def into_slack(n, slack_label, u, row_label, column_label, column_count):
-    """Label of the slack: rows give units up to it, columns with room take them."""
+    """Label of the slack node: rows give units up to it, columns below n take them."""
     for i in range(u.size):
         slack_label = min(slack_label, row_label[i] + u[i])
     for j in range(column_count.size):
@@ -89,7 +89,7 @@ def into_slack(n, slack_label, u, row_label, column_label, column_count):
 
 @helper
 def out_of_slack(n, slack_label, v, row_label, column_label, row_count):
-    """Labels of rows with room and of columns; whether any changed."""
+    """Labels of rows below n and of columns, by way of the slack node; whether any changed."""
     changed = False
     for i in range(row_count.size):
         if row_count[i] < n and slack_label < row_label[i]:

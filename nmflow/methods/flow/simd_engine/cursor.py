@@ -1,4 +1,4 @@
-"""Where pieces lie in a stack of matrices, one after the other."""
+"""Where strips lie in a batch of matrices, one after the other, and which a tile batch takes."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from nmflow.compiling.jit import inlined
 from nmflow.methods.flow.simd_engine.read import (
     MANY_DIGITS,
     choose_scale,
+    prepare_table,
     scan,
     scan_digits,
-    show_tables,
 )
-from nmflow.methods.flow.simd_engine.strips import forget
-from nmflow.methods.flow.simd_engine.warm_start import glance, own_tiles
+from nmflow.methods.flow.simd_engine.strips import reset_strips
+from nmflow.methods.flow.simd_engine.warm_start import check_still_optimal, count_new_tiles
 
 
 @inlined
-def advance(place, grid, shape):
-    """The place after (matrix, row, column), where the next piece begins."""
+def advance(cursor, grid, shape):
+    """The cursor (matrix, row, column) of the next strip."""
     _, rows, columns = grid
-    matrix, row, column = place
+    matrix, row, column = cursor
     column += shape.m * shape.tiles
     if column >= columns:
         column = 0
@@ -32,55 +32,76 @@ def advance(place, grid, shape):
 
 
 @inlined
-def position_of(place, grid, stride, shape):
-    """Where a piece lies in the array; the last one of a row may overlap the one before it."""
-    matrix, row, column = place
+def position_of(cursor, grid, stride, shape):
+    """The index of a strip's first entry in the flat array.
+
+    The last strip of a row of tiles overlaps the one before it where the columns don't fill it.
+    """
+    matrix, row, column = cursor
     return matrix * grid[0] + row * stride + min(column, grid[2] - shape.m * shape.tiles)
 
 
 @inlined
-def next_pieces(weights, grid, problem, pieces, place, total, rest, shows, memory, shape, signed):
-    """Take the next pieces of the matrices into the panel; how many, or -1 if not finite.
+def next_strips(
+    weights, grid, config, strips, cursor, total, remaining, with_tables, warm_start, shape, signed
+):
+    """Take the next strips of the matrices into the slots of a batch, until it is full.
 
-    Also returns the place after them, and how many are left. Pieces whose remembered mask is still
-    proved are passed over. Where the panel ``shows`` tables, those with room for them get them now.
+    Parameters
+    ----------
+    grid, total : see :func:`kernel.solve_full_tiles`
+    cursor : (int, int, int)
+        Matrix, row and column of the next strip.
+    remaining : int
+        Strips from there on.
+    with_tables : bool
+        Whether the batch is read with tie tables: strips in which ties are likely get them.
+    warm_start : WarmStart or None
+        Strips whose last mask is still optimal are passed over, and counted.
+
+    Returns
+    -------
+    (int, cursor, int)
+        Strips in the batch, or -1 if a weight is not finite; the new cursor and remainder.
     """
-    forget(pieces, shape)
+    reset_strips(strips, shape)
     slot = 0
-    while slot < shape.pieces and rest > 0:
-        position = position_of(place, grid, problem.stride, shape)
-        ordinal = total - rest
-        column = place[2]
-        place = advance(place, grid, shape)
-        rest -= 1
-        proved, last = False, MANY_DIGITS
-        if memory is None and shows:
-            most, last = scan_digits(weights, position, problem.stride, shape)
-        elif memory is None:
-            most = scan(weights, position, problem.stride, shape)
+    while slot < shape.strips and remaining > 0:
+        position = position_of(cursor, grid, config.stride, shape)
+        ordinal = total - remaining
+        column = cursor[2]
+        cursor = advance(cursor, grid, shape)
+        remaining -= 1
+        still_proved, last = False, MANY_DIGITS
+        if warm_start is None and with_tables:
+            most, last = scan_digits(weights, position, config.stride, shape)
+        elif warm_start is None:
+            most = scan(weights, position, config.stride, shape)
         else:
-            proved, most = glance(weights, position, ordinal, problem.stride, memory, shape, signed)
-        if not choose_scale(most, problem, pieces, slot):
-            return -1, place, rest
-        if memory is not None:
-            own = np.int16(-1 << max(column + shape.m * shape.tiles - grid[2], 0))
-            if proved:
-                memory.counters[1] += own_tiles(own, shape)
+            still_proved, most = check_still_optimal(
+                weights, position, ordinal, config.stride, warm_start, shape, signed
+            )
+        if not choose_scale(most, config, strips, slot):
+            return -1, cursor, remaining
+        if warm_start is not None:
+            non_overlapping = np.int16(-1 << max(column + shape.m * shape.tiles - grid[2], 0))
+            if still_proved:
+                warm_start.counters[1] += count_new_tiles(non_overlapping, shape)
                 continue
-            pieces.ordinal[slot] = ordinal
-            pieces.own[slot] = own
-        pieces.position[slot] = position
-        if shows:
-            show_tables(weights, problem, pieces, slot, last, shape)
+            strips.ordinal[slot] = ordinal
+            strips.non_overlapping[slot] = non_overlapping
+        strips.position[slot] = position
+        if with_tables:
+            prepare_table(weights, config, strips, slot, last, shape)
         slot += 1
-    return slot, place, rest
+    return slot, cursor, remaining
 
 
 @inlined
-def note_ahead(grid, problem, pieces, ahead, rest, shape):
-    """Note where the pieces lie that are to be fetched; the place after them."""
-    pieces.fetched[0] = max(min(shape.pieces, rest), 0)
-    for slot in range(pieces.fetched[0]):
-        pieces.ahead[slot] = position_of(ahead, grid, problem.stride, shape)
-        ahead = advance(ahead, grid, shape)
-    return ahead
+def schedule_prefetch(grid, config, strips, prefetch_cursor, remaining, shape):
+    """Set the positions of the strips to prefetch; returns the cursor after them."""
+    strips.prefetch_count[0] = max(min(shape.strips, remaining), 0)
+    for slot in range(strips.prefetch_count[0]):
+        strips.prefetch_position[slot] = position_of(prefetch_cursor, grid, config.stride, shape)
+        prefetch_cursor = advance(prefetch_cursor, grid, shape)
+    return prefetch_cursor

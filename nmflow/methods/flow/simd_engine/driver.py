@@ -1,81 +1,76 @@
-"""Tiles solved side by side in vectors: where they lie in memory, and what is left of them.
+"""What calls the SIMD engine: scratch memory, what can be read in place, and what is left.
 
-The engine of :mod:`nmflow.methods.flow.simd_engine.kernel` reads matrices in place where their rows are
-contiguous floats. Tiles of other layouts and dtypes are laid side by side in a strip first.
+Matrices are read where they lie if their rows are contiguous floats. Tiles of other layouts and
+dtypes are copied side by side first.
 """
 
 from __future__ import annotations
 
-import functools
-import itertools
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nmflow.methods.flow.simd_engine.kernel import Problem, solve_lanes
-from nmflow.methods.flow.simd_engine.partial_tiles import settle_partial
-from nmflow.methods.flow.simd_engine.read import FIXED_BITS
+from nmflow.methods.flow.simd_engine.fixed_point import (
+    FIRST_SHIFT,
+    FIXED_BITS,
+    STAGE_SHIFTS,
+    table_bits,
+)
+from nmflow.methods.flow.simd_engine.kernel import KernelConfig, solve_full_tiles
+from nmflow.methods.flow.simd_engine.partial_tiles import solve_partial_batch
+from nmflow.methods.flow.simd_engine.schedule import relaxation_shifts, rounds
 from nmflow.methods.flow.simd_engine.single_tile import TABLES
-from nmflow.methods.flow.simd_engine.strips import FIRST_SHIFT, Pieces, aligned, new_pieces
-from nmflow.methods.flow.simd_engine.tile_batch import Panel, new_panel
-from nmflow.methods.flow.simd_engine.warm_start import Memory, new_memory
+from nmflow.methods.flow.simd_engine.strips import Strips, aligned, new_strips
+from nmflow.methods.flow.simd_engine.tile_batch import TileBatch, new_tile_batch
+from nmflow.methods.flow.simd_engine.warm_start import WarmStart, new_warm_start
 from nmflow.problem import ties
 from nmflow.simd.tile_shape import LANES, ROW, TileShape, tile_shape
-
-# Low bits that each stage leaves out. The second is for tiles of 4 x 4, of which the
-# first looks at all masks and finds no potentials. After that the window narrows slowly at first:
-# the optimum must be in sight, and the potentials are least certain there.
-_SHIFTS = np.array([FIRST_SHIFT, FIRST_SHIFT, 12, 9, 5, 1])
-# Rounds of ascent by m: of fresh pieces, of pieces from the queue, of fresh ones where ties are
-# likely (there a round costs less than the tiles that it settles cost one by one, unless m is
-# large), and of remembered ones, which have less far to go.
-_ROUNDS = {4: (6, 10, 9, 6), 8: (6, 6, 9, 4), 16: (8, 6, 11, 4), 32: (11, 7, 10, 5)}
-# What of a move is added to it, by m: the larger the tiles, the more rounds it has to reach far.
-# Where ties are likely it is more to begin with, and multiplied by the last number each round.
-_SHARES = {8: (0.25, 0.5, 1.0), 16: (0.625, 1.35, 0.9), 32: (0.75, 1.35, 0.9)}
-# Rounds after which it stays what it is.
-_LONGEST = 16
-
 
 Box = tuple[slice, slice, slice]
 
 
-class Left(NamedTuple):
-    """Pieces that the engine leaves open: where they begin, and their column potentials."""
+class Unproved(NamedTuple):
+    """Strips whose masks the engine could not prove.
+
+    Attributes
+    ----------
+    position : (K,) index of the first entry of each in the flat array
+    start : (K, columns of a strip) their column potentials, in the scores' units
+    """
 
     position: NDArray[np.int64]
     start: NDArray[np.float64]
 
 
-class _Room(NamedTuple):
-    """Working memory of one call at a time, for one n:m."""
+class _Scratch(NamedTuple):
+    """What one call at a time works with, for one n:m, dtype and sign."""
 
-    problem: Problem
-    pieces: Pieces
-    panel: Panel
-    left: Left
+    config: KernelConfig
+    strips: Strips
+    batch: TileBatch
+    unproved: Unproved
 
 
-_free_rooms: dict[Any, list[_Room]] = {}
+_free_scratch: dict[Any, list[_Scratch]] = {}
 
 
 def reads_in_place(values: NDArray[Any], columns: int, m: int) -> bool:
-    """Whether full tiles of floats that cover so many columns can be read where they are."""
+    """Whether full tiles of floats that cover so many columns can be read where they lie."""
     plain = values.dtype.isnative and values.flags.aligned and values.flags.c_contiguous
     return bool(plain and columns >= -(-m // ROW) * ROW)
 
 
-def tiles_beyond(values: NDArray[Any], box: Box, shape: TileShape) -> int:
+def tiles_near_end(values: NDArray[Any], box: Box, shape: TileShape) -> int:
     """How many tiles at the end of a box are too near the array's end to be read in place.
 
-    Rows of tiles are read 16 entries at a time, and what follows a narrower tile is ignored.
+    Rows are read 16 entries at a time; what follows a narrower tile is ignored, but must be there.
     """
     _, height, stride = values.shape
     width = shape.m * shape.tiles
     last_row = (box[0].stop - 1) * height + box[1].stop - 1
-    beyond = last_row * stride + box[2].stop - width + shape.halves * ROW - values.size
-    return int(max(0, -(-beyond // width)))
+    behind = last_row * stride + box[2].stop - width + shape.halves * ROW - values.size
+    return int(max(0, -(-behind // width)))
 
 
 def solve_box(
@@ -84,11 +79,11 @@ def solve_box(
     box: Box,
     shape: TileShape,
     signed: bool,
-    memory: Memory | None = None,
-) -> Left | None:
-    """Write the masks of the full tiles that make up a box of a stack of matrices.
+    warm_start: WarmStart | None = None,
+) -> Unproved | None:
+    """Write the masks of the full tiles in a box of a batch of matrices.
 
-    All but the last :func:`tiles_beyond`.
+    All but the last :func:`tiles_near_end`.
 
     Parameters
     ----------
@@ -99,14 +94,14 @@ def solve_box(
     shape : TileShape
     signed : bool
         Whether the values are the scores; or else their magnitudes are.
-    memory : Memory, optional
-        From :func:`memory_of` for this box; starts from what the last solve left there, and
+    warm_start : WarmStart, optional
+        From :func:`warm_start_of` for this box; starts from what the last solve left there, and
         writes only what differs from its masks.
 
     Returns
     -------
-    Left or None
-        The pieces still to be solved, whose masks mean nothing yet; None if some value is not
+    Unproved or None
+        The strips still to be solved, whose masks mean nothing yet; None if some value is not
         finite.
     """
     _, height, stride = values.shape
@@ -117,113 +112,102 @@ def solve_box(
     # To the compiler a read-only array is of another type: let all be.
     flat.flags.writeable = False
     width = shape.m * shape.tiles
-    total = piece_count(box, shape) - tiles_beyond(values, box, shape)
+    total = strip_count(box, shape) - tiles_near_end(values, box, shape)
     kind = np.float32 if values.dtype.itemsize <= np.dtype(np.float32).itemsize else np.float64
     key = shape, kind, signed
-    free = _free_rooms.setdefault(key, [])
-    room = free.pop() if free else _new_room(*key)
-    if len(room.left.position) < total:
-        room = room._replace(left=Left(np.empty(total, np.int64), np.empty((total, width))))
-    count = solve_lanes(
+    free = _free_scratch.setdefault(key, [])
+    scratch = free.pop() if free else _new_scratch(*key)
+    if len(scratch.unproved.position) < total:
+        scratch = scratch._replace(
+            unproved=Unproved(np.empty(total, np.int64), np.empty((total, width)))
+        )
+    count = solve_full_tiles(
         flat,
         mask.reshape(-1)[first:].view(np.uint8),
         (height * stride, rows, columns),
         total,
-        room.problem._replace(stride=stride),
-        room.pieces,
-        room.panel,
+        scratch.config._replace(stride=stride),
+        scratch.strips,
+        scratch.batch,
         shape,
         True if signed else None,
-        room.left.position,
-        room.left.start,
-        memory,
+        scratch.unproved.position,
+        scratch.unproved.start,
+        warm_start,
     )
-    left = None
+    unproved = None
     if count >= 0:
-        left = Left(room.left.position[:count] + first, room.left.start[:count].copy())
-    free.append(room)
-    return left
+        unproved = Unproved(
+            scratch.unproved.position[:count] + first, scratch.unproved.start[:count].copy()
+        )
+    free.append(scratch)
+    return unproved
 
 
-def settle_edges(
+def solve_partial_tiles(
     scores: NDArray[np.float64],
     n: int,
     mask: NDArray[np.bool_],
-    settled: NDArray[np.bool_],
+    proved: NDArray[np.bool_],
     start: NDArray[np.float64],
 ) -> None:
-    """As :func:`nmflow.methods.flow.simd_engine.partial_tiles.settle_partial`."""
+    """As :func:`nmflow.methods.flow.simd_engine.partial_tiles.solve_partial_batch`."""
     shape = tile_shape(n, max(scores.shape[1:]))
     m = shape.m
     lanes, *lines = (aligned(k * m * LANES, np.int16) for k in (m + 1, 1, 1, 1))
-    settle_partial(scores, lanes, *lines, shape, _shares(m)[0], mask, settled, start)
+    solve_partial_batch(scores, lanes, *lines, shape, relaxation_shifts(m)[0], mask, proved, start)
 
 
-def piece_count(box: Box, shape: TileShape) -> int:
-    """How many pieces a box has."""
+def strip_count(box: Box, shape: TileShape) -> int:
+    """How many strips a box has."""
     matrices, rows, columns = (part.stop - part.start for part in box)
     return int(matrices * (rows // shape.m) * -(-columns // (shape.m * shape.tiles)))
 
 
-def memory_of(box: Box, shape: TileShape) -> Memory:
-    """Memory for a box that was never solved."""
-    return new_memory(shape, piece_count(box, shape))
+def warm_start_of(box: Box, shape: TileShape) -> WarmStart:
+    """A warm start for a box that was never solved."""
+    return new_warm_start(shape, strip_count(box, shape))
 
 
-def _of_size(m: int, choices: dict[int, Any]) -> Any:
-    return next(choice for size, choice in choices.items() if m <= size)
-
-
-@functools.cache
-def _shares(m: int) -> tuple[tuple[int, int], ...]:
-    """Of each round, as ``ascent.relaxed_midpoint`` takes it; the last ones are for ties."""
-    usual, first, decay = _of_size(m, _SHARES)
-    shares = usual, *(first * decay**k for k in range(_LONGEST))
-    return tuple(_shifts(share) for share in shares)
-
-
-def _shifts(share: float) -> tuple[int, int]:
-    """The two powers of two whose sum is nearest, as shifts of 16 bits to the right."""
-    pairs = itertools.combinations_with_replacement(range(16), 2)
-    return min(pairs, key=lambda pair: abs(0.5 ** pair[0] + 0.5 ** pair[1] - share))
-
-
-def entries(left: Left, stride: int, shape: TileShape) -> NDArray[np.int64]:
-    """Where in the flat array the entries of the pieces' tiles lie, (T, m, m)."""
+def entries(unproved: Unproved, stride: int, shape: TileShape) -> NDArray[np.int64]:
+    """The indices of all entries of the strips' tiles in the flat array, (T, m, m)."""
     m = shape.m
-    corner = left.position[:, None] + m * np.arange(shape.tiles)
+    corner = unproved.position[:, None] + m * np.arange(shape.tiles)
     inside = stride * np.arange(m)[:, None] + np.arange(m)
     index: NDArray[np.int64] = corner.reshape(-1, 1, 1) + inside
     return index
 
 
-def strip(tiles: NDArray[Any], shape: TileShape) -> NDArray[Any]:
-    """Tiles (T, m, m) side by side as one matrix (1, m, C), behind them zeros to read past them."""
+def side_by_side(tiles: NDArray[Any], shape: TileShape) -> NDArray[Any]:
+    """Copy tiles (T, m, m) into one matrix (1, m, C), next to each other.
+
+    Zeros behind the last tile let it be read in place.
+    """
     count, m, _ = tiles.shape
     whole = -(-count // shape.tiles) * shape.tiles * m
-    beyond = shape.halves * ROW - m if shape.tiles == 1 else 0
-    side_by_side = np.zeros((1, m, whole + beyond), tiles.dtype)
-    side_by_side[0, :, : count * m] = tiles.transpose(1, 0, 2).reshape(m, count * m)
-    return side_by_side
+    behind = shape.halves * ROW - m if shape.tiles == 1 else 0
+    matrix = np.zeros((1, m, whole + behind), tiles.dtype)
+    matrix[0, :, : count * m] = tiles.transpose(1, 0, 2).reshape(m, count * m)
+    return matrix
 
 
-def _new_room(shape: TileShape, kind: Any, signed: bool) -> _Room:
+def _new_scratch(shape: TileShape, kind: Any, signed: bool) -> _Scratch:
     m = shape.m
     tables = np.zeros((TABLES, m, shape.halves * ROW), np.int32)
     for first in range(0, tables.shape[2] - m + 1, m):
         for index in range(TABLES):
             tables[index, :, first : first + m] = ties.table(index, m, m)
     # Magnitudes are moved down by half their range, so that the window shows all of them.
-    center = 0 if signed else 1 << (FIXED_BITS - FIRST_SHIFT - 1)
-    problem = Problem(
+    window_center = 0 if signed else 1 << (FIXED_BITS - FIRST_SHIFT - 1)
+    config = KernelConfig(
         stride=0,
         tables=tables.ravel(),
-        table_bits=ties.TABLE_BITS + (m - 1).bit_length(),
+        table_bits=table_bits(m),
         fixed_bits=FIXED_BITS - signed,
-        center=center,
-        shifts=_SHIFTS,
-        rounds=np.array(_of_size(m, _ROUNDS)),
-        shares=np.array(_shares(m)).ravel(),
+        window_center=window_center,
+        stage_shifts=np.array(STAGE_SHIFTS),
+        stage_rounds=np.array(rounds(m)),
+        relaxation_shifts=np.array(relaxation_shifts(m)).ravel(),
     )
-    left = Left(np.empty(0, np.int64), np.empty((0, m * shape.tiles)))
-    return _Room(problem, new_pieces(shape, kind), new_panel(shape), left)
+    unproved = Unproved(np.empty(0, np.int64), np.empty((0, m * shape.tiles)))
+    return _Scratch(config, new_strips(shape, kind), new_tile_batch(shape), unproved)

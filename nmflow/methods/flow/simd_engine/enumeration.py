@@ -1,13 +1,13 @@
-"""Tiles of 4 x 4 by looking at all their masks: 32 tiles side by side, or those of a piece."""
+"""Tiles of 4 x 4 by enumeration of all their masks: 32 tiles, or those of a strip."""
 
 from __future__ import annotations
 
 from numba.extending import overload
 
 from nmflow.compiling.jit import helper, inlined
-from nmflow.methods.flow.simd_engine.read import digits_of, fixed_point
+from nmflow.methods.flow.simd_engine.read import format_of, load_fixed_point
 from nmflow.methods.flow.simd_engine.strips import lane_of
-from nmflow.simd.enumeration import SIDE, best_of_four, best_of_piece
+from nmflow.simd.enumeration import SIDE, best_of_four, best_of_strip
 from nmflow.simd.integers import greater, like
 from nmflow.simd.layout import store_words
 from nmflow.simd.tile_shape import LANES, ROW
@@ -16,12 +16,11 @@ from nmflow.simd.vectors import load, store
 
 @inlined
 def enumerate_masks(lanes, bits, words, shape):
-    """The best mask of each tile, a bit each into ``words``; which lanes are settled.
+    """The best mask of each of 32 tiles, written to ``words``; which are proved.
 
-    Returns a vector of -1 where the best mask is ahead of all others by more than rounding can
-    hide. If another were better, so would be one that differs from the best by a single cycle of
-    exchanges, with m entries on either side at most; each of those stands for less than a unit
-    more than it counts.
+    Returns -1 where the best mask leads all others by more than the floors can hide. If another
+    were better, so would be one that differs from the best by a single alternating cycle, which has
+    at most m entries on either side; each of these is less than a unit more than its floor.
     """
     lead, found = best_of_four(lanes, shape)
     row = like(found, 15)
@@ -33,54 +32,54 @@ def enumerate_masks(lanes, bits, words, shape):
 
 @inlined
 def enumerates(shape):
-    """Whether tiles are of the size for which it costs least to look at all masks."""
+    """Whether tiles are of the size for which enumeration costs least."""
     return shape.m == SIDE
 
 
-def enumerate_piece(weights, problem, pieces, slot, panel, shape, signed):
-    """Settle the open tiles of a tabled piece whose best mask, with the first table, is one alone.
+def enumerate_strip(weights, config, strips, slot, batch, shape, signed):
+    """Prove the unproved tiles of a strip with a tie table whose best mask is the only one.
 
-    All digits and the table are looked at, without the room below them, which their sums need. That
-    settles nearly every tile: few masks have equal sums in the table.
+    All bits of the scores and the table take part, without the bits below the table, which the sums
+    need. That proves nearly every tile: few masks have equal sums of table entries.
     """
 
 
 @helper
-def _enumerate_piece(weights, problem, pieces, slot, panel, shape, signed):
-    tile = panel.tile
-    # At least MARGIN bits.
-    spare = pieces.unit[slot] - problem.table_bits
-    pieces.shown[slot] = True
-    digits = digits_of(pieces, slot)
+def _enumerate_strip(weights, config, strips, slot, batch, shape, signed):
+    tile = batch.tile
+    # At least TABLE_MARGIN bits.
+    spare = strips.score_shift[slot] - config.table_bits
+    strips.reads_table[slot] = True
+    number_format = format_of(strips, slot)
     for i in range(shape.m):
-        place = pieces.position[slot] + i * problem.stride
-        score = fixed_point(weights, place, i, digits, problem, signed)
-        store(tile.piece, i * ROW, score >> like(score, spare))
-    lead, found = best_of_piece(tile.piece, shape)
-    store(tile.need, 0, lead)
+        start = strips.position[slot] + i * config.stride
+        score = load_fixed_point(weights, start, i, number_format, config, signed)
+        store(tile.strip, i * ROW, score >> like(score, spare))
+    lead, found = best_of_strip(tile.strip, shape)
+    store(tile.row_deficit, 0, lead)
     store(tile.adds, 0, found)
     for index in range(shape.tiles):
         lane = lane_of(slot, index, shape)
-        if panel.settled[lane] == 0 and tile.need[index] > 0:
+        if batch.proved[lane] == 0 and tile.row_deficit[index] > 0:
             for i in range(shape.m):
-                write_word(panel.words, tile.adds[index] >> shape.m * i, i, slot, index, shape)
-            panel.settled[lane] = -1
+                write_word(batch.words, tile.adds[index] >> shape.m * i, i, slot, index, shape)
+            batch.proved[lane] = -1
 
 
 @inlined
-def _never_called(weights, problem, pieces, slot, panel, shape, signed):
+def _never_called(weights, config, strips, slot, batch, shape, signed):
     pass
 
 
-@overload(enumerate_piece, jit_options={"forceinline": True})
-def _only_small_tiles(weights, problem, pieces, slot, panel, shape, signed):
-    return _enumerate_piece if shape.m == SIDE else _never_called
+@overload(enumerate_strip, jit_options={"forceinline": True})
+def _only_small_tiles(weights, config, strips, slot, batch, shape, signed):
+    return _enumerate_strip if shape.m == SIDE else _never_called
 
 
 @inlined
 def write_word(words, bits, i, slot, index, shape):
-    """A row of one of the tiles of a piece that is not wider than 16: a bit for each column."""
-    own = (1 << shape.m) - 1
+    """Write row i of one tile, a bit for each column, into its strip's word (m <= 16)."""
+    tile_bits = (1 << shape.m) - 1
     word = (i * LANES + slot) * shape.halves
     shift = index * shape.m
-    words[word] = words[word] & ~(own << shift) | (bits & own) << shift
+    words[word] = words[word] & ~(tile_bits << shift) | (bits & tile_bits) << shift

@@ -1,11 +1,10 @@
-"""The lane engine of ``flow``: 32 tiles side by side in vectors of 16-bit integers.
+"""The main loop of the SIMD engine: batches of 32 tiles from the matrix to the mask.
 
-Panels of 32 tiles are read from the matrix, solved by dual ascent and written as masks. Pieces that
-hold a tile which stays open wait in a queue until they fill a panel; the next stage looks at the
-same scores through a finer window around the potentials found so far. Pieces where ties are likely
-do not wait: their open tiles are solved one by one (:mod:`nmflow.methods.flow.simd_engine.single_tile`), as
-are the last few, to which no others will come. What is still open then goes to the scalar road,
-which starts from those potentials.
+A batch is read from the matrices, solved by dual ascent and written as masks. Strips that hold an
+unproved tile wait in a queue until they fill a batch; their next stage looks at the same scores
+through a narrower window around the potentials found so far. Strips where ties are likely do not
+wait: their unproved tiles are solved one by one (:mod:`single_tile`), as are the last few, which no
+others would join. What is then unproved goes to the scalar fallback, with its potentials.
 """
 
 from __future__ import annotations
@@ -16,151 +15,187 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmflow.compiling.jit import compile_kernel, inlined
-from nmflow.methods.flow.simd_engine.cursor import advance, next_pieces, note_ahead
+from nmflow.methods.flow.simd_engine.cursor import advance, next_strips, schedule_prefetch
 from nmflow.methods.flow.simd_engine.enumeration import enumerates
-from nmflow.methods.flow.simd_engine.queue import sort_out, take
-from nmflow.methods.flow.simd_engine.read import read_first, read_zoomed
-from nmflow.methods.flow.simd_engine.single_tile import are_few, finish_open
-from nmflow.methods.flow.simd_engine.strips import copy_piece, start_base
+from nmflow.methods.flow.simd_engine.queue import dequeue, requeue
+from nmflow.methods.flow.simd_engine.read import read_first_stage, read_window
+from nmflow.methods.flow.simd_engine.schedule import FRESH, QUEUED, TIED, WARM
+from nmflow.methods.flow.simd_engine.single_tile import are_few, solve_unproved
+from nmflow.methods.flow.simd_engine.strips import copy_strip, reset_potentials
 from nmflow.methods.flow.simd_engine.tile_batch import (
-    all_settled,
-    exclude,
+    all_proved,
+    ascend_batch,
+    reject_saturated,
     solve_fresh,
-    solve_panel,
     write_masks,
 )
-from nmflow.methods.flow.simd_engine.warm_start import recall
+from nmflow.methods.flow.simd_engine.warm_start import load_potentials
 
-PANELS = 2
-"""How far ahead panels of 4 x 4 tiles are fetched, which are done sooner than memory answers."""
+PREFETCHED_BATCHES = 2
+"""How far ahead batches of 4 x 4 tiles are fetched, which are done sooner than memory answers."""
 
 
-class Problem(NamedTuple):
-    """How scores are read, and how long each stage ascends."""
+class KernelConfig(NamedTuple):
+    """How scores are read, and how long each stage ascends.
+
+    Attributes
+    ----------
+    stride : entries from one matrix row to the next
+    tables : (tables * m * halves * 16,) the tie tables, repeated for all tiles of a strip
+    table_bits : of the sum of a table's entries over m entries
+    fixed_bits : of a score's magnitude in fixed point
+    window_center : what the first stage takes off each of its integers, to fit an int16
+    stage_shifts : (stages,) the low bits of the fixed point that each stage leaves out
+    stage_rounds : (4,) rounds of ascent: :class:`schedule.Rounds`
+    relaxation_shifts : (2 * rounds,) pairs: :func:`schedule.relaxation_shifts`
+    """
 
     stride: int
     tables: NDArray[np.int32]
     table_bits: int
     fixed_bits: int
-    center: int
-    shifts: NDArray[np.int64]
-    rounds: NDArray[np.int64]
-    shares: NDArray[np.int64]
+    window_center: int
+    stage_shifts: NDArray[np.int64]
+    stage_rounds: NDArray[np.int64]
+    relaxation_shifts: NDArray[np.int64]
 
 
 @inlined
-def mostly_tabled(pieces, used):
-    """Whether half the pieces have tables below all their digits."""
+def mostly_with_table(strips, used):
+    """Whether at least half of the batch's ``used`` strips have a tie table."""
     count = 0
     for slot in range(used):
-        count += pieces.tabled[slot]
+        count += strips.has_table[slot]
     return 2 * count >= used
 
 
 @inlined
-def begin_fresh(weights, problem, pieces, panel, shows, shape, signed):
-    """Read a panel from the matrices, with the tables of its pieces if it shows them."""
-    if shows:
-        read_first(weights, problem, problem.tables, pieces, panel, shape, signed)
+def read_fresh(weights, config, strips, batch, with_tables, shape, signed):
+    """Read the first stage of a batch, with the tie tables of its strips or without."""
+    if with_tables:
+        read_first_stage(weights, config, config.tables, strips, batch, shape, signed)
     else:
-        read_first(weights, problem, None, pieces, panel, shape, signed)
+        read_first_stage(weights, config, None, strips, batch, shape, signed)
 
 
 @inlined
-def begin_queued(weights, problem, pieces, panel, queue, used, memory, shape, signed):
-    """Fill the panel from the queue and read it; how long the queue and the panel are."""
+def read_queued(weights, config, strips, batch, queue, used, warm_start, shape, signed):
+    """Read a batch of warm strips, or of ``used`` others and as many from the queue as fit.
+
+    Slots that stay free repeat the last strip. Returns the lengths of queue and batch.
+    """
     for slot in range(used):
-        if memory is not None and memory.warm[pieces.ordinal[slot]]:
-            recall(pieces, slot, memory, problem, shape)
+        if warm_start is not None and warm_start.valid[strips.ordinal[slot]]:
+            load_potentials(strips, slot, warm_start, config, shape)
         else:
-            start_base(pieces, slot, problem, shape)
-    queue, used = take(pieces, queue, used, shape)
-    for slot in range(used, shape.pieces):
-        copy_piece(pieces, used - 1, slot, shape)
-    read_zoomed(weights, problem, pieces, panel, shape, signed)
+            reset_potentials(strips, slot, config, shape)
+    queue, used = dequeue(strips, queue, used, shape)
+    for slot in range(used, shape.strips):
+        copy_strip(strips, used - 1, slot, shape)
+    read_window(weights, config, strips, batch, shape, signed)
     return queue, used
 
 
 @inlined
-def remembers(memory, pieces):
-    """Whether the panel's first piece was solved before; most likely all were, or none."""
-    return memory is not None and memory.warm[pieces.ordinal[0]]
+def starts_warm(warm_start, strips):
+    """Whether the batch's first strip has warm potentials; most likely all have, or none."""
+    return warm_start is not None and warm_start.valid[strips.ordinal[0]]
 
 
 @compile_kernel(nrt=False)
-def solve_lanes(
-    weights, mask, grid, total, problem, pieces, panel, shape, signed, left, start, memory
+def solve_full_tiles(
+    weights, mask, grid, total, config, strips, batch, shape, signed, unproved, start, warm_start
 ):  # fmt: skip
-    """Masks of all full tiles of a stack of matrices.
+    """Masks of all full tiles of a batch of matrices.
 
     Parameters
     ----------
     weights : (N,) array of int16 (float16's bits), uint16 (bfloat16's), float32 or float64
-    mask : (N,) array of uint8, written
-    grid : (entries from a matrix to the next, rows and columns of full tiles in each)
-    total : pieces in all matrices
-    problem, pieces, panel : working memory
+    mask : (N,) array of uint8
+        Written, but for the unproved strips.
+    grid : (int, int, int)
+        Entries from a matrix to the next; rows and columns of full tiles in each.
+    total : int
+        Strips in all matrices.
+    config : KernelConfig
+    strips, batch : Strips, TileBatch
+        Scratch memory.
     shape : TileShape
-    signed : None if the scores are magnitudes
-    left : int64, filled with the positions of pieces that are still open
-    start : float64, filled with their column potentials
-    memory : None, or the Memory of these matrices: then only changes are written
+    signed : True or None
+        None if the scores are the magnitudes of the weights.
+    unproved, start : (total,) int64, (total, strip columns) float64
+        Written: positions of the unproved strips, and their column potentials in the scores' units.
+    warm_start : WarmStart or None
+        Of these matrices: then only what differs from its masks is written.
 
     Returns
     -------
-    How many pieces are left; -1 if some weight is not finite.
+    int
+        How many strips are unproved; -1 if some weight is not finite.
     """
-    rest, queue, count = total, 0, 0
-    # Whether the next panel shows tables: the first one tries, the others follow the one before.
-    shows = memory is None
-    place = ahead = (0, 0, 0)
-    lead = shape.pieces * (PANELS if enumerates(shape) else 1)
-    for _ in range(lead):
-        ahead = advance(ahead, grid, shape)
-    while rest or queue:
+    remaining, queue, count = total, 0, 0
+    # Whether the next batch shows tables: the first one tries, the others follow the one before.
+    with_tables = warm_start is None
+    cursor = prefetch_cursor = (0, 0, 0)
+    prefetch_distance = shape.strips * (PREFETCHED_BATCHES if enumerates(shape) else 1)
+    for _ in range(prefetch_distance):
+        prefetch_cursor = advance(prefetch_cursor, grid, shape)
+    while remaining or queue:
         used = 0
-        if queue < shape.pieces and rest:
-            before = rest
-            used, place, rest = next_pieces(
-                weights, grid, problem, pieces, place, total, rest, shows, memory, shape, signed
+        if queue < shape.strips and remaining:
+            before = remaining
+            used, cursor, remaining = next_strips(
+                weights,
+                grid,
+                config,
+                strips,
+                cursor,
+                total,
+                remaining,
+                with_tables,
+                warm_start,
+                shape,
+                signed,
             )
             if used < 0:
                 return -1
-            if memory is None:
-                ahead = note_ahead(grid, problem, pieces, ahead, before - lead, shape)
+            if warm_start is None:
+                prefetch_cursor = schedule_prefetch(
+                    grid, config, strips, prefetch_cursor, before - prefetch_distance, shape
+                )
             elif used == 0 and queue == 0:
                 continue
-        warm = used == shape.pieces and remembers(memory, pieces)
-        fresh = used == shape.pieces and not warm
-        panel.u[:] = 0
-        panel.v[:] = 0
+        warm = used == shape.strips and starts_warm(warm_start, strips)
+        fresh = used == shape.strips and not warm
+        batch.u[:] = 0
+        batch.v[:] = 0
         if fresh:
-            begin_fresh(weights, problem, pieces, panel, shows, shape, signed)
-            shows = shows and mostly_tabled(pieces, used)
-            rounds = problem.rounds[2] if shows else problem.rounds[0]
+            read_fresh(weights, config, strips, batch, with_tables, shape, signed)
+            with_tables = with_tables and mostly_with_table(strips, used)
+            rounds = config.stage_rounds[TIED] if with_tables else config.stage_rounds[FRESH]
         else:
-            queue, used = begin_queued(
-                weights, problem, pieces, panel, queue, used, memory, shape, signed
+            queue, used = read_queued(
+                weights, config, strips, batch, queue, used, warm_start, shape, signed
             )
-            rounds = problem.rounds[3] if warm else problem.rounds[1]
+            rounds = config.stage_rounds[WARM] if warm else config.stage_rounds[QUEUED]
         if fresh and enumerates(shape):
-            solve_fresh(weights, mask, problem, pieces, panel, shape)
+            solve_fresh(weights, mask, config, strips, batch, shape)
         else:
-            tied = fresh and shows
-            solve_panel(weights, mask, problem, pieces, panel, tied, rounds, memory, shape)
-        # True of most panels of small tiles, and sooner seen for all their pieces than for each.
-        if fresh and memory is None and not shows and all_settled(panel):
-            write_masks(mask, problem.stride, pieces, used, panel, shape)
+            tied = fresh and with_tables
+            ascend_batch(weights, mask, config, strips, batch, tied, rounds, warm_start, shape)
+        # True of most batches of small tiles, and sooner seen for all their strips than for each.
+        if fresh and warm_start is None and not with_tables and all_proved(batch):
+            write_masks(mask, config.stride, strips, used, batch, shape)
             continue
-        exclude(panel, fresh, shape)
-        few = rest == 0 and queue == 0 and are_few(panel, fresh, shape)
-        finish_open(weights, problem, pieces, used, fresh, few, panel, memory, shape, signed)
-        if memory is None:
-            write_masks(mask, problem.stride, pieces, used, panel, shape)
-        queue, count = sort_out(
-            weights, mask, problem, pieces, used, fresh, panel, queue, left, start, count, shape,
-            signed, memory,
+        reject_saturated(batch, fresh, shape)
+        few = remaining == 0 and queue == 0 and are_few(batch, fresh, shape)
+        solve_unproved(weights, config, strips, used, fresh, few, batch, warm_start, shape, signed)
+        if warm_start is None:
+            write_masks(mask, config.stride, strips, used, batch, shape)
+        queue, count = requeue(
+            weights, mask, config, strips, used, fresh, batch, queue, unproved, start, count, shape,
+            signed, warm_start,
         )  # fmt: skip
         if fresh:
-            shows = mostly_tabled(pieces, used)
+            with_tables = mostly_with_table(strips, used)
     return count

@@ -1,78 +1,103 @@
-"""Pieces with open tiles: what the next stage looks at, and the queue in which they wait."""
+"""After a stage: strips are done, queued for the next stage, or left unproved."""
 
 from __future__ import annotations
 
 from nmflow.compiling.jit import inlined
 from nmflow.methods.flow.simd_engine.enumeration import enumerates
-from nmflow.methods.flow.simd_engine.strips import FIRST_SHIFT, copy_piece, move_base, start_base
-from nmflow.methods.flow.simd_engine.tile_batch import is_open
-from nmflow.methods.flow.simd_engine.warm_start import own_tiles, remember, write_changes
+from nmflow.methods.flow.simd_engine.strips import (
+    FIRST_SHIFT,
+    add_potentials,
+    copy_strip,
+    reset_potentials,
+)
+from nmflow.methods.flow.simd_engine.tile_batch import has_unproved
+from nmflow.methods.flow.simd_engine.warm_start import (
+    count_new_tiles,
+    save_potentials,
+    write_changes,
+)
 from nmflow.simd.tile_shape import ROW
 
 
 @inlined
-def next_window(pieces, slot, problem, inside, shape):
-    """Choose what the next stage looks at; False if there is none.
+def next_stage(strips, slot, config, inside, shape):
+    """Choose the strip's next stage and window; False if there is none.
 
-    A remembered piece whose potentials left the narrow window around them begins anew.
+    A warm strip whose potentials were clipped, not being ``inside`` the narrow window, starts cold.
     """
-    first = pieces.stage[slot] == 0
-    if first and not inside and pieces.shift[slot] < FIRST_SHIFT:
-        start_base(pieces, slot, problem, shape)
-        pieces.stage[slot] = 1
+    first = strips.stage[slot] == 0
+    if first and not inside and strips.shift[slot] < FIRST_SHIFT:
+        reset_potentials(strips, slot, config, shape)
+        strips.stage[slot] = 1
     else:
-        pieces.stage[slot] += 2 if first and not enumerates(shape) else 1
-    if pieces.finished[slot] or pieces.stage[slot] == problem.shifts.size:
+        strips.stage[slot] += 2 if first and not enumerates(shape) else 1
+    if strips.tried_singly[slot] or strips.stage[slot] == config.stage_shifts.size:
         return False
-    pieces.shift[slot] = problem.shifts[pieces.stage[slot]]
+    strips.shift[slot] = config.stage_shifts[strips.stage[slot]]
     return True
 
 
 @inlined
-def take(pieces, queue, used, shape):
-    """Fill the panel behind ``used`` pieces from the end of the queue; returns both lengths."""
-    while used < shape.pieces and queue:
+def dequeue(strips, queue, used, shape):
+    """Fill the batch behind ``used`` strips from the end of the queue; returns both lengths."""
+    while used < shape.strips and queue:
         queue -= 1
-        copy_piece(pieces, shape.pieces + queue, used, shape)
+        copy_strip(strips, shape.strips + queue, used, shape)
         used += 1
     return queue, used
 
 
 @inlined
-def sort_out(
-    weights, mask, problem, pieces, used, fresh, panel, queue, left, start, count, shape, signed,
-    memory,
+def requeue(
+    weights, mask, config, strips, used, fresh, batch, queue, unproved, start, count, shape, signed,
+    warm_start,
 ):  # fmt: skip
-    """Move pieces with open tiles to the queue, or to those left; returns both lengths."""
+    """Queue the strips with unproved tiles for their next stage, or leave them to the fallback.
+
+    Parameters
+    ----------
+    used : int
+        Strips in the batch; their masks are in ``batch.words``.
+    fresh : bool
+        Whether this was their first stage, from the origin.
+    queue, count : int
+        Lengths of the queue and of the unproved strips.
+    unproved, start, warm_start : see :func:`kernel.solve_full_tiles`
+
+    Returns
+    -------
+    (int, int)
+        The new lengths.
+    """
     for slot in range(used):
-        unsettled = is_open(panel, slot, shape)
+        open_tiles = has_unproved(batch, slot, shape)
         inside = True
-        if (unsettled or memory is not None) and not pieces.finished[slot]:
+        if (open_tiles or warm_start is not None) and not strips.tried_singly[slot]:
             if fresh:
-                start_base(pieces, slot, problem, shape)
-            inside = move_base(pieces, slot, panel, shape)
-        if not unsettled:
-            if memory is not None:
-                if pieces.stage[slot] == 0:
-                    memory.counters[1] += own_tiles(pieces.own[slot], shape)
-                remember(pieces, slot, memory, problem, shape)
-                write_changes(mask, problem.stride, pieces, slot, panel.words, memory, shape)
-        elif not next_window(pieces, slot, problem, inside, shape):
-            if memory is not None:
-                memory.left[count] = pieces.ordinal[slot]
-                remember(pieces, slot, memory, problem, shape)
-            put_left(pieces, slot, problem, left, start, count, shape)
+                reset_potentials(strips, slot, config, shape)
+            inside = add_potentials(strips, slot, batch, shape)
+        if not open_tiles:
+            if warm_start is not None:
+                if strips.stage[slot] == 0:
+                    warm_start.counters[1] += count_new_tiles(strips.non_overlapping[slot], shape)
+                save_potentials(strips, slot, warm_start, config, shape)
+                write_changes(mask, config.stride, strips, slot, batch.words, warm_start, shape)
+        elif not next_stage(strips, slot, config, inside, shape):
+            if warm_start is not None:
+                warm_start.unproved[count] = strips.ordinal[slot]
+                save_potentials(strips, slot, warm_start, config, shape)
+            leave_unproved(strips, slot, config, unproved, start, count, shape)
             count += 1
         else:
-            copy_piece(pieces, slot, shape.pieces + queue, shape)
+            copy_strip(strips, slot, shape.strips + queue, shape)
             queue += 1
     return queue, count
 
 
 @inlined
-def put_left(pieces, slot, problem, left, start, count, shape):
-    """Note a piece for the scalar road, its column potentials in the scores' units."""
-    left[count] = pieces.position[slot]
-    unit = 2.0 ** (pieces.exponent[slot] - problem.fixed_bits)
+def leave_unproved(strips, slot, config, unproved, start, count, shape):
+    """Note a strip for the scalar fallback: position, and column potentials as scores."""
+    unproved[count] = strips.position[slot]
+    unit = 2.0 ** (strips.exponent[slot] - config.fixed_bits)
     for j in range(shape.m * shape.tiles):
-        start[count, j] = pieces.v[slot * shape.halves * ROW + j] * unit
+        start[count, j] = strips.v[slot * shape.halves * ROW + j] * unit

@@ -1,45 +1,49 @@
-"""Pieces with ties, finished tile by tile: scores first, then one table after the other.
+"""Unproved tiles one by one: by their scores first, then by one tie table after the other.
 
 A mask is proved by potentials strictly between what is kept and what is pruned, or by optimal ones
-at which no cycle of exact entries costs nothing: no other can be optimal. Or else optimal
-potentials still tell what all optimal masks have in common: they keep the entries of positive
-slack and prune those of negative. The next table decides among the others. A score of more digits
-than its floor shows is never among them: where the floor has slack 0, it has more. In pieces that
-are tabled the first table is read with the scores, which spares a step.
+at which no alternating cycle of entries with exact scores has reduced cost 0: no other mask can be
+optimal. Or else optimal potentials still tell the *face*, what all optimal masks have in common:
+they keep the entries of positive reduced cost and prune those of negative. The next table decides
+among the others. An entry whose score is more than its floor, and whose floor has reduced cost 0,
+has a positive one. In strips with a tie table the first table is read with the scores, which spares
+a step.
 """
 
 from __future__ import annotations
 
 from nmflow.compiling.jit import helper, inlined
-from nmflow.methods.flow.simd_engine.augmentation import balance, is_unique
-from nmflow.methods.flow.simd_engine.enumeration import enumerate_piece, enumerates, write_word
+from nmflow.methods.flow.simd_engine.augmentation import augment, is_unique
+from nmflow.methods.flow.simd_engine.enumeration import enumerate_strip, enumerates, write_word
+from nmflow.methods.flow.simd_engine.fixed_point import (
+    FACE_TABLE_SHIFT,
+    FORBIDDEN,
+    REDUCED_LIMIT,
+    SPARE_BITS,
+    TABLE_MARGIN,
+)
 from nmflow.methods.flow.simd_engine.read import (
     CERTAIN,
     LIKELY,
-    MARGIN,
     UNLIKELY,
-    choose_tables,
-    digits_of,
+    add_table_where_tied,
+    format_of,
     is_inexact,
-    reduced,
+    load_reduced,
 )
 from nmflow.methods.flow.simd_engine.shortest_paths import (
-    EDGE,
-    NEVER,
     kept_of_row,
     separate,
-    turn,
+    transpose_tile,
     within_limits,
 )
 from nmflow.methods.flow.simd_engine.strips import (
-    SPARE,
-    beyond,
+    add_potentials,
+    clipped_part,
     lane_of,
-    mean_of,
-    move_base,
-    start_base,
+    mean_potential,
+    reset_potentials,
 )
-from nmflow.methods.flow.simd_engine.tile_batch import is_open
+from nmflow.methods.flow.simd_engine.tile_batch import has_unproved
 from nmflow.problem.ties import TABLE_BITS
 from nmflow.simd.integers import any_bits, bit_count, choose, equal, greater, largest_lane, like
 from nmflow.simd.lines import load_line, negative_lanes, padded
@@ -47,218 +51,246 @@ from nmflow.simd.tile_shape import LANES, ROW
 from nmflow.simd.vectors import load, maximum, minimum, store
 
 TABLES = 4
-"""How many tables are tried here; few tiles are left to the scalar road, which costs far more."""
+"""How many tables are tried here; few tiles are left to the scalar fallback, which costs far more."""
 FEW = 8
 """So many tiles that are left at the very end do not wait for others."""
-TABLE_UNIT = 12
-"""Bits below a table that is looked at by itself."""
 
 
 @helper
-def read_piece(weights, problem, pieces, slot, tile, spare, shape, signed):
-    """Slacks of a piece, the first table with them, but for some low bits; whether all is exact."""
-    digits = digits_of(pieces, slot)
-    scale, _, tabled, _ = digits
-    some = load(tile.piece, 0) ^ load(tile.piece, 0)
+def read_strip(weights, config, strips, slot, tile, spare, shape, signed):
+    """Reduced costs of a strip into ``tile.strip``; whether all scores are exact.
+
+    The tie table is part of the scores where the strip has one. ``spare`` low bits are left out.
+    """
+    number_format = format_of(strips, slot)
+    scale, _, has_table, _ = number_format
+    some = load(tile.strip, 0) ^ load(tile.strip, 0)
     for i in range(shape.m):
         for half in range(shape.halves):
-            slack = reduced(weights, slot, i, half, digits, pieces, problem, shape, signed)
-            slack = slack >> like(slack, spare)
-            slack = maximum(minimum(slack, like(slack, EDGE)), like(slack, -EDGE))
+            reduced = load_reduced(
+                weights, slot, i, half, number_format, strips, config, shape, signed
+            )
+            reduced = reduced >> like(reduced, spare)
+            reduced = maximum(
+                minimum(reduced, like(reduced, REDUCED_LIMIT)), like(reduced, -REDUCED_LIMIT)
+            )
             line = (i * shape.halves + half) * ROW
-            store(tile.piece, line, slack)
+            store(tile.strip, line, reduced)
             # What has tables has room for all digits.
-            if not tabled:
-                place = pieces.position[slot] + i * problem.stride + half * ROW
-                more = is_inexact(weights, place, scale, signed)
+            if not has_table:
+                start = strips.position[slot] + i * config.stride + half * ROW
+                more = is_inexact(weights, start, scale, signed)
                 store(tile.inexact, line, more)
                 some = some | more
     return any_bits(some) == 0
 
 
 @helper
-def keep_beyond(pieces, slot, index, panel, level, spare, shape):
-    """What of a tile's potentials did not fit into those of the piece."""
-    tile, lane, shift = panel.tile, lane_of(slot, index, shape), pieces.shift[slot]
-    mean = mean_of(panel.v, lane, shape)
+def load_clipped_potentials(strips, slot, index, batch, level, spare, shape):
+    """Start a tile from what its potentials lost when they were clipped to the window."""
+    tile, lane, shift = batch.tile, lane_of(slot, index, shape), strips.shift[slot]
+    mean = mean_potential(batch.v, lane, shape)
     for k in range(shape.m):
-        u, v = panel.u[k * LANES + lane] + mean, panel.v[k * LANES + lane] - mean
-        tile.u[k] = (beyond(u) << shift) + level >> spare
-        tile.v[k] = beyond(v) << shift >> spare
+        u, v = batch.u[k * LANES + lane] + mean, batch.v[k * LANES + lane] - mean
+        tile.u[k] = (clipped_part(u) << shift) + level >> spare
+        tile.v[k] = clipped_part(v) << shift >> spare
 
 
 @helper
-def choose_tile(pieces, slot, index, panel, inside, level, spare, shape):
-    """One tile of the piece, and what of its potentials is not ``inside`` those of the piece."""
-    tile = panel.tile
+def load_tile(strips, slot, index, batch, inside, level, spare, shape):
+    """Take one tile of the strip that was read, with potentials to start from.
+
+    Parameters
+    ----------
+    inside : bool
+        Whether the strip's current potentials are all that the last stage found.
+    level : int
+        Start of the row potentials, in fixed-point units: the last bits that the stage left out.
+    """
+    tile = batch.tile
     if inside:
         line = load_line(tile.u, 0, shape)
         store(tile.u, 0, like(line, level >> spare))
         store(tile.v, 0, line ^ line)
     else:
-        keep_beyond(pieces, slot, index, panel, level, spare, shape)
+        load_clipped_potentials(strips, slot, index, batch, level, spare, shape)
     for i in range(shape.m):
-        line = load_line(tile.piece, i * shape.halves * ROW + index * shape.m, shape)
-        store(tile.scores, i * shape.line, padded(line, -EDGE, shape))
-    begin(tile, shape)
+        line = load_line(tile.strip, i * shape.halves * ROW + index * shape.m, shape)
+        store(tile.scores, i * shape.line, padded(line, -REDUCED_LIMIT, shape))
+    threshold_tile(tile, shape)
 
 
 @helper
-def choose_face(tables, number, index, tile, exact, shape):
-    """A table where slack is 0; what all optimal masks keep, or prune, stands apart."""
+def load_face(tables, number, index, tile, exact, shape):
+    """Take the next tie table as scores on the face of the masks that are optimal so far.
+
+    Where the reduced cost is not 0 all optimal masks keep the entry, or all prune it: its score
+    becomes +-REDUCED_LIMIT.
+    """
     v = load_line(tile.v, 0, shape)
     for i in range(shape.m):
         line = i * shape.halves * ROW
-        slack = load_line(tile.scores, i * shape.line, shape) - v
-        slack = slack - like(slack, tile.u[i])
-        zero = more = slack ^ slack
+        reduced = load_line(tile.scores, i * shape.line, shape) - v
+        reduced = reduced - like(reduced, tile.u[i])
+        zero = more = reduced ^ reduced
         if not exact:
             # A floor may be zero where there is more of it.
-            more = equal(slack, zero) & load_line(tile.inexact, line + index * shape.m, shape)
+            more = equal(reduced, zero) & load_line(tile.inexact, line + index * shape.m, shape)
         table = load_line(tables, number * shape.m * shape.halves * ROW + line, shape)
-        table = table << like(slack, TABLE_UNIT)
-        score = choose(greater(slack - more, zero), like(slack, EDGE), table)
-        score = choose(greater(zero, slack), like(slack, -EDGE), score)
-        store(tile.scores, i * shape.line, padded(score, -EDGE, shape))
+        table = table << like(reduced, FACE_TABLE_SHIFT)
+        score = choose(greater(reduced - more, zero), like(reduced, REDUCED_LIMIT), table)
+        score = choose(greater(zero, reduced), like(reduced, -REDUCED_LIMIT), score)
+        store(tile.scores, i * shape.line, padded(score, -REDUCED_LIMIT, shape))
     for k in range(shape.m):
-        tile.u[k] = 1 << (TABLE_UNIT + TABLE_BITS)
+        tile.u[k] = 1 << (FACE_TABLE_SHIFT + TABLE_BITS)
         tile.v[k] = 0
-    begin(tile, shape)
+    threshold_tile(tile, shape)
 
 
 @helper
-def begin(tile, shape):
-    """Keep what exceeds u + v, but of columns with more than n of these none."""
-    turn(tile, shape)
+def threshold_tile(tile, shape):
+    """Keep what exceeds u + v, but nothing of columns with more than n such entries."""
+    transpose_tile(tile, shape)
     for k in range(shape.m, shape.line):
         tile.u[k] = 0
         tile.v[k] = 0
     u = load_line(tile.u, 0, shape)
     for j in range(shape.m):
-        slack = load_line(tile.across, j * shape.line, shape) - u
-        slack = slack - like(slack, tile.v[j])
-        kept = greater(slack, slack ^ slack)
+        reduced = load_line(tile.scores_by_column, j * shape.line, shape) - u
+        reduced = reduced - like(reduced, tile.v[j])
+        kept = greater(reduced, reduced ^ reduced)
         count = bit_count(negative_lanes(kept))
         if count > shape.n:
-            tile.v[j] += largest_lane(slack)
+            tile.v[j] += largest_lane(reduced)
             kept, count = kept ^ kept, 0
-        score = load_line(tile.across, j * shape.line, shape)
-        store(tile.kept, j * shape.line, choose(kept, score, like(score, NEVER)))
-        tile.missing[j] = shape.n - count
+        score = load_line(tile.scores_by_column, j * shape.line, shape)
+        store(tile.kept, j * shape.line, choose(kept, score, like(score, FORBIDDEN)))
+        tile.column_deficit[j] = shape.n - count
     v = load_line(tile.v, 0, shape)
     for i in range(shape.m):
         score = load_line(tile.scores, i * shape.line, shape)
         kept = greater(score - v, like(v, tile.u[i]))
-        store(tile.pruned, i * shape.line, choose(kept, like(score, -NEVER), score))
-        tile.need[i] = shape.n - bit_count(negative_lanes(kept))
+        store(tile.pruned, i * shape.line, choose(kept, like(score, -FORBIDDEN), score))
+        tile.row_deficit[i] = shape.n - bit_count(negative_lanes(kept))
 
 
 @helper
-def write_words(tile, slot, index, panel, shape):
-    """The tile's bits among those of its piece."""
-    own = (1 << shape.m) - 1
+def write_words(tile, slot, index, batch, shape):
+    """Write a tile's mask into the words of its strip."""
+    tile_bits = (1 << shape.m) - 1
     for i in range(shape.m):
-        bits = negative_lanes(kept_of_row(tile, i, shape)) & own
+        bits = negative_lanes(kept_of_row(tile, i, shape)) & tile_bits
         if shape.halves == 2:
             word = (i * LANES + slot) * 2
-            panel.words[word] = bits & 0xFFFF
-            panel.words[word + 1] = bits >> ROW
+            batch.words[word] = bits & 0xFFFF
+            batch.words[word + 1] = bits >> ROW
         else:
-            write_word(panel.words, bits, i, slot, index, shape)
+            write_word(batch.words, bits, i, slot, index, shape)
 
 
 @inlined
-def move_tile_base(pieces, slot, index, tile, spare, shape):
-    """Add a tile's potentials to those that its piece stands on."""
+def add_tile_potentials(strips, slot, index, tile, spare, shape):
+    """Add a tile's potentials to the current ones of its strip."""
     start = slot * shape.halves * ROW
     for k in range(shape.m):
-        pieces.u[start + k * shape.tiles + index] += tile.u[k] << spare
-        pieces.v[start + index * shape.m + k] += tile.v[k] << spare
+        strips.u[start + k * shape.tiles + index] += tile.u[k] << spare
+        strips.v[start + index * shape.m + k] += tile.v[k] << spare
 
 
 @helper
-def finish_tile(problem, pieces, slot, index, panel, inside, level, spare, exact, memory, shape):
-    """Find the mask of a tile of the piece that was read: by its scores, then by the tables.
+def solve_tile(config, strips, slot, index, batch, inside, level, spare, exact, warm_start, shape):
+    """Find the mask of a tile of the strip that was read; whether it is proved.
 
-    ``exact`` says whether the piece's scores are, and not only their floors were read.
+    Parameters
+    ----------
+    inside, level : see :func:`load_tile`
+    spare : int
+        The low bits of the fixed point that were left out.
+    exact : bool
+        Whether no score of the strip has lower bits than the fixed point.
     """
-    tile = panel.tile
-    choose_tile(pieces, slot, index, panel, inside, level, spare, shape)
+    tile = batch.tile
+    load_tile(strips, slot, index, batch, inside, level, spare, shape)
     proved = False
     for table in range(-1, TABLES):
-        if table == 0 and pieces.tabled[slot]:
+        if table == 0 and strips.has_table[slot]:
             continue
         if table >= 0:
-            choose_face(problem.tables, table, index, tile, exact, shape)
-        balanced = balance(tile, shape) and within_limits(tile, shape)
+            load_face(config.tables, table, index, tile, exact, shape)
+        balanced = augment(tile, shape) and within_limits(tile, shape)
         proved = balanced and (exact or table >= 0) and is_unique(tile, shape)
         if table < 0:
             # What is remembered is proved at a glance where it stands apart.
-            if balanced and (not exact or (proved and memory is not None)):
+            if balanced and (not exact or (proved and warm_start is not None)):
                 proved = separate(tile, shape) or proved
-            move_tile_base(pieces, slot, index, tile, spare, shape)
+            add_tile_potentials(strips, slot, index, tile, spare, shape)
         if proved or not balanced:
             break
     return proved
 
 
 @inlined
-def are_due(weights, problem, pieces, slot, shape):
-    """Whether a piece has ties that are to be settled now; it gets tables if there is room.
+def should_try_singly(weights, config, strips, slot, shape):
+    """Whether a strip's unproved tiles are to be tried one by one now; may give it a tie table.
 
-    Digits without room make ties likely in large tiles. Of small ones most will be settled by a
-    second look, as others are. Enumeration finds no potentials to start from, which only tables can
-    do without.
+    Scores of few digits without bits for a table make ties likely in large tiles. Of small ones
+    most are proved by the next stage. Enumeration finds no potentials to start from, which only
+    strips with a table can do without.
     """
-    if pieces.tabled[slot]:
+    if strips.has_table[slot]:
         return True
-    ties = choose_tables(weights, problem, pieces, slot, shape)
-    if pieces.tabled[slot] or pieces.stage[slot] > 0:
+    ties = add_table_where_tied(weights, config, strips, slot, shape)
+    if strips.has_table[slot] or strips.stage[slot] > 0:
         return ties != UNLIKELY
     return (ties == LIKELY and shape.m > ROW) or (ties == CERTAIN and not enumerates(shape))
 
 
 @inlined
-def are_few(panel, fresh, shape):
-    """Whether the open tiles of a panel cost less one by one than what another panel would."""
+def are_few(batch, fresh, shape):
+    """Whether a batch's unproved tiles cost less one by one than another stage would."""
     count = 0
     for lane in range(LANES):
-        count += panel.settled[lane] == 0
+        count += batch.proved[lane] == 0
     return count <= FEW and not (fresh and enumerates(shape))
 
 
 @inlined
-def finish_open(weights, problem, pieces, used, fresh, few, panel, memory, shape, signed):
-    """Settle the open tiles of pieces where ties are likely; all of them if they are ``few``."""
+def solve_unproved(weights, config, strips, used, fresh, few, batch, warm_start, shape, signed):
+    """Try unproved tiles one by one where ties are likely, or everywhere if they are ``few``.
+
+    Mask words and proofs are written to the batch; the strips' current potentials are updated.
+    """
     for slot in range(used):
-        if not is_open(panel, slot, shape):
+        if not has_unproved(batch, slot, shape):
             continue
-        if not are_due(weights, problem, pieces, slot, shape) and not few:
+        if not should_try_singly(weights, config, strips, slot, shape) and not few:
             continue
-        if fresh and memory is None and pieces.tabled[slot] and enumerates(shape):
-            enumerate_piece(weights, problem, pieces, slot, panel, shape, signed)
-            if not is_open(panel, slot, shape):
+        if fresh and warm_start is None and strips.has_table[slot] and enumerates(shape):
+            enumerate_strip(weights, config, strips, slot, batch, shape, signed)
+            if not has_unproved(batch, slot, shape):
                 continue
         if fresh:
-            start_base(pieces, slot, problem, shape)
-        inside = move_base(pieces, slot, panel, shape)
-        pieces.finished[slot] = True
+            reset_potentials(strips, slot, config, shape)
+        inside = add_potentials(strips, slot, batch, shape)
+        strips.tried_singly[slot] = True
         # What equaled its potentials in the window was pruned, whatever is behind it.
-        level, spare = (1 << pieces.shift[slot]) - 1, 0
-        if pieces.tabled[slot]:
-            if pieces.shown[slot]:
+        level, spare = (1 << strips.shift[slot]) - 1, 0
+        if strips.has_table[slot]:
+            if strips.reads_table[slot]:
                 level = 0
             else:
-                level = max(level, 1 << (pieces.unit[slot] - problem.table_bits + TABLE_BITS))
-            pieces.shown[slot] = True
+                level = max(level, 1 << (strips.score_shift[slot] - config.table_bits + TABLE_BITS))
+            strips.reads_table[slot] = True
             # What few digits leave free is room for potentials, which have no digits there either.
-            spare = min(max(pieces.unit[slot] - problem.table_bits - MARGIN, 0), SPARE)
-            spare = min(spare, pieces.shift[slot])
-        exact = read_piece(weights, problem, pieces, slot, panel.tile, spare, shape, signed)
+            spare = min(
+                max(strips.score_shift[slot] - config.table_bits - TABLE_MARGIN, 0), SPARE_BITS
+            )
+            spare = min(spare, strips.shift[slot])
+        exact = read_strip(weights, config, strips, slot, batch.tile, spare, shape, signed)
         for index in range(shape.tiles):
             lane = lane_of(slot, index, shape)
-            if panel.settled[lane] == 0 and finish_tile(
-                problem, pieces, slot, index, panel, inside, level, spare, exact, memory, shape
+            if batch.proved[lane] == 0 and solve_tile(
+                config, strips, slot, index, batch, inside, level, spare, exact, warm_start, shape
             ):
-                write_words(panel.tile, slot, index, panel, shape)
-                panel.settled[lane] = -1
+                write_words(batch.tile, slot, index, batch, shape)
+                batch.proved[lane] = -1

@@ -1,4 +1,4 @@
-"""A panel: working memory for 32 tiles, solved side by side and written as masks."""
+"""A tile batch: scratch memory for 32 tiles, solved side by side and written as masks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nmflow.methods.flow.simd_engine.dual_ascent import (
     within_limits,
 )
 from nmflow.methods.flow.simd_engine.enumeration import enumerate_masks
-from nmflow.methods.flow.simd_engine.shortest_paths import Tile, new_tile
+from nmflow.methods.flow.simd_engine.shortest_paths import TileScratch, new_tile_scratch
 from nmflow.methods.flow.simd_engine.strips import aligned, lane_of
 from nmflow.simd.enumeration import SIDE
 from nmflow.simd.integers import any_bits, like
@@ -25,12 +25,24 @@ from nmflow.simd.layout import prefetch, store_bits, store_mask
 from nmflow.simd.tile_shape import LANES, ROW, TileShape
 from nmflow.simd.vectors import load, store
 
-# Pieces lie side by side without gaps if tiles of m columns fill them, m dividing this.
-WHOLE_PIECES = 2 * ROW
+# Strips lie side by side without gaps if tiles of m columns fill them, m dividing this.
+GAPLESS_COLUMNS = 2 * ROW
 
 
-class Panel(NamedTuple):
-    """Working memory for 32 tiles."""
+class TileBatch(NamedTuple):
+    """Scratch memory for 32 tiles; 32 lanes are a vector of int16.
+
+    Attributes
+    ----------
+    lanes : (m * (m + 1) * 32,) entry i, j of all tiles at ((m + 1) * i + j) * 32; the spare column
+        keeps rows from falling into the same cache sets
+    packed : (16 * 32,) a row of the strips, two by two, before it is transposed
+    u, v : (m * 32,) potentials of the rows and columns of all tiles, in units of the stage
+    bits : (m * 32,) the bit of a mask word that stands for each column in each lane
+    words : (m * 32 * halves,) the masks, for each row and strip a word of 16 bits
+    proved : (32,) -1 where a tile's mask is proved, else 0
+    tile : for tiles that are solved one by one
+    """
 
     lanes: NDArray[np.int16]
     packed: NDArray[np.int16]
@@ -38,135 +50,141 @@ class Panel(NamedTuple):
     v: NDArray[np.int16]
     bits: NDArray[np.int16]
     words: NDArray[np.int16]
-    settled: NDArray[np.int16]
-    tile: Tile
+    proved: NDArray[np.int16]
+    tile: TileScratch
 
 
-def new_panel(shape: TileShape) -> Panel:
-    """Working memory, and the bit that stands for each column in each lane."""
+def new_tile_batch(shape: TileShape) -> TileBatch:
+    """Scratch memory, and the bit that stands for each column in each lane."""
     m = shape.m
     bits = aligned(m * LANES, np.int16)
     column, lane = np.arange(m)[:, None], np.arange(LANES)
-    bits[:] = (1 << (column % ROW + lane // shape.pieces * m)).astype(np.int16).ravel()
-    return Panel(
+    bits[:] = (1 << (column % ROW + lane // shape.strips * m)).astype(np.int16).ravel()
+    return TileBatch(
         lanes=aligned((m + 1) * m * LANES, np.int16),
         packed=aligned(LANES * ROW, np.int16),
         u=aligned(m * LANES, np.int16),
         v=aligned(m * LANES, np.int16),
         bits=bits,
         words=aligned(m * shape.halves * LANES, np.int16),
-        settled=aligned(LANES, np.int16),
-        tile=new_tile(shape),
+        proved=aligned(LANES, np.int16),
+        tile=new_tile_scratch(shape),
     )
 
 
 @inlined
-def write_masks(mask, stride, pieces, used, panel, shape):
-    """The bits of each piece as bytes in their place, 64 at once where pieces stand together."""
-    words = panel.words
+def write_masks(mask, stride, strips, used, batch, shape):
+    """Write the mask words as bytes; 64 at once where strips are neighbours in memory."""
+    words = batch.words
     together = 4 // shape.halves
     slot = 0
     while slot < used:
-        place = pieces.position[slot]
-        last = slot + together - 1
-        joined = last < used and WHOLE_PIECES % shape.m == 0
-        # Each place: pieces from the queue come in any order, so the first and last say too little.
-        for k in range(slot + 1, last + 1):
-            after = place + (k - slot) * ROW * shape.halves
-            joined = joined and pieces.position[k] == after
+        start = strips.position[slot]
+        end_slot = slot + together - 1
+        joined = end_slot < used and GAPLESS_COLUMNS % shape.m == 0
+        # Each place: strips from the queue come in any order, so the first and last say too little.
+        for k in range(slot + 1, end_slot + 1):
+            after = start + (k - slot) * ROW * shape.halves
+            joined = joined and strips.position[k] == after
         if joined:
             for i in range(shape.m):
-                store_mask(mask, place + i * stride, words, (i * LANES + slot) * shape.halves)
+                store_mask(mask, start + i * stride, words, (i * LANES + slot) * shape.halves)
             slot += together
             continue
         for i in range(shape.m):
             word = (i * LANES + slot) * shape.halves
-            store_bits(mask, place + i * stride, words[word], shape, 0)
+            store_bits(mask, start + i * stride, words[word], shape, 0)
             if shape.m > ROW:
-                store_bits(mask, place + i * stride + ROW, words[word + 1], shape, 1)
+                store_bits(mask, start + i * stride + ROW, words[word + 1], shape, 1)
         slot += 1
 
 
 @inlined
-def fetch(weights, mask, problem, place, with_mask, shape):
-    """Bring a piece nearer, and its line of the mask, which it shares with three others."""
+def prefetch_strip(weights, mask, config, start, with_mask, shape):
+    """Prefetch a strip, and a cache line of the mask, which holds four strips' rows."""
     for i in range(shape.m):
         for half in range(shape.halves):
-            prefetch(weights, place + i * problem.stride + half * ROW, 0, shape)
+            prefetch(weights, start + i * config.stride + half * ROW, 0, shape)
         if with_mask:
-            prefetch(mask, place + i * problem.stride, 1, shape)
+            prefetch(mask, start + i * config.stride, 1, shape)
 
 
 @inlined
-def share_of(problem, k):
-    """What of a move is added to it in the k-th round where ties are likely, or elsewhere."""
-    at = 2 * min(k, problem.shares.size // 2 - 1)
-    return problem.shares[at], problem.shares[at + 1]
+def relaxation_of(config, k):
+    """The over-relaxation of round k >= 1 where ties are likely; for k = 0 the usual one."""
+    at = 2 * min(k, config.relaxation_shifts.size // 2 - 1)
+    return config.relaxation_shifts[at], config.relaxation_shifts[at + 1]
 
 
 @inlined
-def solve_panel(weights, mask, problem, pieces, panel, tied, rounds, memory, shape):
-    """Ascend, and see what is settled; meanwhile fetch the next panel."""
-    if memory is not None:
+def ascend_batch(weights, mask, config, strips, batch, tied, rounds, warm_start, shape):
+    """Dual ascent for so many rounds; then mask words and which tiles are proved.
+
+    Prefetches the next batch meanwhile. With a warm start the last round centres the potentials
+    between kept and pruned entries, so that they survive larger changes of the weights.
+    """
+    if warm_start is not None:
         rounds -= 1
     slot = 0
     for k in range(1, rounds + 1):
-        while slot < pieces.fetched[0] * k // rounds:
-            fetch(weights, mask, problem, pieces.ahead[slot], slot % 4 == 0, shape)
+        while slot < strips.prefetch_count[0] * k // rounds:
+            prefetch_strip(
+                weights, mask, config, strips.prefetch_position[slot], slot % 4 == 0, shape
+            )
             slot += 1
-        share = share_of(problem, k if tied else 0)
-        ascend(panel.lanes, panel.u, panel.v, relaxed_midpoint, share, shape)
-    if memory is not None:
-        centre(panel.lanes, panel.u, panel.v, shape)
-    pieces.fetched[0] = 0
-    settled = threshold(panel.lanes, panel.u, panel.v, panel.bits, panel.words, shape)
-    store(panel.settled, 0, settled)
+        relaxation = relaxation_of(config, k if tied else 0)
+        ascend(batch.lanes, batch.u, batch.v, relaxed_midpoint, relaxation, shape)
+    if warm_start is not None:
+        centre(batch.lanes, batch.u, batch.v, shape)
+    strips.prefetch_count[0] = 0
+    proved = threshold(batch.lanes, batch.u, batch.v, batch.bits, batch.words, shape)
+    store(batch.proved, 0, proved)
 
 
 @inlined
-def enumerate_panel(weights, mask, problem, pieces, panel, shape):
-    """Look at all masks of tiles of 4 x 4; fetch the next panel."""
-    for slot in range(pieces.fetched[0]):
-        fetch(weights, mask, problem, pieces.ahead[slot], slot % 4 == 0, shape)
-    pieces.fetched[0] = 0
-    settled = enumerate_masks(panel.lanes, panel.bits, panel.words, shape)
-    store(panel.settled, 0, settled)
+def enumerate_batch(weights, mask, config, strips, batch, shape):
+    """Enumerate the masks of 4 x 4 tiles instead; prefetches the next batch before."""
+    for slot in range(strips.prefetch_count[0]):
+        prefetch_strip(weights, mask, config, strips.prefetch_position[slot], slot % 4 == 0, shape)
+    strips.prefetch_count[0] = 0
+    proved = enumerate_masks(batch.lanes, batch.bits, batch.words, shape)
+    store(batch.proved, 0, proved)
 
 
-def solve_fresh(weights, mask, problem, pieces, panel, shape):
-    """:func:`enumerate_panel`, which is compiled only for the tiles that it is for."""
+def solve_fresh(weights, mask, config, strips, batch, shape):
+    """:func:`enumerate_batch`, compiled only for tiles of 4 x 4."""
 
 
 @inlined
-def _never_called(weights, mask, problem, pieces, panel, shape):
+def _never_called(weights, mask, config, strips, batch, shape):
     pass
 
 
 @overload(solve_fresh, jit_options={"forceinline": True})
-def _choose_first_stage(weights, mask, problem, pieces, panel, shape):
-    return enumerate_panel if shape.m == SIDE else _never_called
+def _choose_first_stage(weights, mask, config, strips, batch, shape):
+    return enumerate_batch if shape.m == SIDE else _never_called
 
 
 @inlined
-def exclude(panel, fresh, shape):
-    """Call open what saturated scores might have settled, of which the first stage has none."""
+def reject_saturated(batch, fresh, shape):
+    """Take back proofs that rest on clipped scores, which the first stage does not have."""
     if not fresh:
-        settled = load(panel.settled, 0)
-        settled = within_limits(panel.lanes, panel.u, panel.v, settled, shape)
-        store(panel.settled, 0, settled)
+        proved = load(batch.proved, 0)
+        proved = within_limits(batch.lanes, batch.u, batch.v, proved, shape)
+        store(batch.proved, 0, proved)
 
 
 @inlined
-def all_settled(panel):
-    """Whether no tile of the panel is open."""
-    settled = load(panel.settled, 0)
-    return any_bits(settled ^ like(settled, -1)) == 0
+def all_proved(batch):
+    """Whether all 32 tiles are proved."""
+    proved = load(batch.proved, 0)
+    return any_bits(proved ^ like(proved, -1)) == 0
 
 
 @inlined
-def is_open(panel, slot, shape):
-    """Whether any tile of the piece is not settled."""
-    unsettled = False
+def has_unproved(batch, slot, shape):
+    """Whether the strip has an unproved tile."""
+    unproved = False
     for tile in range(shape.tiles):
-        unsettled = unsettled or panel.settled[lane_of(slot, tile, shape)] == 0
-    return unsettled
+        unproved = unproved or batch.proved[lane_of(slot, tile, shape)] == 0
+    return unproved
