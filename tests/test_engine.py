@@ -1,4 +1,4 @@
-"""The SIMD engine gives the mask of the scalar fallback, whatever the tiles, layout and processor."""
+"""The SIMD engine gives the scalar fallback's mask, whatever the tiles, layout and processor."""
 
 import itertools
 import os
@@ -81,7 +81,7 @@ def check(tiles, n, m, across, score="abs"):
 
 
 @pytest.mark.parametrize(("n", "m", "dtype", "score"), PROBLEMS)
-def test_same_mask_as_the_scalar_road(n, m, dtype, score):
+def test_same_mask_as_the_scalar_fallback(n, m, dtype, score):
     count = 8 if m < 16 else 4
     for kind in KINDS:
         rng = seeded(kind, n, m)
@@ -92,7 +92,7 @@ def test_same_mask_as_the_scalar_road(n, m, dtype, score):
 @pytest.mark.slow
 @pytest.mark.parametrize(("n", "m"), [(2, 4), (4, 8), (8, 16), (16, 32)])
 @pytest.mark.parametrize("kind", KINDS)
-def test_same_mask_as_the_scalar_road_on_thousands(kind, n, m):
+def test_same_mask_as_the_scalar_fallback_on_thousands(kind, n, m):
     rng = seeded(kind, n, m, "many")
     for dtype in (np.float32, np.float64):
         check(narrowed(make(kind, rng, 2048, m, m), dtype), n, m, 64)
@@ -148,7 +148,7 @@ def test_layouts_do_not_matter(n, m, rng):
 
 @pytest.mark.parametrize(("n", "m"), [(2, 4), (4, 8), (5, 7)])
 @pytest.mark.parametrize("columns", [4, 8, 12, 16, 20, 21, 24, 40, 56])
-def test_matrices_narrower_than_a_piece_or_not_a_multiple_of_it(n, m, columns, rng):
+def test_matrices_narrower_than_a_strip_or_not_a_multiple_of_it(n, m, columns, rng):
     matrix = rng.standard_normal((3 * m, columns))
     mask = nmflow.solve(matrix, n, m)
     whole = columns - columns % m
@@ -281,16 +281,16 @@ from nmflow.simd.tile_shape import LANES, tile_shape
 from nmflow.simd.vectors import store
 
 @numba.njit
-def write(lanes, prices, found, shape):
-    upper, lower = nth_and_next_largest(lanes, 0, LANES, prices, shape)
+def write(lanes, potentials, found, shape):
+    upper, lower = nth_and_next_largest(lanes, 0, LANES, potentials, shape)
     store(found, 0, upper)
     store(found, LANES, lower)
 
 for n, m in [(4, 8), (8, 16), (4, 16), (11, 32), (2, 5)]:
-    lanes, prices, found = (aligned(size * LANES, np.int16) for size in (m, m, 2))
-    lanes[:], prices[:] = np.random.default_rng(m).integers(-50, 50, (2, m * LANES))
-    write(lanes, prices, found, tile_shape(n, m))
-    ascending = np.sort((lanes - prices).reshape(m, LANES), axis=0)
+    lanes, potentials, found = (aligned(size * LANES, np.int16) for size in (m, m, 2))
+    lanes[:], potentials[:] = np.random.default_rng(m).integers(-50, 50, (2, m * LANES))
+    write(lanes, potentials, found, tile_shape(n, m))
+    ascending = np.sort((lanes - potentials).reshape(m, LANES), axis=0)
     if np.array_equal(found.reshape(2, LANES), ascending[[m - n, m - n - 1]]):
         print(f"{n}:{m}")
 """

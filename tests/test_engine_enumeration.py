@@ -76,11 +76,11 @@ def test_leads_are_exact(n, spread):
         tiles = rng.integers(-spread, spread, (4, 4, 4))
         strip[:] = tiles.transpose(1, 0, 2).ravel()
         _best_of_strip(strip, shape, lead, bits)
-        for tile, ahead, word in zip(tiles, lead, bits, strict=True):
+        for tile, margin, word in zip(tiles, lead, bits, strict=True):
             sums = (masks * tile).sum(axis=(1, 2))
             least, most = np.sort(sums)[-2:]
-            assert ahead == most - least
-            if ahead > 0:
+            assert margin == most - least
+            if margin > 0:
                 mask = word >> np.arange(16).reshape(4, 4) & 1
                 np.testing.assert_array_equal(mask, masks[sums.argmax()])
 

@@ -54,7 +54,7 @@ def proved(tiles, n):
 
 
 @pytest.mark.parametrize(("n", "rows", "columns"), SHAPES)
-def test_most_are_settled_side_by_side(n, rows, columns):
+def test_most_are_proved_side_by_side(n, rows, columns):
     tiles = np.abs(seeded("proved", n).standard_normal((512, rows, columns)))
     assert proved(tiles, n).mean() > 0.8
 

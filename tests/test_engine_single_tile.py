@@ -28,7 +28,7 @@ FEW_VALUES = {
 
 @pytest.mark.parametrize(("n", "m"), [(4, 8), (8, 16), (16, 32)])
 @pytest.mark.parametrize("kind", FEW_VALUES)
-def test_few_tiles_are_left_and_the_others_are_right(kind, n, m):
+def test_few_tiles_are_unproved_and_the_others_are_right(kind, n, m):
     """Without augmentation up to three in four of these tiles are left."""
     rows, columns = 8 * m, 16 * m
     matrix = FEW_VALUES[kind](seeded(kind, n, m), (rows, columns)).astype(np.float32)
@@ -56,7 +56,7 @@ def test_continuous_tiles_hardly_leave_the_engine(n, m, most):
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.6])
-def test_ties_beside_scores_of_more_digits_than_there_is_room_for(share):
+def test_ties_beside_scores_of_more_digits_than_fit(share):
     """Zeros and ones tie; some ones, and some zeros, are larger by less than a unit."""
     n, m = 8, 16
     rng = seeded("a little more than one")
@@ -70,7 +70,7 @@ def test_ties_beside_scores_of_more_digits_than_there_is_room_for(share):
 
 
 @pytest.mark.parametrize(("n", "m"), [(4, 8), (8, 16), (16, 32)])
-def test_pieces_with_tables_beside_pieces_that_have_no_room_for_them(n, m):
+def test_strips_with_tables_beside_strips_without(n, m):
     """Most strips have few values, so that batches show tables; the others must not see them."""
     rng = seeded("mixed", n, m)
     shape = 16 * m, 32 * m
@@ -94,7 +94,7 @@ def _last_digit(weights, shape):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("kind", ["powers of two", "integers", "subnormal", "zeros too"])
-def test_the_last_digit_of_a_piece(kind, dtype):
+def test_the_last_digit_of_a_strip(kind, dtype):
     """No score has a digit below it; where all are powers of two, the least has that very one."""
     rng = seeded(kind)
     shape, size = tile_shape(8, 16), (16, 16)

@@ -163,7 +163,7 @@ def test_all_fallbacks_give_the_same_mask(kind, n, m):
             np.testing.assert_array_equal(mask, unbounded)
 
 
-def test_only_hard_tiles_take_the_slow_fallback(monkeypatch, rng):
+def test_only_hard_tiles_need_unbounded_integers(monkeypatch, rng):
     calls = []
     monkeypatch.setattr(flow, "solve_unbounded", lambda *a: calls.append(a))
     for kind in ("gaussian", "student"):

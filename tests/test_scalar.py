@@ -1,4 +1,4 @@
-"""The compiled road of ``flow``, tile by tile: its mask is the contract's from any start."""
+"""The compiled scalar fallback of ``flow``: its mask is the contract's from any start."""
 
 import zlib
 from fractions import Fraction
@@ -99,7 +99,7 @@ def test_interpreted_it_does_the_same(kind):
                 np.testing.assert_array_equal(x, masks[t])
 
 
-def test_no_float_takes_the_slow_road(monkeypatch, rng):
+def test_no_float_needs_unbounded_integers(monkeypatch, rng):
     monkeypatch.setattr(flow, "solve_unbounded", None)
     for kind in KINDS:
         for n, m in ((2, 4), (4, 8), (8, 16)):

@@ -54,10 +54,10 @@ class WindowSolver(Protocol):
 
         Parameters
         ----------
-        stack : nmflow.problem.batch.MatrixBatch
+        batch : nmflow.problem.batch.MatrixBatch
         window : nmflow.problem.tiling.Window
         mask : ndarray of bool, shape (B, R, C), C-contiguous
-            The whole stack's; only the window's box is written.
+            The whole batch's; only the window's box is written.
         n : int
         method : Method
             The options.

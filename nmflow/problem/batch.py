@@ -1,4 +1,4 @@
-"""Validated weights as a stack of matrices of scores, and a mask's way back to their shape."""
+"""Validated weights as a batch of matrices of scores, and a mask's way back to their shape."""
 
 from __future__ import annotations
 
@@ -68,12 +68,12 @@ class MatrixBatch:
         return b, r, c
 
     def scores(self, box: tuple[slice, ...]) -> NDArray[Any]:
-        """The scores of a box of the stack, with the remaining axes whole.
+        """The scores of a box of the batch, with the remaining axes whole.
 
         Raises
         ------
         NmflowError
-            Where some weight is NaN or infinite, with the first such in the whole stack.
+            Where some weight is NaN or infinite, with the first such in the whole batch.
         """
         part = self.matrices[box]
         if not self.host.is_finite(part):
@@ -126,7 +126,7 @@ def normalise_axes(axes: Any, ndim: int, what: Callable[[], str]) -> tuple[int, 
 
 
 def matrix_shape(shape: tuple[int, ...], axes: tuple[int, int]) -> tuple[int, int, int]:
-    """The shape of the stack of matrices that an array is."""
+    """The shape of the batch of matrices that an array is."""
     batch = math.prod(size for axis, size in enumerate(shape) if axis not in axes)
     return batch, shape[axes[0]], shape[axes[1]]
 

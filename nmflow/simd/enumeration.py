@@ -39,10 +39,10 @@ class _Best(NamedTuple):
 
     Attributes
     ----------
-    value : what it has
-    other : the largest that another had which was compared with it; None if none was
-    lead : how far it is ahead of those that were not, in units of a score
-    bits : those that it keeps
+    value : its sum of scores
+    other : the largest sum of another mask that was compared with it; None if none was
+    lead : how far it is ahead of those that were not compared, in units of a score
+    bits : the entries that it keeps, bit 4 i + j for row i and column j
     """
 
     value: Any
@@ -73,7 +73,7 @@ class _Lanes:
         return call(self._builder, f"llvm.umin.{suffix(self._kind)}", self._kind, [x, y])
 
     def distance(self, difference: Any) -> Any:
-        """Without its sign."""
+        """The absolute value."""
         return call(
             self._builder, f"llvm.abs.{suffix(self._kind)}", self._kind, [difference, I1(0)]
         )
@@ -91,7 +91,7 @@ class _Lanes:
         return self._builder.select(self._builder.icmp_unsigned(">", larger, smaller), x, y)
 
     def better(self, one: _Best, new: _Best) -> _Best:
-        """Of both together."""
+        """The better of two sets of masks, as one set."""
         behind = self.least(one.value, new.value)
         return _Best(
             self.most(one.value, new.value),
@@ -101,7 +101,7 @@ class _Lanes:
         )
 
     def together(self, one: _Best, two: _Best) -> _Best:
-        """The best of each of two choices that don't meet."""
+        """The best of each of two independent choices."""
         return _Best(
             self.add(one.value, two.value),
             None,
@@ -277,10 +277,15 @@ def _best_mask(builder: Any, rows: list[list[Any]], n: int) -> tuple[Any, Any]:
 
 @intrinsic
 def best_of_four(typingctx, lanes, shape):
-    """How far the best mask is ahead of all others, and its bits, four to a row.
+    """How far the best mask of each tile is ahead of all others, and its bits, four to a row.
 
-    The scores are 15 bits with their sign, or moved up or down by any number; the lead is in
-    units of 2**DROPPED of them, which are rounded down.
+    The scores are 15 bits with their sign, or moved up or down by any number; the lead is in units
+    of 2**DROPPED of them, which are rounded down.
+
+    Parameters
+    ----------
+    lanes : (4 * 5 * 32,) int16
+        Entry i, j of all tiles at (5 * i + j) * 32.
     """
     vector = Vector(lanes.dtype)
 

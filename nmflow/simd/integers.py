@@ -1,4 +1,4 @@
-"""Integer vectors: saturating sums, comparisons, reductions."""
+"""Integer vectors: saturating differences, comparisons, reductions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nmflow.simd.vectors import Vector
 
 @intrinsic
 def subtract_saturating(typingctx, x, y):
-    """The difference, or the number nearest to it."""
+    """The difference, or the int nearest to it."""
 
     def codegen(context, builder, signature, args):
         kind = args[0].type
@@ -48,7 +48,7 @@ differs = _comparison("!=")
 
 @intrinsic
 def choose(typingctx, condition, x, y):
-    """Lanes of x where the condition is true, else of y."""
+    """Lanes of x where the condition is not 0, else of y."""
 
     def codegen(context, builder, signature, args):
         bits = builder.icmp_signed("!=", args[0], constant(args[0].type, 0))
@@ -59,7 +59,7 @@ def choose(typingctx, condition, x, y):
 
 @intrinsic
 def like(typingctx, vector, value):
-    """The number in every lane of a vector of that kind."""
+    """A number in every lane of a vector of the same type."""
 
     def codegen(context, builder, signature, args):
         kind = args[0].type

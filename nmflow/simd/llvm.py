@@ -1,4 +1,4 @@
-"""Small help for writing LLVM's vector instructions."""
+"""Small help for writing LLVM's vector instructions: constants, intrinsics, processors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def suffix(kind: ir.VectorType) -> str:
 
 
 def has_feature(context: Any, name: str) -> bool:
-    """Whether the processor that is compiled for has what LLVM calls so."""
+    """Whether the processor that is compiled for has a feature of LLVM's list."""
     return f"+{name}" in context.codegen().magic_tuple()[2].split(",")
 
 
@@ -38,7 +38,7 @@ def _register_bits(context: Any) -> int:
 
 
 def vector_registers(context: Any) -> int:
-    """How many a processor has: 16 on x86 before AVX-512, else 32."""
+    """How many vector registers a processor has: 16 on x86 before AVX-512, else 32."""
     triple, _, _ = context.codegen().magic_tuple()
     few = triple.startswith(("x86", "i686")) and not has_feature(context, "avx512f")
     return 16 if few else 32
@@ -57,12 +57,22 @@ def bits_are_cheaper(context: Any) -> bool:
 def by_registers(
     context: Any, builder: Any, kind: ir.VectorType, emit: Callable[[Any, Any], Sequence[Any]]
 ) -> list[Any]:
-    """Vectors of a kind wider than the processor's registers, computed one register at a time.
+    """Compute vectors wider than the processor's registers one register at a time.
 
-    Long straight-line code on vectors of several registers keeps twice or four times as many
-    values alive as it needs to, and most of them in memory. ``emit(part, load)`` computes with
-    vectors of the narrower kind ``part``; ``load`` takes a pointer to a whole vector and loads the
-    part at hand.
+    Long straight-line code on vectors of several registers keeps twice or four times as many values
+    alive as it needs to, and spills most of them.
+
+    Parameters
+    ----------
+    kind : ir.VectorType
+        The whole vector.
+    emit : function
+        Of (part, load): computes with vectors of the narrower type ``part``. ``load`` takes a
+        pointer to a whole vector and loads the part at hand.
+
+    Returns
+    -------
+    list of whole vectors, one for each that ``emit`` returned
     """
     count = max(1, kind.count * kind.element.width // _register_bits(context))
     part = ir.VectorType(kind.element, kind.count // count)
@@ -82,10 +92,10 @@ def by_registers(
 
 
 def _fenced(builder: Any, value: Any) -> Any:
-    """The value, as by an instruction that nothing which reads memory may overtake.
+    """The value behind an empty instruction that no load may be moved across.
 
-    It is none that the processor sees. Without it LLVM begins what comes after while it still
-    holds all of this, and most of both in memory.
+    Without it LLVM begins the next part while it still holds all of this one, and spills most of
+    both.
     """
     vector_register = {"x86_64": "v", "i686": "v", "aarch64": "w", "arm64": "w"}
     name = vector_register.get(builder.module.triple.split("-")[0])

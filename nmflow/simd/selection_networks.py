@@ -46,7 +46,7 @@ _GREEN = (
 
 
 class _Builder:
-    """Notes steps, each but once."""
+    """Collects steps, each but once."""
 
     def __init__(self, size: int, green: bool) -> None:
         self._size, self._green = size, green

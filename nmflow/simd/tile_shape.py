@@ -15,7 +15,7 @@ from numba.core.pythonapi import NativeValue
 from numba.extending import models, overload_attribute, register_model, unbox
 
 LANES = 32
-"""Tiles that are solved side by side."""
+"""Tiles of a batch, solved side by side: one a lane."""
 ROW = 16
 """Entries of a matrix row that are read at once."""
 
@@ -31,6 +31,8 @@ class StaticShape(types.Type):
 class TileShape:
     """n and m, and what follows from them for reading tiles in strips of 16 columns.
 
+    A strip is 16 columns of a row of tiles: four tiles of 4 x 4, or one of 16 x 16. Where m > 16 it
+    is one tile, 32 columns, read in two halves. Where m does not divide 16 it is one tile as well.
     Tile t of the k-th strip of a batch lies in lane t * strips + k.
 
     Attributes
@@ -39,9 +41,9 @@ class TileShape:
     tiles : int
         Tiles side by side in a strip: 16 / m where that is whole, else 1.
     halves : int
-        Strips that a tile is wide: 2 for m > 16.
+        Vectors of 16 entries that a strip is wide: 2 for m > 16.
     strips : int
-        Strips (pairs of them, if ``halves`` is 2) that hold LANES tiles.
+        Strips that hold LANES tiles: those of a batch.
     line : int
         Lanes of a vector that holds a row or a column of a tile.
     """

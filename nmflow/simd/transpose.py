@@ -1,4 +1,4 @@
-"""Transposing in registers: digits of the vector's and of the lane's number change places."""
+"""Transposing in registers: binary digits of the vector's and the lane's number change places."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from nmflow.simd.llvm import I32
 
 
 def _exchange(digit: int, part: int, lanes: int) -> list[int]:
-    """Of two vectors, the lanes that go to one of two.
+    """The shuffle by which a digit of the lane's number changes places with that of two vectors.
 
-    A binary digit of the lane's number changes places with the one that tells the vectors apart.
+    Lanes 0 ... lanes - 1 are the first vector's; ``part`` says which of the two results.
     """
     bit = 1 << digit
     return [lane & ~bit | part << digit | (lane >> digit & 1) * lanes for lane in range(lanes)]
 
 
 def _interleave(part: int, lanes: int) -> list[int]:
-    """The same, a cheaper one: two digits move up, and the one of the vectors becomes the first."""
+    """A cheaper shuffle: two digits move up, and that of the vectors becomes the first."""
     return [lane & ~3 | part << 1 | lane >> 1 & 1 | (lane & 1) * lanes for lane in range(lanes)]
 
 
 def transposed(builder: Any, values: list[Any]) -> list[Any]:
-    """Blocks of as many lanes as there are vectors, each of them transposed.
+    """Transpose each square block of the vectors, which has as many lanes as there are vectors.
 
-    Nothing crosses a processor's 128-bit parts but in the passes that must.
+    Lanes cross a processor's 128-bit parts only in the passes that must.
     """
     values = list(values)
     lanes = values[0].type.count

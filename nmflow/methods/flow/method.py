@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from nmflow.methods.flow.simd_engine.driver import Unproved
     from nmflow.simd.tile_shape import TileShape
 
-LARGEST_LANES = 32
+LARGEST_SIMD_M = 32
 """The largest m whose tiles the SIMD engine solves."""
 # Fewer partial tiles are solved one by one.
 _FEW = 8
@@ -42,7 +42,7 @@ def solve_window(
 ) -> None:
     """Masks of a window's tiles; see :class:`nmflow.methods.registry.WindowSolver`."""
     m = window.tile[1]
-    if not (window.full and n < m <= LARGEST_LANES and not config.DISABLE_JIT):
+    if not (window.full and n < m <= LARGEST_SIMD_M and not config.DISABLE_JIT):
         window.paste(mask, solve_tiles(window.cut(batch.scores(window.box)), n, window.full))
         return
     # The engine has no form that an interpreter could run.
@@ -169,7 +169,7 @@ def _solve_floats(
     proved: NDArray[np.bool_],
 ) -> None:
     """The scalar fallback; before it, for many partial tiles, the SIMD engine."""
-    if full or config.DISABLE_JIT or len(scores) < _FEW or max(scores.shape[1:]) > LARGEST_LANES:
+    if full or config.DISABLE_JIT or len(scores) < _FEW or max(scores.shape[1:]) > LARGEST_SIMD_M:
         solve_batch(scores, n, full, start, mask, proved)
         return
     from nmflow.methods.flow.simd_engine.driver import solve_partial_tiles

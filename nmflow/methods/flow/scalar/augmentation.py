@@ -135,7 +135,7 @@ def move_unit(end, infinity, x, work):
     while via[node] != SOURCE:
         before = via[node]
         if node == slack:
-            # A row gave the unit up, or a column with room took it.
+            # A row gave the unit up, or a column below n took it.
             if before < columns:
                 column_count[before] += 1
             else:

@@ -22,7 +22,7 @@ def score_bits(rows, columns):
     In units of the largest score: the start's potentials are at most 4, and each step of the
     ascent adds at most 1, so at most 32 after 10 rounds. A path's length telescopes to at most
     2 m for its scores and 2 * 32 for the potentials of its ends, one of which no augmentation
-    moved; so potentials stay below 4 m + 64 and slacks below 8 m + 129. Twice more is
+    moved; so potentials stay below 4 m + 64 and reduced costs below 8 m + 129. Twice more is
     'infinity' (2**61), twice that a forbidden arc.
     """
     return 60 - bit_length(8 * max(rows, columns) + 129)

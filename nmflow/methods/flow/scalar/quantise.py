@@ -144,7 +144,7 @@ def add_tables(tables, first, count, q):
 
 @helper
 def fold_ties(tables, q):
-    """Put as many tables into low bits that no score uses as there is room for; how many."""
+    """Put as many tables into low bits that no score uses as fit there; how many."""
     rows, columns = q.shape
     used = np.int64(0)
     for i in range(rows):

@@ -4,8 +4,8 @@ Each stage is exact, and serves what the one before could not prove:
 
 1. Scores floored to 64-bit integers. If every change of the resulting mask costs more units than
    it adds entries, then no fraction that the floor dropped can matter: the mask is the only
-   optimal one for the scores as given. This settles nearly every tile.
-2. The next digits of the scores, as long as there are any, on the slacks that are left.
+   optimal one for the scores as given. This proves nearly every tile.
+2. The next digits of the scores, as long as there are any, on the reduced costs that are left.
 3. The tie tables, on the face of the optimal masks of the exact scores.
 
 What is left ties beyond the tables.
@@ -106,7 +106,7 @@ def solve_units(n, full, x, work):
     u, v = potentials(work)
     keep_positive(work.by_row[0], u, v, x)
     if wrong == 0 and full:
-        # Any other mask gives up slacks >= 1 for slacks <= 0.
+        # Any other mask gives up reduced costs >= 1 for some <= 0.
         return True
     if wrong:
         arc_costs(INFINITY, work)

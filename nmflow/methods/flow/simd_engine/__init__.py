@@ -16,7 +16,7 @@ tile batch : the strips that hold 32 tiles, one to each lane of a vector of int1
 lane : tile t of the k-th strip of a batch lies in lane t * strips + k.
 line : a row or a column of one tile.
 current potentials : those of a strip after the stages so far; the origin of the next window.
-window : the 16 bits of the reduced costs that a stage looks at, from bit ``shift`` up.
+window : the 15 bits of the reduced costs that a stage looks at, from bit ``shift`` up.
 tie table : the integers of :mod:`nmflow.problem.ties`, added below the scores' last bit.
 proved : the mask is the only optimal one of the scores as stored, or of scores and tie tables.
 face : the masks that are optimal so far; the next table chooses among them.

@@ -98,7 +98,7 @@ def next_strips(
 
 
 @inlined
-def schedule_prefetch(grid, config, strips, prefetch_cursor, remaining, shape):
+def plan_prefetch(grid, config, strips, prefetch_cursor, remaining, shape):
     """Set the positions of the strips to prefetch; returns the cursor after them."""
     strips.prefetch_count[0] = max(min(shape.strips, remaining), 0)
     for slot in range(strips.prefetch_count[0]):

@@ -48,8 +48,8 @@ def relaxed_midpoint(upper, lower, old, relaxation):
     """
     middle = midpoint(upper, lower)
     move = middle - old
-    ahead = middle + (move >> like(move, relaxation[0])) + (move >> like(move, relaxation[1]))
-    return maximum(minimum(ahead, upper - like(upper, 1)), lower)
+    relaxed = middle + (move >> like(move, relaxation[0])) + (move >> like(move, relaxation[1]))
+    return maximum(minimum(relaxed, upper - like(upper, 1)), lower)
 
 
 @inlined

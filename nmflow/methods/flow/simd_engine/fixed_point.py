@@ -1,7 +1,7 @@
 """The number format on which exactness rests: bits, shifts and limits of all stages.
 
 A strip's scores are integers of :data:`FIXED_BITS` bits, in units of a power of two of its own. A
-stage looks at 16 of these bits: at the reduced costs s - u - v, divided by 2**shift and clipped to
+stage looks at 15 bits of them: at the reduced costs s - u - v, divided by 2**shift and clipped to
 the *window* from -WINDOW_LIMIT to WINDOW_LIMIT - 1. Each inequality that a proof or a sum relies on
 is asserted here, so that a changed constant fails at import.
 """
@@ -27,7 +27,7 @@ LARGEST_FLOAT32_EXPONENT = 127
 
 # What a stage sees of the reduced costs.
 WINDOW_LIMIT = 1 << 14
-"""With potentials from -WINDOW_LIMIT to WINDOW_LIMIT - 1, what clips is kept or pruned rightly."""
+"""A stage sees reduced costs from -WINDOW_LIMIT to WINDOW_LIMIT - 1, in units of 2**shift."""
 FIRST_SHIFT = 15
 """The low bits that the first stage leaves out."""
 WARM_SHIFT = 13
@@ -82,7 +82,7 @@ def _moved(first_shift: int) -> int:
     return sum(WINDOW_LIMIT << shift for shift in (first_shift, *STAGE_SHIFTS[2:]))
 
 
-# The first window shows all scores, and every window is an int16 less one bit for sums.
+# The first window holds all scores; a window is one bit less than an int16.
 assert SCORE_LIMIT >> FIRST_SHIFT == 2 * WINDOW_LIMIT == 1 << 15
 assert list(STAGE_SHIFTS) == sorted(STAGE_SHIFTS, reverse=True)
 # Score - u - v fits 32 bits; u starts in the middle of the scores, or at a warm potential.

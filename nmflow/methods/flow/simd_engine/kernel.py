@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmflow.compiling.jit import compile_kernel, inlined
-from nmflow.methods.flow.simd_engine.cursor import advance, next_strips, schedule_prefetch
+from nmflow.methods.flow.simd_engine.cursor import advance, next_strips, plan_prefetch
 from nmflow.methods.flow.simd_engine.enumeration import enumerates
 from nmflow.methods.flow.simd_engine.queue import dequeue, requeue
 from nmflow.methods.flow.simd_engine.read import read_first_stage, read_window
@@ -32,7 +32,7 @@ from nmflow.methods.flow.simd_engine.tile_batch import (
 from nmflow.methods.flow.simd_engine.warm_start import load_potentials
 
 PREFETCHED_BATCHES = 2
-"""How far ahead batches of 4 x 4 tiles are fetched, which are done sooner than memory answers."""
+"""Prefetch distance of 4 x 4 tiles, which are solved sooner than memory answers."""
 
 
 class KernelConfig(NamedTuple):
@@ -134,7 +134,7 @@ def solve_full_tiles(
         How many strips are unproved; -1 if some weight is not finite.
     """
     remaining, queue, count = total, 0, 0
-    # Whether the next batch shows tables: the first one tries, the others follow the one before.
+    # A scan for ties costs time: the first batch tries, each other one follows the one before.
     with_tables = warm_start is None
     cursor = prefetch_cursor = (0, 0, 0)
     prefetch_distance = shape.strips * (PREFETCHED_BATCHES if enumerates(shape) else 1)
@@ -143,26 +143,15 @@ def solve_full_tiles(
     while remaining or queue:
         used = 0
         if queue < shape.strips and remaining:
-            before = remaining
+            later = remaining - prefetch_distance
             used, cursor, remaining = next_strips(
-                weights,
-                grid,
-                config,
-                strips,
-                cursor,
-                total,
-                remaining,
-                with_tables,
-                warm_start,
-                shape,
-                signed,
-            )
+                weights, grid, config, strips, cursor, total, remaining, with_tables, warm_start,
+                shape, signed,
+            )  # fmt: skip
             if used < 0:
                 return -1
             if warm_start is None:
-                prefetch_cursor = schedule_prefetch(
-                    grid, config, strips, prefetch_cursor, before - prefetch_distance, shape
-                )
+                prefetch_cursor = plan_prefetch(grid, config, strips, prefetch_cursor, later, shape)
             elif used == 0 and queue == 0:
                 continue
         warm = used == shape.strips and starts_warm(warm_start, strips)
@@ -183,7 +172,7 @@ def solve_full_tiles(
         else:
             tied = fresh and with_tables
             ascend_batch(weights, mask, config, strips, batch, tied, rounds, warm_start, shape)
-        # True of most batches of small tiles, and sooner seen for all their strips than for each.
+        # True of most batches of small tiles, and cheaper to see for the batch than strip by strip.
         if fresh and warm_start is None and not with_tables and all_proved(batch):
             write_masks(mask, config.stride, strips, used, batch, shape)
             continue

@@ -1,4 +1,4 @@
-"""Reading strips into lanes: floats -> fixed point -> the 16 bits that a stage looks at.
+"""Reading strips into lanes: floats -> fixed point -> the 15 bits that a stage looks at.
 
 Each strip has its own power of two, so that its largest score fills the :data:`FIXED_BITS` bits of
 the fixed point. There are two ways to write scores in it. *Floored*: lower bits are dropped; a mask
@@ -289,7 +289,7 @@ def load_reduced(weights, slot, i, half, number_format, strips, config, shape, s
 
 @inlined
 def clip_to_window(score, shift):
-    """16 bits of each reduced cost from bit ``shift`` up; larger ones saturate."""
+    """15 bits of each reduced cost from bit ``shift`` up; larger ones saturate."""
     most = like(score, (WINDOW_LIMIT << shift) - 1)
     least = like(score, -(WINDOW_LIMIT << shift))
     return maximum(minimum(score, most), least) >> like(score, shift)

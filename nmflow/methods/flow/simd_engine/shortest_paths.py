@@ -57,9 +57,7 @@ class TileScratch(NamedTuple):
 
     Attributes
     ----------
-    strip, inexact : reduced costs of the strip in which the tile lies, row by row; -1 where the
-        score
-        is more than its floor
+    strip, inexact : reduced costs of the tile's strip, row by row; -1 where scores exceed floors
     scores, scores_by_column : the tile row by row, and column by column
     pruned : row by row, the scores that are pruned, -FORBIDDEN where they are kept
     kept : column by column, the scores that are kept, FORBIDDEN where they are pruned

@@ -51,9 +51,9 @@ from nmflow.simd.tile_shape import LANES, ROW
 from nmflow.simd.vectors import load, maximum, minimum, store
 
 TABLES = 4
-"""How many tables are tried here; few tiles are left to the scalar fallback, which costs far more."""
+"""Tie tables that are tried here; few tiles go on to the scalar fallback, which costs far more."""
 FEW = 8
-"""So many tiles that are left at the very end do not wait for others."""
+"""Up to so many unproved tiles are tried one by one at the very end."""
 
 
 @helper
@@ -76,7 +76,7 @@ def read_strip(weights, config, strips, slot, tile, spare, shape, signed):
             )
             line = (i * shape.halves + half) * ROW
             store(tile.strip, line, reduced)
-            # What has tables has room for all digits.
+            # A strip has a table only where no bit is lost.
             if not has_table:
                 start = strips.position[slot] + i * config.stride + half * ROW
                 more = is_inexact(weights, start, scale, signed)
@@ -134,7 +134,7 @@ def load_face(tables, number, index, tile, exact, shape):
         reduced = reduced - like(reduced, tile.u[i])
         zero = more = reduced ^ reduced
         if not exact:
-            # A floor may be zero where there is more of it.
+            # The reduced cost of the score itself is positive where that of its floor is 0.
             more = equal(reduced, zero) & load_line(tile.inexact, line + index * shape.m, shape)
         table = load_line(tables, number * shape.m * shape.halves * ROW + line, shape)
         table = table << like(reduced, FACE_TABLE_SHIFT)
@@ -220,7 +220,7 @@ def solve_tile(config, strips, slot, index, batch, inside, level, spare, exact, 
         balanced = augment(tile, shape) and within_limits(tile, shape)
         proved = balanced and (exact or table >= 0) and is_unique(tile, shape)
         if table < 0:
-            # What is remembered is proved at a glance where it stands apart.
+            # check_still_optimal needs a strict separation.
             if balanced and (not exact or (proved and warm_start is not None)):
                 proved = separate(tile, shape) or proved
             add_tile_potentials(strips, slot, index, tile, spare, shape)
@@ -273,7 +273,7 @@ def solve_unproved(weights, config, strips, used, fresh, few, batch, warm_start,
             reset_potentials(strips, slot, config, shape)
         inside = add_potentials(strips, slot, batch, shape)
         strips.tried_singly[slot] = True
-        # What equaled its potentials in the window was pruned, whatever is behind it.
+        # What equaled u + v in the window was pruned, whatever its lower bits are.
         level, spare = (1 << strips.shift[slot]) - 1, 0
         if strips.has_table[slot]:
             if strips.reads_table[slot]:
@@ -281,7 +281,7 @@ def solve_unproved(weights, config, strips, used, fresh, few, batch, warm_start,
             else:
                 level = max(level, 1 << (strips.score_shift[slot] - config.table_bits + TABLE_BITS))
             strips.reads_table[slot] = True
-            # What few digits leave free is room for potentials, which have no digits there either.
+            # Low bits that neither scores nor potentials use would only widen the numbers.
             spare = min(
                 max(strips.score_shift[slot] - config.table_bits - TABLE_MARGIN, 0), SPARE_BITS
             )

@@ -39,7 +39,7 @@ from nmflow.simd.tile_shape import LANES, ROW, TileShape
 from nmflow.simd.vectors import load, maximum, minimum, store
 
 PREFETCHED_STRIPS = 4
-"""How many strips ahead weights are fetched."""
+"""Prefetch distance."""
 
 
 class WarmStart(NamedTuple):
