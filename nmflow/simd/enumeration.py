@@ -61,7 +61,7 @@ class _Lanes:
         self.xor, self.both = builder.xor, builder.and_
 
     def number(self, value: int) -> Any:
-        """All bits of a lane, the same in each."""
+        """A constant in every lane, cut to the lane's bits."""
         return constant(self._kind, value - (value >> self.width - 1 << self.width))
 
     def most(self, x: Any, y: Any) -> Any:
@@ -83,7 +83,7 @@ class _Lanes:
         return self._builder.ashr(x, self.number(self.width - 1))
 
     def half(self, x: Any) -> Any:
-        """Of an unsigned number."""
+        """Half of an unsigned number, rounded down."""
         return self._builder.lshr(x, self.number(1))
 
     def choose(self, larger: Any, smaller: Any, x: Any, y: Any) -> Any:
@@ -110,7 +110,7 @@ class _Lanes:
         )
 
     def best(self, candidates: Iterator[_Best]) -> _Best:
-        """Of all, each of which is used up when it comes."""
+        """The best of all candidates, of which each is used up before the next is made."""
         found = next(candidates)
         for candidate in candidates:
             found = self.better(found, candidate)
@@ -160,7 +160,7 @@ class _Halves:
         self._seen: tuple[Any, Any, Any] | None = None
 
     def see(self, total: Any, bits: Any) -> None:
-        """One way's sum of distances, and the mask if it is the one."""
+        """Take up one pairing: its sum of distances, and the mask that it stands for."""
         if self._seen is None:
             self._seen = total, total, bits
             return
@@ -172,14 +172,17 @@ class _Halves:
         )
 
     def best(self) -> _Best:
-        """Exchanging the middle two costs half of what that way lacks."""
+        """The best mask and its lead.
+
+        The next best exchanges the middle two numbers, for half of what the least sum lacks.
+        """
         assert self._seen is not None
         most, least, bits = self._seen
         return _Best(most, None, self._lanes.half(self._lanes.sub(most, least)), bits)
 
 
 class _Differences(NamedTuple):
-    """Of each column: the upper rows, the lower rows, and the sums of both, one less the other."""
+    """By column: row 0 less row 1, row 2 less row 3, and the sum of the first two less the others'."""
 
     upper: list[Any]
     lower: list[Any]

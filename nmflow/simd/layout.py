@@ -209,7 +209,7 @@ def store_mask(typingctx, mask, start, words, word):
 
 @intrinsic(prefer_literal=True)
 def store_bits(typingctx, mask, start, bits, shape, half):
-    """Write the bits of a word as bytes, as many as the strip has columns below m."""
+    """Write the bits of a word as bytes, as many as the strip, or its half, has columns."""
     columns = min(ROW, shape.m - ROW * half.literal_value)
     if ROW % shape.m == 0:
         columns = ROW

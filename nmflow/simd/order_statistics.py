@@ -54,9 +54,9 @@ def nth_and_next_largest(typingctx, lanes, start, step, potentials, shape):
     ----------
     lanes : array
     start, step : int
-        The k-th vector begins at ``start + k * step``.
+        The k-th of m vectors begins at ``lanes[start + k * step]``.
     potentials : array
-        The k-th vector is subtracted from it. A difference that is out of range wraps around.
+        Its k-th vector is subtracted from that one. A difference that is out of range wraps around.
     shape : TileShape
     """
     vector = Vector(lanes.dtype)

@@ -88,7 +88,7 @@ def ascend(lanes, u, v, choose_between, relaxation, shape):
 
 @helper
 def centre(lanes, u, v, shape):
-    """A round of plain midpoints, which keep the farthest from what would unprove the mask."""
+    """A round of plain midpoints, the farthest from where the mask would cease to be proved."""
     ascend(lanes, u, v, plain_midpoint, None, shape)
 
 
@@ -96,7 +96,8 @@ def centre(lanes, u, v, shape):
 def count(planes, kept, shape):
     """Add the bits of a word to counters, one to each bit position: plane k has digit k of all.
 
-    As many digits as the numbers below m have, so that m counts as 0; rows of n < m never reach it.
+    As many digits as the numbers below m have: a count of m reads 0, which is as wrong for 1 <= n <
+    m.
     """
     ones, twos, fours, eights, sixteens = planes
     twice = ones & kept

@@ -201,7 +201,7 @@ def find_distances(tile, shape):
 
 @helper
 def follow_distances(tile, shape):
-    """Move the potentials by the distances, up to the farthest end of a path; if there is any.
+    """Move the potentials by the distances, up to the farthest end of a path; whether there is one.
 
     Reduced costs keep their signs, and become 0 along shortest paths.
     """
