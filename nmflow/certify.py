@@ -68,7 +68,7 @@ def certify(
     -----
     The bound is the optimum of the linear programme, by its dual: for a full tile
     ``min n sum(u) + n sum(v) + sum(max(0, s_ij - u_i - v_j))``, for a partial one with
-    u, v >= 0. The mask and the dual prices found satisfy complementary slackness in exact integer
+    u, v >= 0. The mask and the potentials found satisfy complementary slackness in exact integer
     arithmetic, which proves both optimal.
 
     On a full tile the bound is over masks that hold exactly n. A mask that holds fewer somewhere

@@ -182,7 +182,7 @@ class _Halves:
 
 
 class _Differences(NamedTuple):
-    """By column: row 0 less row 1, row 2 less row 3, and the sum of 0 and 1 less that of 2 and 3."""
+    """By column: row 0 less row 1, row 2 less row 3, and the sum of 0 and 1 less that of 2, 3."""
 
     upper: list[Any]
     lower: list[Any]
