@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from nmflow.errors import NmflowError
 from nmflow.problem.arrays import to_host
+from nmflow.problem.batch import MatrixBatch, as_matrices
 from nmflow.problem.floating_point import standard_arithmetic
 from nmflow.problem.pattern import Pattern, PatternName
 from nmflow.problem.scores import ScoreName
-from nmflow.problem.stack import MatrixStack, as_matrices
 from nmflow.problem.tiling import Window, windows
 from nmflow.proof.certificate import Certificate, Violation
 from nmflow.proof.checker import prove
@@ -68,7 +68,7 @@ def certify(
     -----
     The bound is the optimum of the linear programme, by its dual: for a full tile
     ``min n sum(u) + n sum(v) + sum(max(0, s_ij - u_i - v_j))``, for a partial one with
-    u, v >= 0. The mask and the dual prices found satisfy complementary slackness in exact integer
+    u, v >= 0. The mask and the potentials found satisfy complementary slackness in exact integer
     arithmetic, which proves both optimal.
 
     On a full tile the bound is over masks that hold exactly n. A mask that holds fewer somewhere
@@ -79,25 +79,25 @@ def certify(
     Time: about 10 sweeps over the tiles where the mask is optimal, more where cycles are found.
     """
     wanted = Pattern(n, m, pattern)
-    stack = MatrixStack.of(weights, wanted, axes, score)
-    given = _mask_matrices(mask, stack, wanted)
+    batch = MatrixBatch.of(weights, wanted, axes, score)
+    given = _mask_matrices(mask, batch, wanted)
     tally = _Tally(wanted)
     if wanted.name == "transposable":
-        for window in windows(stack.shape, wanted.m):
-            _certify_window(tally, window, stack.scores(window.box), given[window.box])
+        for window in windows(batch.shape, wanted.m):
+            _certify_window(tally, window, batch.scores(window.box), given[window.box])
     else:
-        for index in range(stack.shape[0] if stack.matrices.size else 0):
-            scores = stack.scores((slice(index, index + 1),))[0]
+        for index in range(batch.shape[0] if batch.matrices.size else 0):
+            scores = batch.scores((slice(index, index + 1),))[0]
             _certify_groups(tally, index, scores, given[index])
     return tally.certificate()
 
 
-def _mask_matrices(mask: Any, stack: MatrixStack, pattern: Pattern) -> NDArray[np.bool_]:
+def _mask_matrices(mask: Any, batch: MatrixBatch, pattern: Pattern) -> NDArray[np.bool_]:
     host = to_host(mask, "mask")
     what = f"mask of shape {host.values.shape} and dtype {host.dtype} for {pattern}"
-    if host.values.shape != stack.host.values.shape:
+    if host.values.shape != batch.host.values.shape:
         raise NmflowError(
-            f"{what}: weights have shape {stack.host.values.shape}, a mask must have the same"
+            f"{what}: weights have shape {batch.host.values.shape}, a mask must have the same"
         )
     values = host.decode(host.values)
     if values.dtype != np.bool_:
@@ -106,7 +106,7 @@ def _mask_matrices(mask: Any, stack: MatrixStack, pattern: Pattern) -> NDArray[n
             place = tuple(int(i) for i in np.unravel_index(int(odd.argmax()), odd.shape))
             raise NmflowError(f"{what}: {values[place]} at index {place}; use True/False or 0/1")
         values = values != 0
-    return as_matrices(values, stack.axes)
+    return as_matrices(values, batch.axes)
 
 
 @dataclass(slots=True)

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from nmflow.errors import NmflowError
 from nmflow.methods import registry
 from nmflow.methods.interface import Method
+from nmflow.problem.batch import MatrixBatch
 from nmflow.problem.floating_point import standard_arithmetic
 from nmflow.problem.pattern import Pattern, PatternName
 from nmflow.problem.scores import ScoreName
-from nmflow.problem.stack import MatrixStack
 from nmflow.problem.tiling import Window, windows
 from nmflow.problem.workers import run_all, thread_count
 
@@ -105,24 +105,24 @@ def solve(
             f"pattern {wanted.name!r} is solved exactly by selection, and method {chosen.name!r}"
             " is approximate: leave the method out, or use pattern='transposable'"
         )
-    stack = MatrixStack.of(weights, wanted, axes, score)
-    mask = np.empty(stack.shape, np.bool_)
+    batch = MatrixBatch.of(weights, wanted, axes, score)
+    mask = np.empty(batch.shape, np.bool_)
     if wanted.name == "transposable":
-        _solve_tiles(stack, mask, chosen, wanted, threads)
+        _solve_tiles(batch, mask, chosen, wanted, threads)
     else:
         from nmflow.methods.selection import select_mask
 
-        for index in range(stack.shape[0]):
-            mask[index] = select_mask(stack.scores((slice(index, index + 1),))[0], wanted)
-    return stack.restore(mask)
+        for index in range(batch.shape[0]):
+            mask[index] = select_mask(batch.scores((slice(index, index + 1),))[0], wanted)
+    return batch.restore(mask)
 
 
 def _solve_tiles(
-    stack: MatrixStack, mask: NDArray[np.bool_], method: Method, pattern: Pattern, threads: int
+    batch: MatrixBatch, mask: NDArray[np.bool_], method: Method, pattern: Pattern, threads: int
 ) -> None:
     solve_window = method.window_solver()
 
     def work(window: Window) -> None:
-        solve_window(stack, window, mask, pattern.n, method)
+        solve_window(batch, window, mask, pattern.n, method)
 
-    run_all(work, windows(stack.shape, pattern.m, method.window_entries), threads)
+    run_all(work, windows(batch.shape, pattern.m, method.window_entries), threads)

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmflow.errors import NmflowError
-from nmflow.methods.flow.tracked import TrackedStack
+from nmflow.methods.flow.tracked_batch import TrackedBatch
 from nmflow.problem.arrays import writable_mask
+from nmflow.problem.batch import MatrixBatch, matrix_shape, normalise_axes
 from nmflow.problem.floating_point import standard_arithmetic
 from nmflow.problem.pattern import Pattern
 from nmflow.problem.scores import ScoreName, check_score
-from nmflow.problem.stack import MatrixStack, matrix_shape, normalise_axes
 from nmflow.problem.workers import thread_count
 
 # Entries that are compared at a time.
@@ -114,7 +114,7 @@ class Tracker:
         self.axes = normalise_axes(axes, len(self.shape), lambda: f"weights of shape {self.shape}")
         self.score: ScoreName = score
         self._workers, self._threads = workers, thread_count(workers)
-        self._tracked = TrackedStack(self.pattern, matrix_shape(self.shape, self.axes))
+        self._tracked = TrackedBatch(self.pattern, matrix_shape(self.shape, self.axes))
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -177,15 +177,15 @@ class Tracker:
             tracker stays as it was, and so does ``out``.
         """
         began = time.perf_counter()
-        stack = self._stack_of(weights)
+        batch = self._batch_of(weights)
         target = None if out is None else writable_mask(out, self.shape, "out")
         with self._lock:
-            changes = self._tracked.update(stack, self._threads)
+            changes = self._tracked.update(batch, self._threads)
             if target is None:
                 target = np.array(self._shaped(), order="C")
             else:
                 np.copyto(target, self._shaped())
-        mask = stack.host.restore(target) if out is None else out
+        mask = batch.host.restore(target) if out is None else out
         return mask, self._report(changes, began)
 
     @standard_arithmetic
@@ -207,9 +207,9 @@ class Tracker:
             As :meth:`update`.
         """
         began = time.perf_counter()
-        stack = self._stack_of(weights)
+        batch = self._batch_of(weights)
         with self._lock:
-            return self._report(self._tracked.update(stack, self._threads), began)
+            return self._report(self._tracked.update(batch, self._threads), began)
 
     def write(self, out: Any) -> None:
         """Write the last update's mask into an array.
@@ -239,14 +239,14 @@ class Tracker:
             parts = ((own[i : i + step], other[i : i + step]) for i in starts)
             return sum(int(np.count_nonzero(a != b)) for a, b in parts)
 
-    def _stack_of(self, weights: Any) -> MatrixStack:
-        stack = MatrixStack.of(weights, self.pattern, self.axes, self.score)
-        if stack.host.values.shape != self.shape:
+    def _batch_of(self, weights: Any) -> MatrixBatch:
+        batch = MatrixBatch.of(weights, self.pattern, self.axes, self.score)
+        if batch.host.values.shape != self.shape:
             raise NmflowError(
                 f"this tracker was made for weights of shape {self.shape}, got"
-                f" {stack.host.values.shape}: make one tracker for each weight"
+                f" {batch.host.values.shape}: make one tracker for each weight"
             )
-        return stack
+        return batch
 
     def _report(self, changes: tuple[int, int], began: float) -> Update:
         flipped, at_once = changes

@@ -164,7 +164,7 @@ def test_public_names():
 
 
 @pytest.mark.parametrize("name", sorted(modules()))
-def test_rooms_are_small(name):
+def test_files_are_small(name):
     path = modules()[name]
     assert path.read_text().count("\n") <= 350
     tree = ast.parse(path.read_text())

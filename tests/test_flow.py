@@ -143,7 +143,7 @@ def test_tables_are_part_of_the_contract():
 def test_ties_beyond_the_tables_go_by_position(monkeypatch):
     monkeypatch.setattr(ties, "TABLES", 0)
     monkeypatch.setattr(oracle, "TABLES", 0)
-    monkeypatch.setattr(flow, "settle_batch", lambda *a: a[-1].fill(False))
+    monkeypatch.setattr(flow, "solve_batch", lambda *a: a[-1].fill(False))
     mask = solve_tiles(np.zeros((1, 4, 4)), 2, True)[0]
     np.testing.assert_array_equal(mask, oracle.by_enumeration(np.zeros((4, 4)), 2, True))
     assert mask[0].tolist() == [True, True, False, False]
@@ -153,8 +153,8 @@ def test_ties_beyond_the_tables_go_by_position(monkeypatch):
 
 @pytest.mark.parametrize("kind", ["gaussian", "binary", "constant", "40 decades", "one huge"])
 @pytest.mark.parametrize(("n", "m"), [(2, 4), (4, 8), (8, 16)])
-def test_all_roads_lead_to_the_same_mask(kind, n, m):
-    """The interpreted road in unbounded integers is the oracle of the compiled one."""
+def test_all_fallbacks_give_the_same_mask(kind, n, m):
+    """The interpreted fallback in unbounded integers is the oracle of the compiled one."""
     for rows in (m, m - 1):
         scores = make(kind, seeded(kind, n), 4, rows, m)
         compiled = solve_tiles(scores.copy(), n, rows == m)
@@ -163,7 +163,7 @@ def test_all_roads_lead_to_the_same_mask(kind, n, m):
             np.testing.assert_array_equal(mask, unbounded)
 
 
-def test_only_hard_tiles_take_the_slow_road(monkeypatch, rng):
+def test_only_hard_tiles_need_unbounded_integers(monkeypatch, rng):
     calls = []
     monkeypatch.setattr(flow, "solve_unbounded", lambda *a: calls.append(a))
     for kind in ("gaussian", "student"):

@@ -78,7 +78,7 @@ def test_promises(kind, n, m):
             check_promises(scores[: FEW[name]], n, rows == m, [name])
 
 
-# Tiles of these leave 64 bits, and take flow's interpreted road: fewer of them, more of the others.
+# Tiles of these leave 64 bits and take flow's unbounded integers: fewer of them, more of others.
 WIDE = {"12 decades", "40 decades", "one huge", "2**60 apart", "sums of powers", "whole range"}
 
 

@@ -184,19 +184,19 @@ def test_no_cache_directory_is_no_error(unwritable, tmp_path):
     ("kernel", "made_of", "not_of"),
     [
         (
-            "flow.lanes.kernel.solve_lanes",
-            ["problem.ties", "simd.networks", "simd.ranks", "compiling.jit"],
+            "flow.simd_engine.kernel.solve_full_tiles",
+            ["problem.ties", "simd.selection_networks", "simd.order_statistics", "compiling.jit"],
             ["methods.network_simplex.simplex", "methods.registry"],
         ),
         (
-            "flow.scalar.settle.settle_batch",
+            "flow.scalar.solve.solve_batch",
             ["problem.ties", "methods.flow.scalar.augmentation"],
-            ["methods.flow.lanes.kernel", "simd.ranks"],
+            ["methods.flow.simd_engine.kernel", "simd.order_statistics"],
         ),
         (
             "network_simplex.simplex.solve_batch",
             ["methods.network_simplex.tree"],
-            ["methods.flow.scalar.settle", "methods.registry"],
+            ["methods.flow.scalar.solve", "methods.registry"],
         ),
         ("heuristics.entropic.solve_batch", ["simd.vectors"], ["methods.registry"]),
     ],

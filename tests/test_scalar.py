@@ -1,4 +1,4 @@
-"""The compiled road of ``flow``, tile by tile: its mask is the contract's from any start."""
+"""The compiled scalar fallback of ``flow``: its mask is the contract's from any start."""
 
 import zlib
 from fractions import Fraction
@@ -10,7 +10,7 @@ from tiles import KINDS, PATTERNS, make
 
 from nmflow.methods.flow import method as flow
 from nmflow.methods.flow.scalar import quantise
-from nmflow.methods.flow.scalar import settle as scalar
+from nmflow.methods.flow.scalar import solve as scalar
 from nmflow.methods.flow.scalar.bits import score_bits
 from nmflow.methods.flow.scalar.selection_network import order, selection_networks
 from nmflow.methods.flow.scalar.unbounded import solve_unbounded
@@ -28,13 +28,13 @@ def shapes(n, m):
     return sorted(shape for shape in sides if n < max(shape) and min(shape) > 0)
 
 
-def settle(scores, n, full, start=None):
+def solve(scores, n, full, start=None):
     """Masks and which are proved, compiled."""
-    mask, settled = np.zeros(scores.shape, bool), np.zeros(len(scores), bool)
+    mask, proved = np.zeros(scores.shape, bool), np.zeros(len(scores), bool)
     if start is None:
         start = np.zeros((len(scores), scores.shape[2]))
-    scalar.settle_batch(scores, n, full, start, mask, settled)
-    return mask, settled
+    scalar.solve_batch(scores, n, full, start, mask, proved)
+    return mask, proved
 
 
 def starts(rng, scores):
@@ -62,8 +62,8 @@ def test_the_mask_does_not_depend_on_the_start(kind, n, m):
             scores *= rng.choice([-1, 1], scores.shape)
         expected = [solve_unbounded(q, n, full) for q in unique_integers(scores)]
         for start in starts(rng, scores):
-            mask, settled = settle(scores, n, full, start)
-            assert settled.all()
+            mask, proved = solve(scores, n, full, start)
+            assert proved.all()
             np.testing.assert_array_equal(mask, expected, err_msg=f"{rows} x {columns}")
 
 
@@ -76,8 +76,8 @@ def test_partial_tiles_have_the_mask_of_the_contract(kind, n, m):
             continue
         scores = make(kind, rng, 2, rows, columns)
         scores[1] *= rng.choice([-1, 1], (rows, columns))
-        masks, settled = settle(scores, n, False)
-        assert settled.all()
+        masks, proved = solve(scores, n, False)
+        assert proved.all()
         for tile, mask in zip(scores, masks, strict=True):
             expected = oracle.by_augmentation(oracle.with_tie_rule(tile), n, False)
             np.testing.assert_array_equal(mask, expected)
@@ -90,16 +90,16 @@ def test_interpreted_it_does_the_same(kind):
     for n, rows, columns in [(2, 4, 4), (4, 8, 8), (4, 8, 7), (4, 5, 8), (3, 7, 2)]:
         full = rows == columns
         scores = make(kind, rng, 2, rows, columns) * rng.choice([-1, 1], (2, rows, columns))
-        room = scalar.settling(rows, columns, n)
+        scratch = scalar.new_scratch(rows, columns, n)
         for start in (np.zeros((2, columns)), rng.standard_normal((2, columns))):
-            masks, settled = settle(scores, n, full, start)
+            masks, proved = solve(scores, n, full, start)
             for t in range(2):
                 x = np.zeros((rows, columns), bool)
-                assert scalar.settle_tile(scores[t], n, full, start[t], x, room) == settled[t]
+                assert scalar.solve_tile(scores[t], n, full, start[t], x, scratch) == proved[t]
                 np.testing.assert_array_equal(x, masks[t])
 
 
-def test_no_float_takes_the_slow_road(monkeypatch, rng):
+def test_no_float_needs_unbounded_integers(monkeypatch, rng):
     monkeypatch.setattr(flow, "solve_unbounded", None)
     for kind in KINDS:
         for n, m in ((2, 4), (4, 8), (8, 16)):
@@ -123,7 +123,7 @@ def test_tables_never_outweigh_a_score(n, m, rng):
         scores = rng.choice([0, 1, 2.0**exponent], (4, m, m))
         scores[:, 0, 0] = 2.0**exponent
         expected = [solve_unbounded(q, n, True) for q in unique_integers(scores)]
-        np.testing.assert_array_equal(settle(scores, n, True)[0], expected)
+        np.testing.assert_array_equal(solve(scores, n, True)[0], expected)
 
 
 @pytest.mark.parametrize("dtype", [np.int64, np.uint64])
@@ -195,9 +195,9 @@ def test_digits_are_all_of_a_score(kind):
 
 def test_kernels_have_the_tables_of_the_contract():
     expected = [ties.table(k, 40, 33) for k in range(ties.TABLES)]
-    np.testing.assert_array_equal(scalar.settling(40, 33, 2).tables, expected)
+    np.testing.assert_array_equal(scalar.new_scratch(40, 33, 2).tables, expected)
     # Compiled, where integers wrap: a tile of zeros is decided by the tables alone.
-    mask, _ = settle(np.zeros((1, 40, 40)), 20, True)
+    mask, _ = solve(np.zeros((1, 40, 40)), 20, True)
     total = sum(ties.table(0, 40, 40)[mask[0]])
     other = solve_unbounded(ties.table(0, 40, 40).astype(object), 20, True)
     assert total == sum(ties.table(0, 40, 40)[other])

@@ -39,16 +39,16 @@ class WindowSolver(Protocol):
     """What a solver's module may provide under the name ``solve_window``, to read in place."""
 
     def __call__(
-        self, stack: Any, window: Any, mask: NDArray[np.bool_], n: int, method: Any, /
+        self, batch: Any, window: Any, mask: NDArray[np.bool_], n: int, method: Any, /
     ) -> None:
         """Write the masks of a window's tiles.
 
         Parameters
         ----------
-        stack : nmflow.stack.MatrixStack
-        window : nmflow.tiling.Window
+        batch : nmflow.problem.batch.MatrixBatch
+        window : nmflow.problem.tiling.Window
         mask : ndarray of bool, shape (B, R, C), C-contiguous
-            The whole stack's; only the window's box is written.
+            The whole batch's; only the window's box is written.
         n : int
         method : Method
             The options.
@@ -96,9 +96,9 @@ class Method:
         solve_tiles = self.tile_solver()
 
         def solve_window(
-            stack: Any, window: Any, mask: NDArray[np.bool_], n: int, method: Any, /
+            batch: Any, window: Any, mask: NDArray[np.bool_], n: int, method: Any, /
         ) -> None:
-            tiles = window.cut(stack.scores(window.box))
+            tiles = window.cut(batch.scores(window.box))
             window.paste(mask, solve_tiles(tiles, n, window.full, method))
 
         return solve_window

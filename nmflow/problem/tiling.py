@@ -1,9 +1,9 @@
 """Weights <-> tiles: where the tiles of a matrix lie, ragged edges included.
 
-A stack of matrices of shape (B, R, C) is cut into m x m tiles from its upper left corner. Where m
-does not divide R or C, the last tile row or column is partial. :func:`windows` walks the stack in
-pieces in which all tiles have the same shape, each piece small enough to stay in a cache, so that
-the memory in use does not grow with the weights.
+A batch of matrices of shape (B, R, C) is cut into m x m tiles from its upper left corner. Where m
+does not divide R or C, the last tile row or column is partial. :func:`windows` covers the batch
+with boxes in which all tiles have the same shape, each small enough to stay in a cache, so that the
+memory in use does not grow with the weights.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A box of equal tiles in a stack of matrices.
+    """A box of equal tiles in a batch of matrices.
 
     Attributes
     ----------
@@ -65,20 +65,20 @@ class Window:
         return replace(self, box=box)
 
     def cut(self, part: NDArray[Any]) -> NDArray[Any]:
-        """The tiles of ``stack[self.box]``, shape (count, r, c), as a contiguous copy."""
+        """The tiles of ``batch[self.box]``, shape (count, r, c), as a contiguous copy."""
         (b, i, j), (r, c) = self.grid, self.tile
         blocks = part.reshape(b, i, r, j, c).transpose(0, 1, 3, 2, 4)
         return np.ascontiguousarray(blocks).reshape(-1, r, c)
 
-    def paste(self, stack: NDArray[Any], tiles: NDArray[Any]) -> None:
-        """Write tiles to their place in a whole stack."""
+    def paste(self, batch: NDArray[Any], tiles: NDArray[Any]) -> None:
+        """Write tiles to their place in a whole batch."""
         (b, i, j), (r, c) = self.grid, self.tile
         blocks = tiles.reshape(b, i, j, r, c).transpose(0, 1, 3, 2, 4)
-        stack[self.box] = blocks.reshape(b, i * r, j * c)
+        batch[self.box] = blocks.reshape(b, i * r, j * c)
 
 
 def windows(shape: tuple[int, int, int], m: int, entries: int = 1 << 16) -> Iterator[Window]:
-    """Cover a stack of matrices of the given shape with windows, each tile exactly once."""
+    """Cover a batch of matrices of the given shape with windows, each tile exactly once."""
     matrices, rows, columns = shape
     if 0 in shape:
         return

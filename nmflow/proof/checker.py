@@ -1,4 +1,4 @@
-"""Proof that masks of tiles are optimal, by a road that no solver takes: cycle cancelling.
+"""Proof that masks of tiles are optimal, in a way that no solver goes: cycle cancelling.
 
 A mask of a tile is a flow from rows to columns. Changes of a mask are cycles of the residual
 network: a row adds a pruned entry (cost -s), a column drops a kept one (cost +s), and a slack node

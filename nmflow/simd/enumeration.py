@@ -16,8 +16,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from nmflow.simd.emit import I1, I32, by_registers, call, constant, suffix
-from nmflow.simd.static import ROW
+from nmflow.simd.llvm import I1, I32, by_registers, call, constant, suffix
+from nmflow.simd.tile_shape import ROW
 from nmflow.simd.vectors import Vector, address
 
 SIDE = 4
@@ -39,10 +39,10 @@ class _Best(NamedTuple):
 
     Attributes
     ----------
-    value : what it has
-    other : the largest that another had which was compared with it; None if none was
-    lead : how far it is ahead of those that were not, in units of a score
-    bits : those that it keeps
+    value : its sum of scores
+    other : the largest sum of another mask that was compared with it; None if none was
+    lead : how far it is ahead of those that were not compared, in units of a score
+    bits : the entries that it keeps, bit 4 i + j for row i and column j
     """
 
     value: Any
@@ -61,7 +61,7 @@ class _Lanes:
         self.xor, self.both = builder.xor, builder.and_
 
     def number(self, value: int) -> Any:
-        """All bits of a lane, the same in each."""
+        """A constant in every lane, cut to the lane's bits."""
         return constant(self._kind, value - (value >> self.width - 1 << self.width))
 
     def most(self, x: Any, y: Any) -> Any:
@@ -73,7 +73,7 @@ class _Lanes:
         return call(self._builder, f"llvm.umin.{suffix(self._kind)}", self._kind, [x, y])
 
     def distance(self, difference: Any) -> Any:
-        """Without its sign."""
+        """The absolute value."""
         return call(
             self._builder, f"llvm.abs.{suffix(self._kind)}", self._kind, [difference, I1(0)]
         )
@@ -83,7 +83,7 @@ class _Lanes:
         return self._builder.ashr(x, self.number(self.width - 1))
 
     def half(self, x: Any) -> Any:
-        """Of an unsigned number."""
+        """Half of an unsigned number, rounded down."""
         return self._builder.lshr(x, self.number(1))
 
     def choose(self, larger: Any, smaller: Any, x: Any, y: Any) -> Any:
@@ -91,7 +91,7 @@ class _Lanes:
         return self._builder.select(self._builder.icmp_unsigned(">", larger, smaller), x, y)
 
     def better(self, one: _Best, new: _Best) -> _Best:
-        """Of both together."""
+        """The better of two sets of masks, as one set."""
         behind = self.least(one.value, new.value)
         return _Best(
             self.most(one.value, new.value),
@@ -101,7 +101,7 @@ class _Lanes:
         )
 
     def together(self, one: _Best, two: _Best) -> _Best:
-        """The best of each of two choices that don't meet."""
+        """The best of each of two independent choices."""
         return _Best(
             self.add(one.value, two.value),
             None,
@@ -110,7 +110,7 @@ class _Lanes:
         )
 
     def best(self, candidates: Iterator[_Best]) -> _Best:
-        """Of all, each of which is used up when it comes."""
+        """The best of all candidates, of which each is used up before the next is made."""
         found = next(candidates)
         for candidate in candidates:
             found = self.better(found, candidate)
@@ -160,7 +160,7 @@ class _Halves:
         self._seen: tuple[Any, Any, Any] | None = None
 
     def see(self, total: Any, bits: Any) -> None:
-        """One way's sum of distances, and the mask if it is the one."""
+        """Take up one pairing: its sum of distances, and the mask that it stands for."""
         if self._seen is None:
             self._seen = total, total, bits
             return
@@ -172,14 +172,17 @@ class _Halves:
         )
 
     def best(self) -> _Best:
-        """Exchanging the middle two costs half of what that way lacks."""
+        """The best mask and its lead.
+
+        The next best exchanges the middle two numbers, for half of what the least sum lacks.
+        """
         assert self._seen is not None
         most, least, bits = self._seen
         return _Best(most, None, self._lanes.half(self._lanes.sub(most, least)), bits)
 
 
 class _Differences(NamedTuple):
-    """Of each column: the upper rows, the lower rows, and the sums of both, one less the other."""
+    """By column: row 0 less row 1, row 2 less row 3, and the sum of 0 and 1 less that of 2, 3."""
 
     upper: list[Any]
     lower: list[Any]
@@ -277,10 +280,15 @@ def _best_mask(builder: Any, rows: list[list[Any]], n: int) -> tuple[Any, Any]:
 
 @intrinsic
 def best_of_four(typingctx, lanes, shape):
-    """How far the best mask is ahead of all others, and its bits, four to a row.
+    """How far the best mask of each tile is ahead of all others, and its bits, four to a row.
 
-    The scores are 15 bits with their sign, or moved up or down by any number; the lead is in
-    units of 2**DROPPED of them, which are rounded down.
+    The scores are 15 bits with their sign, or moved up or down by any number; the lead is in units
+    of 2**DROPPED of them, which are rounded down.
+
+    Parameters
+    ----------
+    lanes : (4 * 5 * 32,) int16
+        Entry i, j of all tiles at (5 * i + j) * 32.
     """
     vector = Vector(lanes.dtype)
 
@@ -306,7 +314,7 @@ def best_of_four(typingctx, lanes, shape):
 
 
 @intrinsic
-def best_of_piece(typingctx, array, shape):
+def best_of_strip(typingctx, array, shape):
     """As :func:`best_of_four`, but exact, of four tiles side by side in an array of 4 x 16.
 
     The scores are 29 bits with their sign, or moved up or down by any number; the lead is in

@@ -1,4 +1,4 @@
-"""Matrix rows as vectors of floats, and what their bits say."""
+"""Matrix rows as vectors of 16 floats, and what their bits say."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from nmflow.simd.emit import I1, I16, I32, call, constant, has_feature
-from nmflow.simd.static import ROW
+from nmflow.simd.llvm import I1, I16, I32, call, constant, has_feature
+from nmflow.simd.tile_shape import ROW
 from nmflow.simd.vectors import Vector, address
 
 
@@ -29,7 +29,10 @@ NOT_FINITE = 9999
 
 @intrinsic
 def exponent_of(typingctx, bits):
-    """The least e with |x| < 2**e, or that of the smallest normal number."""
+    """The least e with |x| < 2**e, or that of the least normal number, given the bits of |x|.
+
+    NOT_FINITE for infinities and NaN.
+    """
     fraction, bias, top = (23, 126, 255) if bits.bitwidth == 32 else (52, 1022, 2047)
 
     def codegen(context, builder, signature, args):
@@ -73,7 +76,7 @@ def has_few_digits(typingctx, bits):
 
 @intrinsic
 def zeros_last(typingctx, bits):
-    """Bits of magnitudes as integers in the same order, but zero the greatest of all."""
+    """Bits of magnitudes as integers in the same order, except that zero is the greatest."""
 
     def codegen(context, builder, signature, args):
         kind = args[0].type
@@ -84,9 +87,14 @@ def zeros_last(typingctx, bits):
 
 @intrinsic
 def last_digit(typingctx, least, every):
-    """An e such that all numbers are multiples of 2**e, if none has more bits than ``every``.
+    """An e such that all scores of a strip are multiples of 2**e.
 
-    Of the least :func:`zeros_last` of their bits, and of all their bits or-ed together.
+    Parameters
+    ----------
+    least : int
+        The least :func:`zeros_last` of their bits.
+    every : int
+        All their bits or-ed together.
     """
     fraction, bias = (23, 150) if least.bitwidth == 32 else (52, 1075)
 
@@ -121,7 +129,11 @@ def zero_lanes(typingctx, vector):
 
 @intrinsic
 def load_row(typingctx, array, start):
-    """16 entries of a matrix, float16 (in int16) and bfloat16 (in uint16) as float32."""
+    """16 entries of a matrix from ``array[start]`` on, unaligned.
+
+    float64 as they are; float32, float16 (given as int16) and bfloat16 (given as uint16) as
+    float32.
+    """
     narrow = array.dtype.bitwidth <= 32
     vector = Vector(types.float32 if narrow else types.float64, ROW)
 
@@ -176,7 +188,7 @@ def exceeding(typingctx, score, bound):
 
 @intrinsic
 def to_int32(typingctx, vector):
-    """Floats towards zero, or the low half of integers."""
+    """Floats rounded towards zero, or the low half of integers."""
     answer = Vector(types.int32, vector.lanes)
 
     def codegen(context, builder, signature, args):

@@ -1,4 +1,4 @@
-"""Between rows of a matrix and lanes: transposing, and bits to bytes."""
+"""Between matrix rows and lanes: transposing strips, and mask bits to bytes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from nmflow.simd.emit import I1, I8, I16, I32, I64, constant
-from nmflow.simd.static import LANES, ROW, tile_shape
-from nmflow.simd.turning import transposed
+from nmflow.simd.llvm import I1, I8, I16, I32, I64, constant
+from nmflow.simd.tile_shape import LANES, ROW, tile_shape
+from nmflow.simd.transpose import transposed
 from nmflow.simd.vectors import Vector, address
 
 
@@ -30,8 +30,8 @@ def pack_pairs(typingctx, first, second):
 
 
 @intrinsic
-def spread(typingctx, array, start, shape):
-    """16 lanes that hold a number for each tile of a piece, for all of its columns."""
+def broadcast_to_columns(typingctx, array, start, shape):
+    """16 lanes: the tiles' numbers at ``array[start]``, each for all columns of its tile."""
     geometry = tile_shape(shape.n, shape.m)
     answer = Vector(array.dtype, ROW)
 
@@ -46,9 +46,10 @@ def spread(typingctx, array, start, shape):
 
 
 def _order(geometry: Any, by_rows: bool, half: int) -> list[tuple[int, int]]:
-    """For 16 numbers of a piece, which row or column of which of its tiles each belongs to.
+    """For 16 potentials of a strip, which (line, tile) each belongs to.
 
-    Of each row the tiles' in turn, or of each tile the columns'. Less than 16 where m is less.
+    Those of each row the tiles' in turn, or of each tile the columns'; fewer than 16 where m has
+    fewer.
     """
     places = [divmod(k, geometry.tiles) for k in range(geometry.m * geometry.tiles)]
     if not by_rows:
@@ -57,10 +58,19 @@ def _order(geometry: Any, by_rows: bool, half: int) -> list[tuple[int, int]]:
 
 
 @intrinsic(prefer_literal=True)
-def of_piece(typingctx, array, slot, by_rows, half, shape):
-    """16 potentials of a panel's piece, from a vector of all lanes for each row or column.
+def gather_potentials(typingctx, array, slot, by_rows, half, shape):
+    """16 potentials of a strip, from vectors of all lanes for each line of a tile, as int32.
 
-    Those of each row, the tiles' in turn; or of each tile its columns'. Zeros where m has no more.
+    Parameters
+    ----------
+    array : (m * 32,) int16
+        Line i of the tile in a lane at 32 * i + lane.
+    slot : int
+        The strip's number in its batch.
+    by_rows : literal bool
+        Of each row the tiles' in turn; or of each tile the columns'.
+    half : literal int
+        Which 16, where m > 16. Zeros where m has no more.
     """
     geometry = tile_shape(shape.n, shape.m)
     answer = Vector(types.int32, ROW)
@@ -71,7 +81,7 @@ def of_piece(typingctx, array, slot, by_rows, half, shape):
         numbers = ir.Constant(ir.VectorType(I16, ROW), [0] * ROW)
         places = _order(geometry, by_rows.literal_value, half.literal_value)
         for k, (line, tile) in enumerate(places):
-            index = builder.add(args[1], args[1].type(line * LANES + tile * geometry.pieces))
+            index = builder.add(args[1], args[1].type(line * LANES + tile * geometry.strips))
             pointer = address(context, builder, array, [args[0], index], single)
             number = builder.load(builder.bitcast(pointer, I16.as_pointer()), align=2)
             numbers = builder.insert_element(numbers, number, I32(k))
@@ -82,7 +92,7 @@ def of_piece(typingctx, array, slot, by_rows, half, shape):
 
 @intrinsic
 def tile_totals(typingctx, numbers, shape):
-    """The sum of each tile's numbers, of 16 that stand for columns, in all of its lanes."""
+    """16 numbers, one a column: each tile's sum in all of its lanes."""
     width = min(shape.m, ROW) if ROW % shape.m == 0 else ROW
 
     def codegen(context, builder, signature, args):
@@ -98,7 +108,7 @@ def tile_totals(typingctx, numbers, shape):
 
 @intrinsic
 def as_rows(typingctx, numbers, shape):
-    """Numbers that are alike in all columns of a tile, in the order of rows."""
+    """Numbers that are alike in all columns of a tile, in the order of the potentials of rows."""
     geometry = tile_shape(shape.n, shape.m)
     source = [lane % geometry.tiles * (ROW // geometry.tiles) for lane in range(ROW)]
 
@@ -111,12 +121,12 @@ def as_rows(typingctx, numbers, shape):
 
 @intrinsic(prefer_literal=True)
 def transpose_store(typingctx, packed, lanes, start, shape, half):
-    """Turn rows of packed pairs into lanes: one vector a column, one lane a tile.
+    """Transpose rows of packed pairs into lanes: one vector a column, one lane a tile.
 
-    ``packed`` holds pieces / 2 vectors of 32; vector k has the entries of the pieces 2 k and
+    ``packed`` holds strips / 2 vectors of 32; vector k has the entries of the strips 2 k and
     2 k + 1 in turn. Written are the columns 16 * half up to 16 * half + 15, those below m, one
-    vector after the other from ``lanes[start]``; the tiles of the pieces lie in lanes as
-    :class:`nmflow.simd.static.TileShape` says.
+    vector after the other from ``lanes[start]``; the tiles of the strips lie in lanes as
+    :class:`nmflow.simd.tile_shape.TileShape` says.
     """
     pairs = Vector(types.int32)
     geometry = tile_shape(shape.n, shape.m)
@@ -127,7 +137,7 @@ def transpose_store(typingctx, packed, lanes, start, shape, half):
         source = address(context, builder, packed, [args[0], first], pairs)
         values = [
             builder.load(_step(builder, source, k, pairs), align=64)
-            for k in range(geometry.pieces // 2)
+            for k in range(geometry.strips // 2)
         ]
         target = address(context, builder, lanes, [args[1], args[2]], pairs)
         for j, value in enumerate(transposed(builder, values)[:columns]):
@@ -155,7 +165,15 @@ def _part(builder: Any, value: Any, half: int) -> Any:
 
 @intrinsic
 def store_words(typingctx, words, start, first, second, shape):
-    """Write 16 bits a piece: those of its tiles together, or of its two halves in turn."""
+    """Write a mask word of 16 bits for each strip, or two where m > 16.
+
+    Parameters
+    ----------
+    words : int16 array, written from ``start`` on
+    first, second : vectors of int16
+        For each tile the bits of its first 16 columns, in their place in the strip, and of the
+        others.
+    """
     geometry = tile_shape(shape.n, shape.m)
 
     def codegen(context, builder, signature, args):
@@ -166,7 +184,7 @@ def store_words(typingctx, words, start, first, second, shape):
                 builder.store(both, _step(builder, pointer, part, first), align=64)
             return context.get_dummy_value()
         value = args[2]
-        while value.type.count > geometry.pieces:
+        while value.type.count > geometry.strips:
             value = builder.or_(*(_part(builder, value, half) for half in (0, 1)))
         builder.store(value, builder.bitcast(pointer, value.type.as_pointer()), align=2)
         return context.get_dummy_value()
@@ -176,7 +194,7 @@ def store_words(typingctx, words, start, first, second, shape):
 
 @intrinsic
 def store_mask(typingctx, mask, start, words, word):
-    """Write the 64 bits at ``words[word]`` as 64 bytes."""
+    """Write the 64 bits at ``words[word]`` as 64 bytes of 0 or 1."""
 
     def codegen(context, builder, signature, args):
         source = address(context, builder, words, args[2:], Vector(types.int16, 4))
@@ -191,7 +209,7 @@ def store_mask(typingctx, mask, start, words, word):
 
 @intrinsic(prefer_literal=True)
 def store_bits(typingctx, mask, start, bits, shape, half):
-    """Write the bits of a word as bytes, as many as the tile, or half of it, has columns."""
+    """Write the bits of a word as bytes, as many as the strip, or its half, has columns."""
     columns = min(ROW, shape.m - ROW * half.literal_value)
     if ROW % shape.m == 0:
         columns = ROW
@@ -218,9 +236,9 @@ def store_bits(typingctx, mask, start, bits, shape, half):
 
 @intrinsic(prefer_literal=True)
 def prefetch(typingctx, array, start, writing, shape):
-    """Ask for the cache line of ``array[start]``; 1 to write it, 0 if not.
+    """Prefetch the cache line of ``array[start]``; ``writing`` is 1 to write it, 0 to read it.
 
-    A panel of small tiles fits the first cache level beside the one at work, others the second.
+    A batch of small tiles fits the first cache level beside the one at work, others the second.
     """
     level = 3 if shape.m <= 8 else 2
 

@@ -1,4 +1,4 @@
-"""A line of a tile, one row or column of it, as a vector of 32-bit integers."""
+"""A line of one tile, a row or a column of it, as a vector of 8, 16 or 32 int32."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from nmflow.simd.emit import I1, I32, I64, call, constant
-from nmflow.simd.static import ROW, tile_shape
-from nmflow.simd.turning import transposed
+from nmflow.simd.llvm import I1, I32, I64, call, constant
+from nmflow.simd.tile_shape import ROW, tile_shape
+from nmflow.simd.transpose import transposed
 from nmflow.simd.vectors import Vector, address
 
 
 @intrinsic
 def load_line(typingctx, array, start, shape):
-    """The line that begins at ``array[start]``."""
+    """The line that begins at ``array[start]``, with its padding."""
     vector = Vector(array.dtype, tile_shape(shape.n, shape.m).line)
 
     def codegen(context, builder, signature, args):
@@ -27,7 +27,7 @@ def load_line(typingctx, array, start, shape):
 
 @intrinsic
 def padded(typingctx, line, value, shape):
-    """The line with a number in the lanes that no tile of m has."""
+    """The line with a number in the lanes that a tile of m does not have."""
 
     def codegen(context, builder, signature, args):
         kind = args[0].type
@@ -45,9 +45,9 @@ def _lanes(count: int) -> ir.VectorType:
 
 @intrinsic
 def transpose_square(typingctx, source, target, row, column, shape):
-    """Copy a square from row and column of one tile to column and row of another.
+    """Copy a square at (row, column) of one tile to (column, row) of another.
 
-    It has 8 x 8 entries, or 16 x 16 where a line has as many.
+    It has 8 x 8 entries, or 16 x 16 where a line has 16 or more.
     """
     pitch = tile_shape(shape.n, shape.m).line
     side = min(pitch, ROW)
@@ -73,7 +73,7 @@ def transpose_square(typingctx, source, target, row, column, shape):
 
 @intrinsic
 def negative_lanes(typingctx, vector):
-    """A bit for each lane that is below zero."""
+    """A bit for each lane that is negative."""
 
     def codegen(context, builder, signature, args):
         kind = args[0].type
@@ -85,7 +85,7 @@ def negative_lanes(typingctx, vector):
 
 @intrinsic
 def first_one(typingctx, bits):
-    """The place of the lowest bit that is set; 64 if none is."""
+    """The number of the lowest bit that is set; 64 if none is."""
 
     def codegen(context, builder, signature, args):
         return call(builder, "llvm.cttz.i64", I64, [args[0], I1(0)])

@@ -1,13 +1,13 @@
-"""Successive shortest paths of ``flow``: from where units are too many to where they are missing.
+"""Successive shortest paths of ``flow``: from columns that hold too many to those that miss some.
 
-Slacks q - u - v are >= 0 on kept and <= 0 on pruned entries throughout, so all arc lengths of the
-residual network are non-negative and Dijkstra's algorithm applies (Ahuja, Magnanti & Orlin,
+Reduced costs q - u - v are >= 0 on kept and <= 0 on pruned entries throughout, so all arc lengths
+of the residual network are non-negative and Dijkstra's algorithm applies (Ahuja, Magnanti & Orlin,
 Network Flows, 1993, sec. 9.7). Paths alternate: at a column drop a kept entry, at a row add a
-pruned one. On a partial tile one more node, the slack, stands for capacity left unused: a row
-gives a unit up to it for its price u_i, and takes one for nothing where it holds fewer than n;
-a column likewise, the other way round.
+pruned one. On a partial tile one more node, the slack node, stands for unused capacity: a row gives
+a unit up to it for its price u_i, and takes one for nothing where it holds fewer than n; a column
+likewise, the other way round.
 
-Plain Python over arrays; see :mod:`nmflow.methods.flow.scalar.settle` for how it runs.
+Plain Python over arrays; see :mod:`nmflow.methods.flow.scalar.solve` for how it runs.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ SOURCE = -1
 
 
 @helper
-def balance(n, full, v, column_count):
+def imbalance(n, full, v, column_count):
     """Units that columns hold too many, and units that they miss.
 
-    On a partial tile only a column with a price must hold n.
+    On a partial tile only a column with a positive price must hold n.
     """
     over, under = 0, 0
     for j in range(v.size):
@@ -50,7 +50,7 @@ def nearest(distance, closed, nodes):
 
 @helper
 def from_column(j, base, drop, u, distance, via):
-    """Shorten the ways to rows by dropping kept entries of column j."""
+    """Shorten the paths to rows by dropping kept entries of column j."""
     for i in range(u.size):
         reached = base + drop[j, i] - u[i]
         old = distance[i]
@@ -60,7 +60,7 @@ def from_column(j, base, drop, u, distance, via):
 
 @helper
 def from_row(i, node, base, add, v, distance, via):
-    """Shorten the ways to columns by adding pruned entries of row i."""
+    """Shorten the paths to columns by adding pruned entries of row i."""
     for j in range(v.size):
         reached = base + add[i, j] + v[j]
         old = distance[j]
@@ -70,7 +70,7 @@ def from_row(i, node, base, add, v, distance, via):
 
 @helper
 def from_slack(n, reached, slack, v, row_count, distance, via):
-    """Shorten the ways to rows with room, for nothing, and to all columns, at their price."""
+    """Shorten the paths to rows below n, at no cost, and to all columns, at their price."""
     columns = v.size
     for i in range(row_count.size):
         if row_count[i] < n and reached < distance[columns + i]:
@@ -104,11 +104,11 @@ def shortest_path(n, full, over, under, infinity, work):
         reached = distance[k]
         closed[k] = infinity
         if k < columns:
-            room = column_count[k] < n
-            if room and (full or v[k] > 0):
+            has_capacity = column_count[k] < n
+            if has_capacity and (full or v[k] > 0):
                 return k
             from_column(k, reached - v[k], drop, u, row_distance, row_via)
-            exit_length = reached if room else infinity
+            exit_length = reached if has_capacity else infinity
         elif k < slack:
             i = k - columns
             from_row(i, k, reached + u[i], add, v, column_distance, column_via)
@@ -135,7 +135,7 @@ def move_unit(end, infinity, x, work):
     while via[node] != SOURCE:
         before = via[node]
         if node == slack:
-            # A row gave the unit up, or a column with room took it.
+            # A row gave the unit up, or a column below n took it.
             if before < columns:
                 column_count[before] += 1
             else:
@@ -175,7 +175,7 @@ def augment(n, full, infinity, x, work):
     _, column_count = counts(work)
     distance = work.nodes[DISTANCE]
     while True:
-        over, under = balance(n, full, v, column_count)
+        over, under = imbalance(n, full, v, column_count)
         if over == 0 and under == 0:
             return
         end = shortest_path(n, full, over, under, infinity, work)

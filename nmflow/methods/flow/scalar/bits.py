@@ -1,4 +1,4 @@
-"""How many bits what takes, for tiles of one shape."""
+"""How many bits scores, tables and their sums take, so that 64-bit integers never overflow."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def score_bits(rows, columns):
     In units of the largest score: the start's potentials are at most 4, and each step of the
     ascent adds at most 1, so at most 32 after 10 rounds. A path's length telescopes to at most
     2 m for its scores and 2 * 32 for the potentials of its ends, one of which no augmentation
-    moved; so potentials stay below 4 m + 64 and slacks below 8 m + 129. Twice more is
+    moved; so potentials stay below 4 m + 64 and reduced costs below 8 m + 129. Twice more is
     'infinity' (2**61), twice that a forbidden arc.
     """
     return 60 - bit_length(8 * max(rows, columns) + 129)
@@ -30,11 +30,11 @@ def score_bits(rows, columns):
 
 @helper
 def margin_bits(rows, columns):
-    """Low bits left zero below tables: sums differ by more units than m + 1 or not at all."""
+    """Zero bits below the tie tables: sums differ by more units than m + 1 or not at all."""
     return bit_length(max(rows, columns) + 1)
 
 
 @helper
 def table_width(rows, columns):
-    """Bits that the sum of one table over any part of a tile's cycle fits."""
+    """Bits of the sum of one table over any part of a tile's cycle."""
     return TABLE_BITS + bit_length(max(rows, columns))

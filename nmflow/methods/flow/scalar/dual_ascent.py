@@ -1,12 +1,12 @@
 """Dual start of ``flow``: thresholds of rows and columns in turn, until both hold n or nearly so.
 
-The primal keeps x = 1; the LP dual has a potential u_i per row and v_j per column, and the slack
-``q_ij - u_i - v_j`` of an entry is >= 0 where it is kept and <= 0 where it is pruned. A potential
-between a row's n-th and (n+1)-th largest ``q_ij - v_j`` makes the row keep n; doing so for rows
-and columns in turn is coordinate ascent on the dual. On a partial tile potentials are prices:
->= 0, and > 0 only where the row or column is full.
+The primal keeps x = 1; the LP dual has a potential u_i per row and v_j per column, and the reduced
+cost ``q_ij - u_i - v_j`` of an entry is >= 0 where it is kept and <= 0 where it is pruned. A
+potential between a row's n-th and (n+1)-th largest ``q_ij - v_j`` makes the row keep n; doing so
+for rows and columns in turn is coordinate ascent on the dual. On a partial tile potentials are
+prices: >= 0, and > 0 only where the row or column is full.
 
-Plain Python over arrays; see :mod:`nmflow.methods.flow.scalar.settle` for how it runs.
+Plain Python over arrays; see :mod:`nmflow.methods.flow.scalar.solve` for how it runs.
 """
 
 from __future__ import annotations
@@ -37,10 +37,17 @@ def relaxed_midpoint(upper, lower, old):
 
 @helper
 def step(q, fixed, moving, n, full, first, network, wires):
-    """Set each lane's potential so that it keeps its n largest slacks.
+    """Set each lane's potential so that it keeps its n largest scores less potentials.
 
-    A lane is a column of ``q``: lanes and the given potentials change places with rows and
-    columns of the tile.
+    Parameters
+    ----------
+    q : (k, lanes) integers
+        A lane is a column of it: for the potentials of rows it is the transposed tile.
+    fixed, moving : (k,), (lanes,)
+        Potentials of the lines that cross the lanes, and of the lanes, which are written.
+    first : bool
+        Whether the lanes have no potentials to move from.
+    network, wires : see :mod:`selection_network`
     """
     length, lanes = q.shape
     if n >= length:
@@ -61,7 +68,7 @@ def step(q, fixed, moving, n, full, first, network, wires):
 
 @helper
 def misplaced(n, full, q, u, v, row_count, column_count):
-    """Units that the positive slacks have too many or too few in rows and columns."""
+    """Units that the positive reduced costs have too many or too few in rows and columns."""
     rows, columns = q.shape
     column_count[:] = 0
     wrong = 0
@@ -121,17 +128,17 @@ def ascend(n, full, work):
 
 @helper
 def keep_positive(q, u, v, x):
-    """Keep the positive slacks."""
+    """Keep the entries of positive reduced cost."""
     for i in range(u.size):
         for j in range(v.size):
             x[i, j] = q[i, j] - v[j] > u[i]
 
 
 @helper
-def price_changes(infinity, work):
-    """Note what it costs to add each pruned entry and to drop each kept one, but for potentials.
+def arc_costs(infinity, work):
+    """Set what it costs to add each pruned entry and to drop each kept one, but for potentials.
 
-    What is kept are the positive slacks. What cannot be done costs too much.
+    What is kept are the entries of positive reduced cost. What cannot be done costs 2 * infinity.
     """
     q, qt, add, drop = work.by_row[0], work.by_column[0], work.by_row[1], work.by_column[1]
     u, v = potentials(work)
@@ -155,7 +162,7 @@ def flip(i, j, infinity, q, x, add, drop):
 
 @helper
 def fill_ties(n, full, infinity, x, work):
-    """Give rows that hold too few their entries of slack 0, emptiest column first."""
+    """Give rows that hold too few their entries of reduced cost 0, emptiest column first."""
     q, add, drop = work.by_row[0], work.by_row[1], work.by_column[1]
     u, v = potentials(work)
     row_count, column_count = counts(work)

@@ -88,21 +88,21 @@ def clip(value, limit):
 
 
 @helper
-def pose_slacks(limit, digits, full, work):
-    """Replace each score by its slack within +- limit times 2**digits, with potentials to match.
+def pose_reduced_costs(limit, digits, full, work):
+    """Replace each score by its reduced cost, clipped to +- limit, times 2**digits; v to match.
 
-    A change of the mask that uses a slack (or, on a partial tile, a price) beyond a limit >= 1
-    costs as much as the limit, whatever else it does. So where the digits to come bring less,
-    the optimal masks are those of the whole scores, and potentials of one side serve the other.
+    A change of the mask that uses a reduced cost (or, on a partial tile, a price) beyond a limit >=
+    1 costs as much as the limit, whatever else it does. So where the digits to come bring less, the
+    optimal masks are those of the whole scores, and potentials of one problem serve the other.
     """
     q = work.by_row[0]
     u, v = potentials(work)
     for i in range(u.size):
         for j in range(v.size):
-            slack = clip(q[i, j] - u[i] - v[j], limit)
+            reduced = clip(q[i, j] - u[i] - v[j], limit)
             if not full:
-                slack += min(u[i], limit) + min(v[j], limit)
-            q[i, j] = slack << digits
+                reduced += min(u[i], limit) + min(v[j], limit)
+            q[i, j] = reduced << digits
     for j in range(v.size):
         v[j] = 0 if full else min(v[j], limit) << digits
 
@@ -111,8 +111,8 @@ def pose_slacks(limit, digits, full, work):
 def zoom(scores, exponent, bits, full, work):
     """Pose the same tile with more digits, given optimal potentials for those so far.
 
-    The digits that were not looked at make a change of m additions better by less than m units,
-    so slacks beyond that stay what they are. Returns the exponent of the new unit and whether no
+    The digits that were not looked at make a change of m additions better by less than m units, so
+    reduced costs beyond that are clipped. Returns the exponent of the new unit and whether no
     digits are left.
     """
     q = work.by_row[0]
@@ -120,7 +120,7 @@ def zoom(scores, exponent, bits, full, work):
     limit = max(rows, columns) + 1
     digits = bits - bit_length(3 * limit)
     exponent += digits
-    pose_slacks(limit, digits, full, work)
+    pose_reduced_costs(limit, digits, full, work)
     exact = True
     for i in range(rows):
         for j in range(columns):
@@ -144,7 +144,7 @@ def add_tables(tables, first, count, q):
 
 @helper
 def fold_ties(tables, q):
-    """Put as many tables into low bits that no score uses as there is room for; how many."""
+    """Put as many tables into low bits that no score uses as fit there; how many."""
     rows, columns = q.shape
     used = np.int64(0)
     for i in range(rows):
@@ -161,16 +161,16 @@ def fold_ties(tables, q):
 
 @helper
 def pose_ties(tables, first, bits, full, work):
-    """Pose the choice between optimal masks of exact scores: the next tables; how many.
+    """Pose the choice between optimal masks of exact scores: the next tie tables; how many.
 
-    A mask is optimal if and only if it obeys complementary slackness, so slacks count by their
-    sign. Leaving that face costs more than all the tables of a whole change can bring.
+    A mask is optimal if and only if it obeys complementary slackness, so of reduced costs only the
+    sign counts. Leaving that face costs more than all the tables of a whole change can bring.
     """
     q = work.by_row[0]
     rows, columns = q.shape
     width, margin = table_width(rows, columns), margin_bits(rows, columns)
     count = min(TABLES - first, (bits - 2 - margin) // width)
     if count > 0:
-        pose_slacks(1, count * width + margin, full, work)
+        pose_reduced_costs(1, count * width + margin, full, work)
         add_tables(tables, first, count, q)
     return count

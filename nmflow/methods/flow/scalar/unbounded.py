@@ -1,6 +1,6 @@
 """``flow`` on one tile of integers of any size: the last resort, and the oracle of the others.
 
-What :mod:`nmflow.methods.flow.scalar.settle` compiles for 64-bit integers is plain Python over
+What :mod:`nmflow.methods.flow.scalar.solve` compiles for 64-bit integers is plain Python over
 arrays. Here the same source runs interpreted, on arrays of Python integers (``dtype=object``).
 """
 
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from nmflow.methods.flow.scalar.augmentation import augment
 from nmflow.methods.flow.scalar.dual_ascent import (
+    arc_costs,
     fill_ties,
     keep_positive,
     misplaced,
-    price_changes,
 )
 from nmflow.methods.flow.scalar.workspace import counts, potentials, workspace
 
@@ -36,16 +36,16 @@ def solve_unbounded(q: NDArray[Any], n: int, full: bool) -> NDArray[np.bool_]:
         u[:] = thresholds(q - v, n, full)
     misplaced(n, full, q, u, v, *counts(work))
     keep_positive(q, u, v, x)
-    price_changes(infinity, work)
+    arc_costs(infinity, work)
     fill_ties(n, full, infinity, x, work)
     augment(n, full, infinity, x, work)
     return x
 
 
-def thresholds(slacks: NDArray[Any], n: int, full: bool) -> NDArray[Any]:
+def thresholds(reduced_costs: NDArray[Any], n: int, full: bool) -> NDArray[Any]:
     """Midpoints of each line's n-th and (n+1)-th largest: a step of the dual ascent in numpy."""
-    if n >= slacks.shape[1]:
-        return np.zeros(len(slacks), object)
-    ordered = np.sort(slacks, axis=1)
+    if n >= reduced_costs.shape[1]:
+        return np.zeros(len(reduced_costs), object)
+    ordered = np.sort(reduced_costs, axis=1)
     middle = (ordered[:, -n] + ordered[:, -n - 1]) >> 1
     return middle if full else np.maximum(middle, 0)

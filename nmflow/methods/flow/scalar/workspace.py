@@ -1,4 +1,4 @@
-"""Scratch of ``flow`` for one tile shape, allocated once for a batch."""
+"""Scratch memory of the scalar fallback for one tile shape, allocated once for a batch."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Workspace(NamedTuple):
 
 @helper
 def workspace(rows, columns, n, like):
-    """Scratch for tiles of that shape, its numbers of the dtype of ``like``."""
+    """Scratch memory for tiles of that shape, its numbers of the dtype of ``like``."""
     return Workspace(
         np.empty((2, rows, columns), like.dtype),
         np.empty((2, columns, rows), like.dtype),

@@ -1,1 +1,0 @@
-"""The SIMD engine of flow."""
