@@ -166,7 +166,7 @@ def test_public_names():
 @pytest.mark.parametrize("name", sorted(modules()))
 def test_files_are_small(name):
     path = modules()[name]
-    assert path.read_text().count("\n") <= 350
+    assert path.read_text().count("\n") <= 300
     tree = ast.parse(path.read_text())
     assert ast.get_docstring(tree), "every module says what it is for"
     for node in ast.walk(tree):

@@ -15,7 +15,7 @@ from test_engine import cut, seeded
 import nmflow
 from nmflow.methods.flow.method import solve_tiles
 from nmflow.methods.flow.simd_engine import driver
-from nmflow.methods.flow.simd_engine.read import MANY_DIGITS, scan_digits
+from nmflow.methods.flow.simd_engine.scale import MANY_DIGITS, scan_digits
 from nmflow.simd.tile_shape import tile_shape
 
 FEW_VALUES = {

@@ -16,7 +16,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from nmflow.simd.llvm import I1, I32, by_registers, call, constant, suffix
+from nmflow.simd.choices import Best, Lanes
+from nmflow.simd.llvm import I32, by_registers, constant
 from nmflow.simd.tile_shape import ROW
 from nmflow.simd.vectors import Vector, address
 
@@ -34,99 +35,16 @@ def _bits(rows: Iterable[int], columns: Iterable[int]) -> int:
     return sum(1 << SIDE * i + j for i in rows for j in columns)
 
 
-class _Best(NamedTuple):
-    """The best of some masks.
-
-    Attributes
-    ----------
-    value : its sum of scores
-    other : the largest sum of another mask that was compared with it; None if none was
-    lead : how far it is ahead of those that were not compared, in units of a score
-    bits : the entries that it keeps, bit 4 i + j for row i and column j
-    """
-
-    value: Any
-    other: Any
-    lead: Any
-    bits: Any
-
-
-class _Lanes:
-    """Emits instructions on vectors of one register; what is compared is unsigned."""
-
-    def __init__(self, builder: Any, kind: Any) -> None:
-        self._builder, self._kind = builder, kind
-        self.width = kind.element.width
-        self.add, self.sub = builder.add, builder.sub
-        self.xor, self.both = builder.xor, builder.and_
-
-    def number(self, value: int) -> Any:
-        """A constant in every lane, cut to the lane's bits."""
-        return constant(self._kind, value - (value >> self.width - 1 << self.width))
-
-    def most(self, x: Any, y: Any) -> Any:
-        """The larger."""
-        return call(self._builder, f"llvm.umax.{suffix(self._kind)}", self._kind, [x, y])
-
-    def least(self, x: Any, y: Any) -> Any:
-        """The smaller."""
-        return call(self._builder, f"llvm.umin.{suffix(self._kind)}", self._kind, [x, y])
-
-    def distance(self, difference: Any) -> Any:
-        """The absolute value."""
-        return call(
-            self._builder, f"llvm.abs.{suffix(self._kind)}", self._kind, [difference, I1(0)]
-        )
-
-    def sign(self, x: Any) -> Any:
-        """All bits where x is negative."""
-        return self._builder.ashr(x, self.number(self.width - 1))
-
-    def half(self, x: Any) -> Any:
-        """Half of an unsigned number, rounded down."""
-        return self._builder.lshr(x, self.number(1))
-
-    def choose(self, larger: Any, smaller: Any, x: Any, y: Any) -> Any:
-        """Return x where the first number is larger than the second, else y."""
-        return self._builder.select(self._builder.icmp_unsigned(">", larger, smaller), x, y)
-
-    def better(self, one: _Best, new: _Best) -> _Best:
-        """The better of two sets of masks, as one set."""
-        behind = self.least(one.value, new.value)
-        return _Best(
-            self.most(one.value, new.value),
-            behind if one.other is None else self.most(one.other, behind),
-            self.choose(new.value, one.value, new.lead, one.lead),
-            self.choose(new.value, one.value, new.bits, one.bits),
-        )
-
-    def together(self, one: _Best, two: _Best) -> _Best:
-        """The best of each of two independent choices."""
-        return _Best(
-            self.add(one.value, two.value),
-            None,
-            self.least(one.lead, two.lead),
-            self.xor(one.bits, two.bits),
-        )
-
-    def best(self, candidates: Iterator[_Best]) -> _Best:
-        """The best of all candidates, of which each is used up before the next is made."""
-        found = next(candidates)
-        for candidate in candidates:
-            found = self.better(found, candidate)
-        return found
-
-
-def _matching(lanes: _Lanes, rows: list[list[Any]]) -> tuple[Any, Any]:
+def _matching(lanes: Lanes, rows: list[list[Any]]) -> tuple[Any, Any]:
     """The lead and the bits of the largest sum of four entries, one in each row and column."""
     # Sums of two become positive numbers: with their sign these have two bits less than a lane.
     bias = lanes.number(1 << lanes.width - 2)
     rows = [[lanes.add(x, bias) for x in row] if i % 2 else row for i, row in enumerate(rows)]
 
-    def decide(first: int, k: int, j: int) -> _Best:
+    def decide(first: int, k: int, j: int) -> Best:
         """Which of two rows has column k, and which j."""
         one, other = (
-            _Best(
+            Best(
                 lanes.add(rows[first][x], rows[first + 1][y]),
                 other=None,
                 lead=None,
@@ -137,9 +55,9 @@ def _matching(lanes: _Lanes, rows: list[list[Any]]) -> tuple[Any, Any]:
         best = lanes.most(one.value, other.value)
         lead = lanes.sub(best, lanes.least(one.value, other.value))
         bits = lanes.choose(other.value, one.value, other.bits, one.bits)
-        return _Best(best, None, lead, bits)
+        return Best(best, None, lead, bits)
 
-    def candidates() -> Iterator[_Best]:
+    def candidates() -> Iterator[Best]:
         for pairing in PAIRINGS:
             for above, below in (pairing, pairing[::-1]):
                 yield lanes.together(decide(0, *above), decide(2, *below))
@@ -155,7 +73,7 @@ class _Halves:
     sum of distances; both others have what the two largest exceed the two smallest by.
     """
 
-    def __init__(self, lanes: _Lanes) -> None:
+    def __init__(self, lanes: Lanes) -> None:
         self._lanes = lanes
         self._seen: tuple[Any, Any, Any] | None = None
 
@@ -171,14 +89,14 @@ class _Halves:
             self._lanes.choose(least, total, bits, chosen),
         )
 
-    def best(self) -> _Best:
+    def best(self) -> Best:
         """The best mask and its lead.
 
         The next best exchanges the middle two numbers, for half of what the least sum lacks.
         """
         assert self._seen is not None
         most, least, bits = self._seen
-        return _Best(most, None, self._lanes.half(self._lanes.sub(most, least)), bits)
+        return Best(most, None, self._lanes.half(self._lanes.sub(most, least)), bits)
 
 
 class _Differences(NamedTuple):
@@ -189,7 +107,7 @@ class _Differences(NamedTuple):
     sums: list[Any]
 
     @classmethod
-    def of(cls, lanes: _Lanes, rows: list[list[Any]]) -> _Differences:
+    def of(cls, lanes: Lanes, rows: list[list[Any]]) -> _Differences:
         def each(operation: Any, *pair: list[Any]) -> list[Any]:
             return [operation(x, y) for x, y in zip(*pair, strict=True)]
 
@@ -198,9 +116,7 @@ class _Differences(NamedTuple):
         return cls(upper, lower, each(lanes.sub, above, below))
 
 
-def _mixed(
-    lanes: _Lanes, given: _Differences, shared: Pair, owned: Pair
-) -> tuple[_Best, list[Any]]:
+def _mixed(lanes: Lanes, given: _Differences, shared: Pair, owned: Pair) -> tuple[Best, list[Any]]:
     """The best mask whose columns ``shared`` have one entry above, and ``owned`` two or none.
 
     Also returns the three distances that it consists of.
@@ -220,10 +136,10 @@ def _mixed(
     for move, those in zip(moves, exchanged, strict=True):
         bits = lanes.xor(bits, lanes.both(lanes.sign(move), lanes.number(those)))
     value = functools.reduce(lanes.add, distances)
-    return _Best(value, None, functools.reduce(lanes.least, distances), bits), distances
+    return Best(value, None, functools.reduce(lanes.least, distances), bits), distances
 
 
-def _balanced(lanes: _Lanes, rows: list[list[Any]]) -> tuple[Any, Any]:
+def _balanced(lanes: Lanes, rows: list[list[Any]]) -> tuple[Any, Any]:
     """The lead and the bits of the largest sum of eight entries, two in each row and column.
 
     Let d be the differences of the upper two rows, d' of the lower two, and e of the sums of the
@@ -245,7 +161,7 @@ def _balanced(lanes: _Lanes, rows: list[list[Any]]) -> tuple[Any, Any]:
         (_Halves(lanes), [0, 1], [2, 3]),
     )
 
-    def candidates() -> Iterator[_Best]:
+    def candidates() -> Iterator[Best]:
         for pair, rest in PAIRINGS:
             one, distances = _mixed(lanes, given, pair, rest)
             yield one
@@ -271,7 +187,7 @@ def _best_mask(builder: Any, rows: list[list[Any]], n: int) -> tuple[Any, Any]:
     Scores have three bits less than a lane, with their sign. For n = 3 the sums are of what is
     pruned.
     """
-    lanes = _Lanes(builder, rows[0][0].type)
+    lanes = Lanes(builder, rows[0][0].type)
     if n <= SIDE // 2:
         return (_balanced if n == SIDE // 2 else _matching)(lanes, rows)
     lead, bits = _matching(lanes, [[builder.not_(x) for x in row] for row in rows])

@@ -18,8 +18,7 @@ from nmflow.torch.selecting.report import Report
 from nmflow.torch.solving.mask_set import MaskSet
 from nmflow.torch.solving.statistics import RefreshStatistics
 
-# Refreshes that are remembered: a few hundred bytes a layer each.
-_HISTORY = 100
+_HISTORY = 100  # refreshes that are remembered: a few hundred bytes a layer each
 
 
 class Handle:
@@ -75,7 +74,7 @@ class Handle:
         return self._report if self._gone else self._report.with_statuses(self._masks.statuses())
 
     def begin(self) -> None:
-        """Solve what has values and no mask yet, and freeze where masks are to be found once."""
+        """Solve what has no mask yet; freeze where masks are to be found once."""
         self._solve(unsolved_alone=True)
 
     def step(self) -> RefreshStatistics | None:
@@ -250,7 +249,7 @@ class Handle:
         return self._masks.certify()
 
     def kept_shares(self) -> dict[str, float]:
-        """What share of its weight's score each solved mask keeps, by the names of the weights."""
+        """What share of its weight's score each solved mask keeps, by names."""
         self._check_here()
         return self._masks.kept_shares()
 

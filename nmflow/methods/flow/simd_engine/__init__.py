@@ -1,10 +1,10 @@
 """The SIMD engine of ``flow``: full and partial tiles of m <= 32, 32 at a time, in int16 vectors.
 
 Read :mod:`driver` (called with arrays), :mod:`kernel` (the loop), then what the loop calls in turn:
-:mod:`cursor` and :mod:`strips`, :mod:`read`, :mod:`dual_ascent` or :mod:`enumeration` on a
-:mod:`tile_batch`, :mod:`queue`; for tied tiles the folder :mod:`single_tile`;
-:mod:`warm_start` and :mod:`partial_tiles` stand beside. :mod:`fixed_point`
-has the numbers on which exactness rests, :mod:`schedule` those that change the time only.
+:mod:`cursor` and :mod:`strips`, :mod:`scale` and :mod:`read`, :mod:`dual_ascent` or
+:mod:`enumeration` on a :mod:`tile_batch`, :mod:`queue`; for tied tiles the folder
+:mod:`single_tile`; :mod:`warm_start` and :mod:`partial_tiles` stand beside. :mod:`fixed_point` has
+the numbers on which exactness rests, :mod:`schedule` those that change the time only.
 
 Glossary
 --------

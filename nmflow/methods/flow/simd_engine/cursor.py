@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nmflow.compiling.jit import inlined
-from nmflow.methods.flow.simd_engine.read import (
+from nmflow.methods.flow.simd_engine.scale import (
     MANY_DIGITS,
     choose_scale,
     prepare_table,

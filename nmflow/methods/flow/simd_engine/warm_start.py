@@ -106,7 +106,7 @@ def check_still_optimal(weights, position, ordinal, stride, warm_start, shape, s
 
     Notes
     -----
-    NaN and infinities may pass: :func:`read.choose_scale` finds them by the magnitudes.
+    NaN and infinities may pass: :func:`scale.choose_scale` finds them by the magnitudes.
     """
     most = bits_of(magnitude(load_row(weights, position)))
     differing = np.int16(0)

@@ -20,15 +20,8 @@ from nmflow.methods.flow.simd_engine.fixed_point import (
     SPARE_BITS,
     TABLE_MARGIN,
 )
-from nmflow.methods.flow.simd_engine.read import (
-    CERTAIN,
-    LIKELY,
-    UNLIKELY,
-    add_table_where_tied,
-    format_of,
-    is_inexact,
-    load_reduced,
-)
+from nmflow.methods.flow.simd_engine.read import format_of, is_inexact, load_reduced
+from nmflow.methods.flow.simd_engine.scale import CERTAIN, LIKELY, UNLIKELY, add_table_where_tied
 from nmflow.methods.flow.simd_engine.single_tile.augmentation import augment, is_unique
 from nmflow.methods.flow.simd_engine.single_tile.shortest_paths import (
     kept_of_row,
