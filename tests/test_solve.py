@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiles import make, problems
+from strategies import problems
+from tiles import make
 
 import nmflow
 from nmflow.problem.pattern import PATTERNS

@@ -7,20 +7,20 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import finite
 
 import nmflow
 from nmflow.proof.sums import exact_sum, ratio, rounded
 
 LEAST = 5e-324
 LARGEST = float(np.finfo(float).max)
-floats = st.floats(allow_nan=False, allow_infinity=False)
 
 
 def as_fraction(total):
     return Fraction(total, 2**1074)
 
 
-@given(st.lists(floats, max_size=50))
+@given(st.lists(finite, max_size=50))
 def test_floats(values):
     expected = sum(map(Fraction, values), Fraction(0))
     total = exact_sum(np.array(values, float))
