@@ -51,10 +51,10 @@ demo: $(VENV)/demo
 	done
 
 test: $(VENV)/test
-	$(BIN)/python -m pytest -q -n 2 -m "not slow"
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
 
 test-slow: $(VENV)/test
-	$(BIN)/python -m pytest -q -n 2 -m slow
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m slow
 
 test-notebooks: $(VENV)/test
 	$(BIN)/python -m pytest -q tests/test_notebooks.py
@@ -63,7 +63,7 @@ notebooks: $(VENV)/test
 	$(BIN)/python notebooks/execute.py
 
 coverage: $(VENV)/test
-	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q -n 2 -m "not slow" --cov --cov-report term-missing:skip-covered
+	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow" --cov --cov-report term-missing:skip-covered
 
 plant: $(VENV)/test
 	$(BIN)/python tools/plant_bugs.py

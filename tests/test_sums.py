@@ -47,6 +47,13 @@ def test_many_floats(size, rng):
     assert as_fraction(exact_sum(values)) == sum(map(Fraction, values.tolist()))
 
 
+@pytest.mark.parametrize("size", [1000, 1 << 17])
+def test_many_floats_of_one_sign_and_size(size, rng):
+    """The most that leading parts can carry."""
+    values = 2 - rng.random(size)
+    assert as_fraction(exact_sum(values)) == sum(map(Fraction, values.tolist()))
+
+
 def test_partial_sums_may_overflow():
     """Though the total does not."""
     values = np.array([LARGEST, LARGEST, -LARGEST, -LARGEST, LARGEST, LEAST, 1.0])

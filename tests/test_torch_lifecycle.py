@@ -127,7 +127,7 @@ class TestExchangedModules:
 
     def test_quantization_aware_training(self):
         ao = pytest.importorskip("torch.ao.quantization")
-        model = net().drift()
+        model = net().train()
         handle = nmflow.torch.sparsify(model, 2, 4)
         model.qconfig = ao.default_qat_qconfig
         with warnings.catch_warnings():
