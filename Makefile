@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test test-slow test-notebooks notebooks coverage lint types format benchmark training clean
+.PHONY: help demo test test-slow test-notebooks notebooks coverage plant lint types format benchmark training clean
 
 help:
 	@echo "make demo       prune a real sentence encoder at 2:4, 4:8 and 8:16, with proofs (demo/)"
@@ -14,6 +14,7 @@ help:
 	@echo "make test-notebooks  those of them that run the notebooks"
 	@echo "make notebooks  run the notebooks and keep their outputs"
 	@echo "make coverage   the tests with numba's compiler off, and what they cover"
+	@echo "make plant      plant bugs one at a time and see that the tests catch each (an hour)"
 	@echo "make lint types format"
 	@echo "make benchmark  what README quotes, measured here and written there (10 minutes)"
 	@echo "make training   the training runs that README quotes (40 minutes, goes on where it was)"
@@ -50,10 +51,10 @@ demo: $(VENV)/demo
 	done
 
 test: $(VENV)/test
-	$(BIN)/python -m pytest -q -n 2 -m "not slow"
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
 
 test-slow: $(VENV)/test
-	$(BIN)/python -m pytest -q -n 2 -m slow
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m slow
 
 test-notebooks: $(VENV)/test
 	$(BIN)/python -m pytest -q tests/test_notebooks.py
@@ -62,7 +63,10 @@ notebooks: $(VENV)/test
 	$(BIN)/python notebooks/execute.py
 
 coverage: $(VENV)/test
-	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q -n 2 -m "not slow" --cov --cov-report term-missing:skip-covered
+	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow" --cov --cov-report term-missing:skip-covered
+
+plant: $(VENV)/test
+	$(BIN)/python tools/plant_bugs.py
 
 lint: $(VENV)/test
 	$(BIN)/ruff check .

@@ -10,7 +10,8 @@ import oracle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiles import KINDS, make, problems
+from strategies import problems
+from tiles import KINDS, make
 
 import nmflow
 from nmflow.proof.checker import prove

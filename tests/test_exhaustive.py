@@ -1,22 +1,15 @@
 """``exhaustive`` is the mask of the contract, straight from the list of all masks."""
 
-import zlib
-
 import numpy as np
 import oracle
 import pytest
-from tiles import KINDS, make
+from tiles import KINDS, make, seeded
 
 from nmflow.errors import NmflowError
 from nmflow.methods import exhaustive
 from nmflow.methods.exhaustive import LIMIT, all_masks, solve_tiles
 from nmflow.methods.flow import method as flow
 from nmflow.problem import ties
-
-
-def seeded(*key):
-    return np.random.default_rng(zlib.crc32(repr(key).encode()))
-
 
 FULL = [(1, 2, 2), (2, 3, 3), (1, 4, 4), (2, 4, 4), (3, 4, 4)]
 PARTIAL = [(1, 2, 3), (2, 3, 2), (1, 3, 3), (2, 3, 3), (3, 3, 3), (2, 4, 2), (3, 4, 1), (1, 1, 4)]

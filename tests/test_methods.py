@@ -1,14 +1,13 @@
 """The property suite: every method of the registry is held to what it promises."""
 
-import zlib
-
 import numpy as np
 import oracle
 import pytest
 import references
 from hypothesis import given
 from hypothesis import strategies as st
-from tiles import KINDS, PATTERNS, few_values, make
+from strategies import small_tiles
+from tiles import KINDS, PATTERNS, make, seeded
 
 import nmflow
 from nmflow.methods.network_simplex.method import solve_with_potentials
@@ -23,10 +22,6 @@ FEW = {"lp": 2, "exhaustive": 12}
 
 def reaches(name, m):
     return name != "exhaustive" or m <= 4
-
-
-def seeded(*key):
-    return np.random.default_rng(zlib.crc32(repr(key).encode()))
 
 
 def run(name, scores, n, full):
@@ -149,15 +144,6 @@ def test_holding_exactly_n_can_cost_score():
     tile = np.array([[[100.0, 0, 0], [0, 100, 100], [0, 100, 100]]])
     assert tile[run("flow", tile, 2, True)].sum() == 400
     assert tile[run("greedy-keep", tile, 2, True)].sum() == 500
-
-
-small_tiles = st.tuples(st.integers(1, 5), st.integers(1, 5)).flatmap(
-    lambda shape: st.lists(
-        st.one_of(few_values, st.floats(-8, 8, width=32), st.floats(1e-300, 1e300)),
-        min_size=shape[0] * shape[1],
-        max_size=shape[0] * shape[1],
-    ).map(lambda values: np.array(values).reshape(shape))
-)
 
 
 @given(small_tiles, st.integers(1, 5))

@@ -7,20 +7,20 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import finite
 
 import nmflow
 from nmflow.proof.sums import exact_sum, ratio, rounded
 
 LEAST = 5e-324
 LARGEST = float(np.finfo(float).max)
-floats = st.floats(allow_nan=False, allow_infinity=False)
 
 
 def as_fraction(total):
     return Fraction(total, 2**1074)
 
 
-@given(st.lists(floats, max_size=50))
+@given(st.lists(finite, max_size=50))
 def test_floats(values):
     expected = sum(map(Fraction, values), Fraction(0))
     total = exact_sum(np.array(values, float))
@@ -44,6 +44,13 @@ def test_many_floats(size, rng):
     values = rng.standard_normal(size).astype(np.float32).astype(float)
     values[::5] *= 1e300
     values[::7] *= 1e-300
+    assert as_fraction(exact_sum(values)) == sum(map(Fraction, values.tolist()))
+
+
+@pytest.mark.parametrize("size", [1000, 1 << 17])
+def test_many_floats_of_one_sign_and_size(size, rng):
+    """The most that leading parts can carry."""
+    values = 2 - rng.random(size)
     assert as_fraction(exact_sum(values)) == sum(map(Fraction, values.tolist()))
 
 

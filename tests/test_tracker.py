@@ -1,8 +1,6 @@
 """A tracker's mask is always that of a solve from nothing."""
 
-import copy
 import os
-import pickle
 import subprocess
 import sys
 
@@ -11,20 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numba import config
-from tiles import KINDS, make
+from tiles import KINDS, changed, cut_and_join
 
 import nmflow
 
 SIZES = [(2, 4), (4, 8), (8, 16), (16, 32)]
-
-
-def cut_and_join(kind, rng, m, rows=6, across=8):
-    tiles = make(kind, rng, rows * across, m, m)
-    return tiles.reshape(rows, across, m, m).transpose(0, 2, 1, 3).reshape(rows * m, across * m)
-
-
-def changed(rng, weights, by):
-    return weights * (1 + by * rng.standard_normal(weights.shape)).astype(weights.dtype)
 
 
 @pytest.mark.parametrize(("n", "m"), SIZES)
@@ -126,60 +115,6 @@ def test_most_tiles_need_little_where_weights_change_little(rng):
         assert tracker.nbytes < (1 + 8 / m + 0.25) * weights.size
 
 
-def test_saved_and_loaded_goes_on_as_if_nothing_happened(rng):
-    weights = rng.standard_normal((130, 140)).astype(np.float32)
-    tracker = nmflow.Tracker(weights.shape, 4, 8)
-    tracker.update(weights)
-    again = nmflow.Tracker(weights.shape, 4, 8)
-    again.load_state_dict(tracker.state_dict())
-    np.testing.assert_array_equal(again.mask, tracker.mask)
-    weights = changed(rng, weights, 1e-3)
-    (first, one), (second, other) = tracker.update(weights), again.update(weights)
-    np.testing.assert_array_equal(first, second)
-    assert (one.flipped, one.at_once) == (other.flipped, other.at_once)
-
-
-def test_a_state_may_hold_anything_and_only_cost_time(rng):
-    """Potentials are hints: noise in a checkpoint must not reach the mask."""
-    weights = rng.standard_normal((64, 64)).astype(np.float32)
-    tracker = nmflow.Tracker(weights.shape, 4, 8)
-    state = tracker.state_dict()
-    for name, part in state.items():
-        if name.endswith((".u", ".v")):
-            part[:] = rng.standard_normal(part.shape)
-            part[::97] = np.nan
-            part[50::97] = 3e38
-        if name.endswith(".warm"):
-            part[:] = True
-    state["mask"][:] = rng.integers(0, 256, state["mask"].shape)
-    tracker.load_state_dict(state)
-    mask, _ = tracker.update(weights)
-    np.testing.assert_array_equal(mask, nmflow.solve(weights, 4, 8))
-
-
-def test_a_state_whose_potentials_do_not_add_exactly_proves_nothing(rng):
-    """Rounded sums seem to separate a mask that is not optimal."""
-    n, m, across = 8, 16, 6
-    if config.DISABLE_JIT:
-        pytest.skip("the engine needs the compiler")
-    tracker = nmflow.Tracker((m, across * m), n, m)
-    state = tracker.state_dict()
-    u, v = (
-        (rng.random((across, m)) * 2.0 ** rng.integers(-9, 3, (across, m))).astype(np.float32)
-        for _ in range(2)
-    )
-    mask = cut_and_join("gaussian", rng, m, 1, across)
-    mask = nmflow.solve(mask, n, m)
-    bound = (u[:, :, None] + v[:, None, :]).transpose(1, 0, 2).reshape(m, -1)
-    weights = np.where(mask, np.nextafter(bound, np.float32(np.inf)), bound)
-    assert np.all((weights > bound) == mask)
-    assert not np.array_equal(mask, nmflow.solve(weights, n, m))
-    state["0.u"][:], state["0.v"][:], state["0.warm"][:] = u.ravel(), v.ravel(), True
-    state["mask"] = np.packbits(mask)
-    tracker.load_state_dict(state)
-    np.testing.assert_array_equal(tracker.update(weights)[0], nmflow.solve(weights, n, m))
-
-
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, np.float64, np.dtype(">f4")])
 @pytest.mark.parametrize(("n", "m"), [(4, 8), (16, 32), (2, 4)])
 def test_weights_that_are_not_finite_change_nothing(n, m, dtype, rng):
@@ -196,26 +131,6 @@ def test_weights_that_are_not_finite_change_nothing(n, m, dtype, rng):
         mask, update = tracker.update(weights)
         assert update.flipped == 0
         np.testing.assert_array_equal(mask, before)
-
-
-@pytest.mark.parametrize(("n", "m"), [(4, 8), (8, 16)])
-def test_what_no_mask_was_kept_of_is_not_taken_for_proved(n, m, rng):
-    """An empty mask separates zeros from potentials above 0, but holds too few."""
-    zeros = np.zeros((20 * m, 32), np.float32)
-    expected = nmflow.solve(zeros, n, m)
-    tracker = nmflow.Tracker(zeros.shape, n, m)
-    broken = rng.standard_normal(zeros.shape).astype(np.float32)
-    broken[-1, -1] = np.nan
-    with pytest.raises(nmflow.NmflowError):
-        tracker.update(broken)
-    np.testing.assert_array_equal(tracker.update(zeros)[0], expected)
-    tracker = nmflow.Tracker(zeros.shape, n, m)
-    state = tracker.state_dict()
-    for name in state:
-        if name.endswith(".warm"):
-            state[name][:] = True
-    tracker.load_state_dict(state)
-    np.testing.assert_array_equal(tracker.update(zeros)[0], expected)
 
 
 def test_an_interrupt_changes_nothing(rng, monkeypatch):
@@ -274,141 +189,6 @@ def test_wrong_use():
         tracker.load_state_dict(state)
     with pytest.raises(ValueError, match="read-only"):
         tracker.mask[0, 0] = False
-
-
-FRAMEWORKS = ["numpy", "torch", "bfloat16", "jax"]
-
-
-def as_framework(weights, name):
-    if name == "jax":
-        return pytest.importorskip("jax").numpy.asarray(weights)
-    if name == "numpy":
-        return weights
-    torch = pytest.importorskip("torch")
-    tensor = torch.from_numpy(weights)
-    return tensor.bfloat16() if name == "bfloat16" else tensor
-
-
-@pytest.mark.parametrize("framework", FRAMEWORKS)
-@pytest.mark.parametrize("axes", [(0, 1), (1, 0)])
-def test_no_mask_that_was_handed_out_ever_changes(framework, axes, rng):
-    tracker = nmflow.Tracker((40, 56), 4, 8, axes=axes)
-    handed, copies = [], []
-    for _ in range(4):
-        weights = as_framework(rng.standard_normal((40, 56)).astype(np.float32), framework)
-        mask, _ = tracker.update(weights)
-        handed += [mask, tracker.mask]
-        copies += [np.asarray(mask).copy()] * 2
-        np.testing.assert_array_equal(tracker.mask, copies[-1])
-    for mask, copy_ in zip(handed, copies, strict=True):
-        np.testing.assert_array_equal(np.asarray(mask), copy_)
-
-
-@pytest.mark.parametrize("framework", ["numpy", "torch"])
-def test_editing_a_mask_changes_no_later_one(framework, rng):
-    """Where nothing seems to have changed the tracker writes nothing."""
-    weights = as_framework(rng.standard_normal((64, 64)).astype(np.float32), framework)
-    expected = np.asarray(nmflow.solve(weights, 4, 8)).copy()
-    tracker = nmflow.Tracker((64, 64), 4, 8)
-    out = np.empty((64, 64), bool)
-    for _ in range(3):
-        mask, update = tracker.update(weights)
-        mask[:] = ~mask
-        tracker.update(weights, out=out)
-        out[:] = ~out
-    assert update.flipped == 0
-    np.testing.assert_array_equal(np.asarray(tracker.update(weights)[0]), expected)
-
-
-@pytest.mark.parametrize("axes", [(-2, -1), (0, 1)])
-def test_a_mask_may_be_written_where_the_caller_wants_it(axes, rng):
-    torch = pytest.importorskip("torch")
-    shape = (16, 24, 3) if axes == (0, 1) else (3, 16, 24)
-    tracker = nmflow.Tracker(shape, 4, 8, axes=axes)
-    before = np.zeros(shape, bool)
-    for out in (
-        np.empty(shape, bool),
-        np.empty(shape, bool, order="F"),
-        np.empty((6, *shape[1:]), bool)[::2] if axes == (-2, -1) else np.empty(shape, bool),
-        torch.empty(shape, dtype=torch.bool),
-        torch.empty(shape[::-1], dtype=torch.bool).permute(2, 1, 0),
-        torch.nn.Parameter(torch.empty(shape, dtype=torch.bool), requires_grad=False),
-    ):
-        weights = rng.standard_normal(shape)
-        mask, update = tracker.update(torch.from_numpy(weights), out=out)
-        assert mask is out
-        expected = nmflow.solve(weights, 4, 8, axes=axes)
-        np.testing.assert_array_equal(np.asarray(out), expected)
-        assert update.flipped == np.count_nonzero(expected != before)
-        before = expected
-
-
-def test_where_no_mask_can_be_written(rng):
-    torch = pytest.importorskip("torch")
-    tracker = nmflow.Tracker((8, 16), 2, 4)
-    weights = rng.standard_normal((8, 16))
-    read_only = np.empty((8, 16), bool)
-    read_only.flags.writeable = False
-    for out, message in (
-        (read_only, "read-only"),
-        (torch.empty(1, 16, dtype=torch.bool).expand(8, 16), "share memory"),
-        (np.empty((16, 8), bool), r"shape \(16, 8\).*of shape \(8, 16\)"),
-        (np.empty((8, 16), np.uint8), "uint8"),
-        (torch.empty(8, 16), "float32"),
-        (torch.empty(8, 16, dtype=torch.bool, device="meta"), "bool array"),
-        ([[True] * 16] * 8, "list"),
-    ):
-        with pytest.raises(nmflow.NmflowError, match=f"out.*{message}"):
-            tracker.update(weights, out=out)
-    assert not tracker.mask.any()
-
-
-def test_out_stays_as_it_was_where_weights_are_not_finite(rng):
-    weights = rng.standard_normal((40, 40))
-    out = np.ones((40, 40), bool)
-    weights[30, 30] = np.nan
-    with pytest.raises(nmflow.NmflowError, match="nan"):
-        nmflow.Tracker((40, 40), 4, 8).update(weights, out=out)
-    assert out.all()
-
-
-def test_refresh_makes_no_array(rng):
-    weights = rng.standard_normal((40, 56)).astype(np.float32)
-    one, other = nmflow.Tracker(weights.shape, 4, 8), nmflow.Tracker(weights.shape, 4, 8)
-    for _ in range(3):
-        mask, update = one.update(weights)
-        refreshed = other.refresh(weights)
-        np.testing.assert_array_equal(other.mask, mask)
-        assert (refreshed.flipped, refreshed.at_once) == (update.flipped, update.at_once)
-        weights = changed(rng, weights, 1e-3)
-    with pytest.raises(nmflow.NmflowError, match="shape"):
-        other.refresh(weights.T)
-
-
-@pytest.mark.parametrize(
-    "twin", [copy.deepcopy, copy.copy, lambda t: pickle.loads(pickle.dumps(t))]
-)
-def test_a_copy_goes_on_by_itself(twin, rng):
-    weights = rng.standard_normal((130, 140)).astype(np.float32)
-    tracker = nmflow.Tracker(weights.shape, 4, 8, workers=2)
-    tracker.update(weights)
-    before = tracker.mask
-    again = twin(tracker)
-    assert repr(again) == repr(tracker)
-    np.testing.assert_array_equal(again.mask, before)
-    weights = changed(rng, weights, 1e-3)
-    (first, one) = again.update(weights)
-    np.testing.assert_array_equal(tracker.mask, before)
-    (second, other) = tracker.update(weights)
-    np.testing.assert_array_equal(first, second)
-    assert (one.flipped, one.at_once) == (other.flipped, other.at_once)
-
-
-def test_its_repr_says_what_it_is_for():
-    tracker = nmflow.Tracker((16, 24, 3), 2, 4, axes=(0, 1), score="raw")
-    assert repr(tracker) == (
-        "Tracker(shape=(16, 24, 3), n=2, m=4, axes=(0, 1), score='raw', workers=None)"
-    )
 
 
 @given(st.data())
