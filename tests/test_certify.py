@@ -153,6 +153,18 @@ def test_violations_say_where():
     assert certificate.optimal_tiles == certificate.tiles - 1 == 11
 
 
+@pytest.mark.parametrize("line", ["row", "column"])
+def test_one_direction_is_not_enough(line):
+    """The same entries kept in every row, or in every column: n in each of the one."""
+    weights = np.ones((4, 8))
+    mask = np.tile([True, True, False, False], (4, 2))
+    if line == "row":
+        weights, mask = weights.T, mask.T
+    certificate = nmflow.certify(weights, mask, 2, 4)
+    assert not certificate.feasible
+    assert {(v.line, v.held) for v in certificate.violations} == {(line, 4), (line, 0)}
+
+
 @pytest.mark.parametrize(
     ("pattern", "place"), [("rows", (5, 2)), ("columns", (1, 9)), ("unstructured", (0, 0))]
 )

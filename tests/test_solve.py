@@ -1,5 +1,7 @@
 """The contract of ``solve``: method x pattern x dtype x shape, and what must not matter."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,6 +11,7 @@ from tiles import make
 
 import nmflow
 from nmflow.problem.pattern import PATTERNS
+from nmflow.problem.scores import scores_of
 
 METHODS = [method.name for method in nmflow.methods()]
 EXACT = [method.name for method in nmflow.methods() if method.exact]
@@ -136,6 +139,14 @@ def test_square_is_the_square(pattern, rng):
     squares = weights.astype(float) ** 2
     mask = nmflow.solve(weights, 2, 4, score="square", pattern=pattern)
     np.testing.assert_array_equal(mask, nmflow.solve(squares, 2, 4, score="raw", pattern=pattern))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_squares_of_narrow_floats_are_exact(dtype, rng):
+    """Of twice as many digits, which a float of the same width can't hold."""
+    weights = rng.standard_normal(100).astype(dtype)
+    squares = scores_of(weights, "square").tolist()
+    assert squares == [Fraction(weight) ** 2 for weight in weights.tolist()]
 
 
 def test_square_prefers_otherwise():

@@ -30,6 +30,17 @@ class TestNothingButNm:
         handle.refresh()
         handle.bake()
 
+    @pytest.mark.parametrize("line", ["row", "column"])
+    def test_one_direction_is_not_enough(self, line):
+        """The same entries kept in every row, or in every column: n in each of the one."""
+        layer = nn.Linear(8, 8)
+        handle = nmflow.torch.sparsify(layer, 2, 4)
+        kept = torch.tensor([True, True, False, False]).repeat(8, 2)
+        with torch.no_grad():
+            masked_of(layer).mask.copy_(kept if line == "column" else kept.T)
+        with pytest.raises(nmflow.NmflowError, match=f"8 {line} groups hold more than 2 of 4"):
+            handle.bake()
+
     @pytest.mark.parametrize("shape", [(10, 8), (8, 11), (9, 9)])
     @pytest.mark.parametrize("pattern", ["transposable", "rows", "columns", "unstructured"])
     def test_ragged_edges_and_other_patterns_count_right(self, pattern, shape):
