@@ -64,7 +64,7 @@ def solve(
         The two axes that span the matrices; all others are batch. Convolution weights
         (out, in, height, width) take ``axes=(0, 1)``.
     score : {"abs", "square", "raw"}
-        |w| (the paper's), w**2, or the values as importance scores, negative ones allowed.
+        ``|w|`` (the paper's), ``w**2``, or the values as importance scores, negative ones allowed.
     workers : int, optional
         Threads; by default as many as there are cores. The mask does not depend on it.
 

@@ -5,7 +5,13 @@ Stands on the public calls of :mod:`nmflow`; nothing there knows of it.
 
 from nmflow.checkpoint.layers import Layer, Selection, Skipped, choose_layers
 from nmflow.checkpoint.prune import prune_checkpoint
-from nmflow.checkpoint.report import Failure, LayerReport, PruneReport, VerificationError
+from nmflow.checkpoint.report import (
+    Failure,
+    LayerReport,
+    MaskSample,
+    PruneReport,
+    VerificationError,
+)
 from nmflow.checkpoint.safetensors_file import Checkpoint, Tensor, open_checkpoint
 from nmflow.checkpoint.verify import verify_checkpoint
 
@@ -14,6 +20,7 @@ __all__ = [
     "Failure",
     "Layer",
     "LayerReport",
+    "MaskSample",
     "PruneReport",
     "Selection",
     "Skipped",
