@@ -1,6 +1,9 @@
 """Checkpoints: safetensors in, n:m sparse safetensors out.
 
-Stands on the public calls of :mod:`nmflow`; nothing there knows of it.
+Stands on the public calls of ``nmflow``; nothing there knows of it. Read ``prune`` first, the way
+of a file; ``layers`` chooses its tensors and ``verify`` counts what was written, without the
+solvers' help. ``safetensors_file`` reads bytes, ``files`` lets a file appear whole or not at all.
+``report`` is what comes out, which ``console`` prints and ``picture`` draws.
 """
 
 from nmflow.checkpoint.layers import Layer, Selection, Skipped, choose_layers
