@@ -21,8 +21,8 @@ version = release = nmflow.__version__
 
 extensions = [
     "sphinx.ext.autodoc",
-    "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
+    "numpydoc",
     "myst_nb",
     "sphinx_copybutton",
 ]
@@ -44,7 +44,7 @@ exclude_patterns = [".*", "build", "dist", "demo", "nmflow", "tests", "**/__pyca
 # would take a network.
 nitpicky = True
 nitpick_ignore_regex = [
-    (r"py:.*", r"(?!nmflow\b).*"),
+    (r"py:.*", r"(?!nmflow\.).*"),
     # Types by which parts of the library speak to each other, in signatures that users see.
     (r"py:class", r"nmflow\..*\.(TileSolver|WindowSolver|MaskSet|Problem)"),
 ]
@@ -52,9 +52,7 @@ nitpick_ignore_regex = [
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
-napoleon_google_docstring = False
-napoleon_use_ivar = True
-napoleon_use_rtype = False
+numpydoc_show_class_members = False
 python_use_unqualified_type_names = True
 
 nb_execution_mode = "off"
