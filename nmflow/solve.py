@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,16 @@ from nmflow.problem.scores import ScoreName
 from nmflow.problem.tiling import Window, windows
 from nmflow.problem.workers import run_all, thread_count
 
+Mask_co = TypeVar("Mask_co", covariant=True)
+
+
+class Detachable(Protocol[Mask_co]):
+    """A tensor, perhaps a parameter, to type checkers: its mask is what detaching it gives."""
+
+    def detach(self) -> Mask_co:
+        """The values alone."""
+        ...
+
 
 def methods() -> tuple[Method, ...]:
     """All methods, with what each guarantees.
@@ -27,6 +37,48 @@ def methods() -> tuple[Method, ...]:
         Each with ``name``, ``exact``, ``guarantee``, ``complexity``, ``source`` and ``extra``.
     """
     return tuple(registry.METHODS.values())
+
+
+@overload
+def solve(
+    weights: Detachable[Mask_co],
+    n: int,
+    m: int,
+    method: str | Method = ...,
+    *,
+    pattern: PatternName = ...,
+    axes: tuple[int, int] = ...,
+    score: ScoreName = ...,
+    workers: int | None = ...,
+) -> Mask_co: ...
+
+
+@overload
+def solve(
+    weights: NDArray[Any],
+    n: int,
+    m: int,
+    method: str | Method = ...,
+    *,
+    pattern: PatternName = ...,
+    axes: tuple[int, int] = ...,
+    score: ScoreName = ...,
+    workers: int | None = ...,
+) -> NDArray[np.bool_]: ...
+
+
+@overload
+def solve(
+    weights: Any,
+    n: int,
+    m: int,
+    method: str | Method = ...,
+    *,
+    pattern: PatternName = ...,
+    axes: tuple[int, int] = ...,
+    score: ScoreName = ...,
+    workers: int | None = ...,
+) -> Any: ...
 
 
 @standard_arithmetic
@@ -64,7 +116,7 @@ def solve(
         The two axes that span the matrices; all others are batch. Convolution weights
         (out, in, height, width) take ``axes=(0, 1)``.
     score : {"abs", "square", "raw"}
-        |w| (the paper's), w**2, or the values as importance scores, negative ones allowed.
+        ``|w|`` (the paper's), ``w**2``, or the values as importance scores, negative ones allowed.
     workers : int, optional
         Threads; by default as many as there are cores. The mask does not depend on it.
 
@@ -80,7 +132,7 @@ def solve(
 
     Notes
     -----
-    With scores s, a tile's mask x solves the integral linear programme
+    With scores s, a tile's mask x solves the integral linear programme::
 
         maximise    sum_ij s_ij x_ij
         subject to  sum_j x_ij = n for all i,  sum_i x_ij = n for all j,  0 <= x_ij <= 1,

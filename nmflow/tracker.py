@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,12 @@ from nmflow.problem.floating_point import standard_arithmetic
 from nmflow.problem.pattern import Pattern
 from nmflow.problem.scores import ScoreName, check_score
 from nmflow.problem.workers import thread_count
+from nmflow.solve import Detachable
 
 # Entries that are compared at a time.
 _BLOCK = 1 << 20
+
+Out = TypeVar("Out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +153,20 @@ class Tracker:
     def nbytes(self) -> int:
         """Bytes held."""
         return self._tracked.nbytes
+
+    @overload
+    def update(self, weights: Detachable[Out], out: None = ...) -> tuple[Out, Update]: ...
+
+    @overload
+    def update(
+        self, weights: NDArray[Any], out: None = ...
+    ) -> tuple[NDArray[np.bool_], Update]: ...
+
+    @overload
+    def update(self, weights: Any, out: None = ...) -> tuple[Any, Update]: ...
+
+    @overload
+    def update(self, weights: Any, out: Out) -> tuple[Out, Update]: ...
 
     @standard_arithmetic
     def update(self, weights: Any, out: Any = None) -> tuple[Any, Update]:

@@ -1,11 +1,20 @@
 """Checkpoints: safetensors in, n:m sparse safetensors out.
 
-Stands on the public calls of :mod:`nmflow`; nothing there knows of it.
+Stands on the public calls of ``nmflow``; nothing there knows of it. Read ``prune`` first, the way
+of a file; ``layers`` chooses its tensors and ``verify`` counts what was written, without the
+solvers' help. ``safetensors_file`` reads bytes, ``files`` lets a file appear whole or not at all.
+``report`` is what comes out, which ``console`` prints and ``picture`` draws.
 """
 
 from nmflow.checkpoint.layers import Layer, Selection, Skipped, choose_layers
 from nmflow.checkpoint.prune import prune_checkpoint
-from nmflow.checkpoint.report import Failure, LayerReport, PruneReport, VerificationError
+from nmflow.checkpoint.report import (
+    Failure,
+    LayerReport,
+    MaskSample,
+    PruneReport,
+    VerificationError,
+)
 from nmflow.checkpoint.safetensors_file import Checkpoint, Tensor, open_checkpoint
 from nmflow.checkpoint.verify import verify_checkpoint
 
@@ -14,6 +23,7 @@ __all__ = [
     "Failure",
     "Layer",
     "LayerReport",
+    "MaskSample",
     "PruneReport",
     "Selection",
     "Skipped",

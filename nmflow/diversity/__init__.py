@@ -1,6 +1,6 @@
 """Mask diversity: how many masks a pattern allows (Hubara et al., NeurIPS 2021).
 
-:mod:`count <nmflow.diversity.count>` is the front: it cuts a shape into groups or tiles and
+Read :mod:`count <nmflow.diversity.count>` first: it cuts a shape into groups or tiles and
 multiplies what each allows. :mod:`tile <nmflow.diversity.tile>` counts one transposable tile, by a
 quadrature (:mod:`quadrature <nmflow.diversity.quadrature>`, in
 :mod:`residues <nmflow.diversity.residues>`) or by :mod:`states <nmflow.diversity.states>`;

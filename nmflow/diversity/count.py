@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from functools import partial
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args, overload
 
 from nmflow.diversity import estimates, tile
 from nmflow.diversity.quadrature import at_most_of
@@ -31,6 +31,39 @@ class Factor(NamedTuple):
     log10_ways: float
     ways: Callable[[], int] | None
     times: int
+
+
+@overload
+def mask_diversity(
+    n: int,
+    m: int,
+    pattern: DiversityPattern = ...,
+    *,
+    shape: Sequence[int] | None = ...,
+    method: Literal["exact", "paper"] = ...,
+) -> int: ...
+
+
+@overload
+def mask_diversity(
+    n: int,
+    m: int,
+    pattern: DiversityPattern = ...,
+    *,
+    shape: Sequence[int] | None = ...,
+    method: Literal["asymptotic"],
+) -> float: ...
+
+
+@overload
+def mask_diversity(
+    n: int,
+    m: int,
+    pattern: DiversityPattern = ...,
+    *,
+    shape: Sequence[int] | None = ...,
+    method: DiversityMethod,
+) -> int | float: ...
 
 
 @standard_arithmetic

@@ -52,3 +52,4 @@ def _line(role: Role) -> str:
 
 
 RULE = "\n".join([_HEAD, *map(_line, _MEANS), _TAIL])
+"""The rule that ``nmflow prune --help`` prints."""
