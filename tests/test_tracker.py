@@ -136,10 +136,12 @@ def test_weights_that_are_not_finite_change_nothing(n, m, dtype, rng):
 def test_an_interrupt_changes_nothing(rng, monkeypatch):
     if config.DISABLE_JIT:
         pytest.skip("the engine needs the compiler")
+    from nmflow.methods.flow.warm_window import WarmWindow
+
     weights = rng.standard_normal((1600, 1500)).astype(np.float32)
     tracker = nmflow.Tracker(weights.shape, 4, 8, workers=1)
     before = tracker.update(weights)[0].copy()
-    work, calls = nmflow.methods.flow.warm_window.WarmWindow.update, []
+    work, calls = WarmWindow.update, []
 
     def update(box, *args):
         calls.append(box)
@@ -148,7 +150,7 @@ def test_an_interrupt_changes_nothing(rng, monkeypatch):
         return work(box, *args)
 
     with monkeypatch.context() as patch:
-        patch.setattr("nmflow.methods.flow.warm_window.WarmWindow.update", update)
+        patch.setattr(WarmWindow, "update", update)
         with pytest.raises(KeyboardInterrupt):
             tracker.update(changed(rng, weights, 1.0))
     np.testing.assert_array_equal(tracker.mask, before)
