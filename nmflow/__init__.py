@@ -10,8 +10,11 @@
 from nmflow.certify import certify
 from nmflow.diversity import log10_mask_diversity, mask_diversity
 from nmflow.errors import MissingExtraError, NmflowError
-from nmflow.methods.interface import Method
-from nmflow.methods.registry import (
+from nmflow.problem.pattern import Pattern
+from nmflow.proof.certificate import Certificate, Violation
+from nmflow.solve import methods, solve
+from nmflow.solvers.interface import Method
+from nmflow.solvers.registry import (
     Entropic,
     Exhaustive,
     Flow,
@@ -21,9 +24,6 @@ from nmflow.methods.registry import (
     Lp,
     NetworkSimplex,
 )
-from nmflow.problem.pattern import Pattern
-from nmflow.proof.certificate import Certificate, Violation
-from nmflow.solve import methods, solve
 from nmflow.tracker import Tracker, Update
 
 __version__ = "0.1.0"

@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmflow.errors import NmflowError
-from nmflow.methods import registry
-from nmflow.methods.interface import Method
 from nmflow.problem.batch import MatrixBatch
 from nmflow.problem.floating_point import standard_arithmetic
 from nmflow.problem.pattern import Pattern, PatternName
 from nmflow.problem.scores import ScoreName
 from nmflow.problem.tiling import Window, windows
 from nmflow.problem.workers import run_all, thread_count
+from nmflow.solvers import registry
+from nmflow.solvers.interface import Method
 
 Mask_co = TypeVar("Mask_co", covariant=True)
 
@@ -162,7 +162,7 @@ def solve(
     if wanted.name == "transposable":
         _solve_tiles(batch, mask, chosen, wanted, threads)
     else:
-        from nmflow.methods.selection import select_mask
+        from nmflow.solvers.selection import select_mask
 
         for index in range(batch.shape[0]):
             mask[index] = select_mask(batch.scores((slice(index, index + 1),))[0], wanted)

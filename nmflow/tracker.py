@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmflow.errors import NmflowError
-from nmflow.methods.flow.tracked_batch import TrackedBatch
 from nmflow.problem.arrays import writable_mask
 from nmflow.problem.batch import MatrixBatch, matrix_shape, normalise_axes
 from nmflow.problem.floating_point import standard_arithmetic
@@ -21,6 +20,7 @@ from nmflow.problem.pattern import Pattern
 from nmflow.problem.scores import ScoreName, check_score
 from nmflow.problem.workers import thread_count
 from nmflow.solve import Detachable
+from nmflow.solvers.flow.tracked_batch import TrackedBatch
 
 # Entries that are compared at a time.
 _BLOCK = 1 << 20

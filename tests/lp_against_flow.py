@@ -4,8 +4,8 @@ import numpy as np
 import oracle
 
 from nmflow import Lp
-from nmflow.methods.flow import method as flow
-from nmflow.methods.lp import solve_tiles
+from nmflow.solvers.flow import method as flow
+from nmflow.solvers.lp import solve_tiles
 
 
 def same(scores, n, full, method=None):

@@ -9,7 +9,7 @@ import pytest
 
 import nmflow
 from nmflow.compiling.sources import sources_of
-from nmflow.methods import registry
+from nmflow.solvers import registry
 
 PACKAGE = Path(nmflow.__file__).parent
 
@@ -18,7 +18,7 @@ LAYERS = [
     ["errors", "models"],
     ["compiling", "problem"],
     ["simd", "diversity"],
-    ["proof", "methods"],
+    ["proof", "solvers"],
     ["solve", "certify"],
     ["tracker"],
     [""],
@@ -103,7 +103,7 @@ def test_certificates_share_nothing_with_solvers():
             reached.add(name)
             todo += arrows[name]
     tops = {name.split(".")[0] for name in reached}
-    assert not tops & {"methods", "simd", "compiling"}
+    assert not tops & {"solvers", "simd", "compiling"}
 
 
 def test_kernels_are_stamped_with_all_that_they_import():

@@ -6,9 +6,9 @@ So a fault there costs time and changes no mask, which no other test would see.
 import numpy as np
 import pytest
 
-from nmflow.methods.flow.scalar import solve as scalar
-from nmflow.methods.flow.scalar.dual_ascent import ascend
-from nmflow.methods.flow.scalar.workspace import potentials
+from nmflow.solvers.flow.scalar import solve as scalar
+from nmflow.solvers.flow.scalar.dual_ascent import ascend
+from nmflow.solvers.flow.scalar.workspace import potentials
 
 
 def misplaced_units(tiles, n, full):

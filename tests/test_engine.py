@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from tiles import KINDS, make
 
 import nmflow
-from nmflow.methods.flow.method import solve_tiles
-from nmflow.methods.flow.simd_engine import driver
 from nmflow.simd.selection_networks import selection
 from nmflow.simd.tile_shape import tile_shape
+from nmflow.solvers.flow.method import solve_tiles
+from nmflow.solvers.flow.simd_engine import driver
 
 SIZES = [
     (2, 4),
@@ -275,7 +275,7 @@ for n, m in {patterns}:
 
 RANKS = """
 import numba, numpy as np
-from nmflow.methods.flow.simd_engine.strips import aligned
+from nmflow.solvers.flow.simd_engine.strips import aligned
 from nmflow.simd.order_statistics import nth_and_next_largest
 from nmflow.simd.tile_shape import LANES, tile_shape
 from nmflow.simd.vectors import store

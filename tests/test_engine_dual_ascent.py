@@ -10,10 +10,10 @@ if config.DISABLE_JIT:
 from test_engine import seeded
 
 from nmflow.compiling.jit import compile_kernel
-from nmflow.methods.flow.simd_engine.dual_ascent import threshold
-from nmflow.methods.flow.simd_engine.tile_batch import new_tile_batch
 from nmflow.simd.tile_shape import LANES, tile_shape
 from nmflow.simd.vectors import store
+from nmflow.solvers.flow.simd_engine.dual_ascent import threshold
+from nmflow.solvers.flow.simd_engine.tile_batch import new_tile_batch
 
 
 @compile_kernel

@@ -13,11 +13,11 @@ from test_engine import cut, seeded
 
 import nmflow
 from nmflow.compiling.jit import compile_kernel
-from nmflow.methods.flow.method import solve_tiles
-from nmflow.methods.flow.simd_engine.strips import aligned
 from nmflow.simd.enumeration import best_of_strip
 from nmflow.simd.tile_shape import tile_shape
 from nmflow.simd.vectors import store
+from nmflow.solvers.flow.method import solve_tiles
+from nmflow.solvers.flow.simd_engine.strips import aligned
 
 
 @pytest.mark.parametrize(("n", "score"), [(1, "abs"), (2, "abs"), (3, "abs"), (2, "raw")])

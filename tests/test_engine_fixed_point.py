@@ -9,7 +9,7 @@ from numba import config
 if config.DISABLE_JIT:
     pytest.skip("the engine needs the compiler", allow_module_level=True)
 
-from nmflow.methods.flow.simd_engine import fixed_point
+from nmflow.solvers.flow.simd_engine import fixed_point
 
 SOURCE = inspect.getsource(fixed_point)
 

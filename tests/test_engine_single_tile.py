@@ -13,10 +13,10 @@ if config.DISABLE_JIT:
 from test_engine import cut, seeded
 
 import nmflow
-from nmflow.methods.flow.method import solve_tiles
-from nmflow.methods.flow.simd_engine import driver
-from nmflow.methods.flow.simd_engine.scale import MANY_DIGITS, scan_digits
 from nmflow.simd.tile_shape import tile_shape
+from nmflow.solvers.flow.method import solve_tiles
+from nmflow.solvers.flow.simd_engine import driver
+from nmflow.solvers.flow.simd_engine.scale import MANY_DIGITS, scan_digits
 
 FEW_VALUES = {
     "binary": lambda rng, shape: rng.integers(0, 2, shape),

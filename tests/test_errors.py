@@ -89,6 +89,6 @@ def test_an_error_in_a_thread_reaches_the_caller(monkeypatch):
     def broken(*_):
         raise RuntimeError("from a worker")
 
-    monkeypatch.setattr("nmflow.methods.flow.method.solve_window", broken)
+    monkeypatch.setattr("nmflow.solvers.flow.method.solve_window", broken)
     with pytest.raises(RuntimeError, match="from a worker"):
         nmflow.solve(np.ones((2048, 1024)), 2, 4, workers=2)

@@ -6,10 +6,10 @@ import pytest
 from tiles import KINDS, make, seeded
 
 from nmflow.errors import NmflowError
-from nmflow.methods import exhaustive
-from nmflow.methods.exhaustive import LIMIT, all_masks, solve_tiles
-from nmflow.methods.flow import method as flow
 from nmflow.problem import ties
+from nmflow.solvers import exhaustive
+from nmflow.solvers.exhaustive import LIMIT, all_masks, solve_tiles
+from nmflow.solvers.flow import method as flow
 
 FULL = [(1, 2, 2), (2, 3, 3), (1, 4, 4), (2, 4, 4), (3, 4, 4)]
 PARTIAL = [(1, 2, 3), (2, 3, 2), (1, 3, 3), (2, 3, 3), (3, 3, 3), (2, 4, 2), (3, 4, 1), (1, 1, 4)]

@@ -10,10 +10,10 @@ from hypothesis import given
 from tiles import KINDS, PATTERNS, make, problems
 
 import nmflow
-from nmflow.methods.flow import method as flow
-from nmflow.methods.flow.method import solve_tiles
-from nmflow.methods.integers import unique_integers
 from nmflow.problem import ties
+from nmflow.solvers.flow import method as flow
+from nmflow.solvers.flow.method import solve_tiles
+from nmflow.solvers.integers import unique_integers
 
 
 def seeded(*key):

@@ -40,25 +40,25 @@ def test_no_cache_directory_is_no_error(unwritable, tmp_path):
         (
             "flow.simd_engine.kernel.solve_full_tiles",
             ["problem.ties", "simd.selection_networks", "simd.order_statistics", "compiling.jit"],
-            ["methods.network_simplex.simplex", "methods.registry"],
+            ["solvers.network_simplex.simplex", "solvers.registry"],
         ),
         (
             "flow.scalar.solve.solve_batch",
-            ["problem.ties", "methods.flow.scalar.augmentation"],
-            ["methods.flow.simd_engine.kernel", "simd.order_statistics"],
+            ["problem.ties", "solvers.flow.scalar.augmentation"],
+            ["solvers.flow.simd_engine.kernel", "simd.order_statistics"],
         ),
         (
             "network_simplex.simplex.solve_batch",
-            ["methods.network_simplex.tree"],
-            ["methods.flow.scalar.solve", "methods.registry"],
+            ["solvers.network_simplex.tree"],
+            ["solvers.flow.scalar.solve", "solvers.registry"],
         ),
-        ("heuristics.entropic.solve_batch", ["simd.vectors"], ["methods.registry"]),
+        ("heuristics.entropic.solve_batch", ["simd.vectors"], ["solvers.registry"]),
     ],
 )
 def test_the_cache_knows_when_a_source_changed(kernel, made_of, not_of):
     """numba itself looks at the kernel's own file only."""
     package = Path(nmflow.__file__).parent
-    module, _, name = f"methods.{kernel}".rpartition(".")
+    module, _, name = f"solvers.{kernel}".rpartition(".")
     home = package.joinpath(*module.split(".")).with_suffix(".py")
     names = {".".join(p.relative_to(package).with_suffix("").parts) for p in sources_of(home)}
     assert {module, *made_of} <= names
@@ -72,7 +72,7 @@ def test_the_cache_knows_when_a_source_changed(kernel, made_of, not_of):
 
 FIRST_CALL = """
 import numpy as np, nmflow
-from nmflow.methods.heuristics import greedy
+from nmflow.solvers.heuristics import greedy
 mask = nmflow.solve(np.ones((4, 4)), 2, 4, "greedy")
 assert mask.shape == (4, 4)
 print(sum(greedy.solve_batch.stats.cache_hits.values()))

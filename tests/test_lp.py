@@ -10,9 +10,9 @@ from lp_against_flow import same
 from tiles import KINDS, make, seeded
 
 from nmflow import Lp
-from nmflow.methods import integers, lp
-from nmflow.methods.flow import method as flow
-from nmflow.methods.lp import solve_tiles
+from nmflow.solvers import integers, lp
+from nmflow.solvers.flow import method as flow
+from nmflow.solvers.lp import solve_tiles
 
 pulp = pytest.importorskip("pulp")
 

@@ -10,8 +10,8 @@ from lp_against_flow import same
 
 from nmflow import Lp
 from nmflow.errors import MissingExtraError, NmflowError
-from nmflow.methods import lp
-from nmflow.methods.lp import solve_tiles
+from nmflow.solvers import lp
+from nmflow.solvers.lp import solve_tiles
 
 pulp = pytest.importorskip("pulp")
 

@@ -10,8 +10,8 @@ from strategies import small_tiles
 from tiles import KINDS, PATTERNS, make, seeded
 
 import nmflow
-from nmflow.methods.network_simplex.method import solve_with_potentials
-from nmflow.methods.registry import METHODS
+from nmflow.solvers.network_simplex.method import solve_with_potentials
+from nmflow.solvers.registry import METHODS
 
 EXACT = [name for name, method in METHODS.items() if method.exact]
 APPROXIMATE = [name for name, method in METHODS.items() if not method.exact]

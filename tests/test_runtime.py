@@ -27,7 +27,7 @@ def test_the_interpreter_gives_the_same_masks():
 def test_the_interpreter_keeps_within_64_bits():
     code = """
 import numpy as np
-from nmflow.methods.flow.method import solve_tiles
+from nmflow.solvers.flow.method import solve_tiles
 rng = np.random.default_rng(0)
 for n, m, count in ((2, 4, 40), (1, 4, 40), (3, 8, 10), (8, 16, 2), (16, 32, 1)):
     scores = rng.choice([-1.0, 1.0], (count, m, m)) * (1 - 2.0**-53)
@@ -73,7 +73,7 @@ def test_an_interrupt_stops_the_work(workers):
 import signal, time
 import numpy as np, nmflow
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell ignores it
-from nmflow.methods.flow import method as flow
+from nmflow.solvers.flow import method as flow
 begun, solve_window = [], flow.solve_window
 def solve_slowly(*window):
     begun.append(window)

@@ -8,14 +8,14 @@ import oracle
 import pytest
 from tiles import KINDS, PATTERNS, make
 
-from nmflow.methods.flow import method as flow
-from nmflow.methods.flow.scalar import quantise
-from nmflow.methods.flow.scalar import solve as scalar
-from nmflow.methods.flow.scalar.bits import score_bits
-from nmflow.methods.flow.scalar.selection_network import order, selection_networks
-from nmflow.methods.flow.scalar.unbounded import solve_unbounded
-from nmflow.methods.integers import unique_integers
 from nmflow.problem import ties
+from nmflow.solvers.flow import method as flow
+from nmflow.solvers.flow.scalar import quantise
+from nmflow.solvers.flow.scalar import solve as scalar
+from nmflow.solvers.flow.scalar.bits import score_bits
+from nmflow.solvers.flow.scalar.selection_network import order, selection_networks
+from nmflow.solvers.flow.scalar.unbounded import solve_unbounded
+from nmflow.solvers.integers import unique_integers
 
 
 def seeded(*key):

@@ -136,7 +136,7 @@ def test_weights_that_are_not_finite_change_nothing(n, m, dtype, rng):
 def test_an_interrupt_changes_nothing(rng, monkeypatch):
     if config.DISABLE_JIT:
         pytest.skip("the engine needs the compiler")
-    from nmflow.methods.flow.warm_window import WarmWindow
+    from nmflow.solvers.flow.warm_window import WarmWindow
 
     weights = rng.standard_normal((1600, 1500)).astype(np.float32)
     tracker = nmflow.Tracker(weights.shape, 4, 8, workers=1)

@@ -38,11 +38,11 @@ from nmflow.checkpoint.safetensors_file import (
 )
 from nmflow.checkpoint.verify import verify_checkpoint
 from nmflow.errors import NmflowError
-from nmflow.methods.interface import Method
-from nmflow.methods.registry import find_method
 from nmflow.problem.floating_point import standard_arithmetic
 from nmflow.problem.pattern import Pattern, PatternName
 from nmflow.problem.scores import ScoreName
+from nmflow.solvers.interface import Method
+from nmflow.solvers.registry import find_method
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, and how many entries of how many are done."""

@@ -7,12 +7,12 @@ from typing import Any
 from torch.nn.utils import prune
 
 from nmflow.errors import NmflowError
-from nmflow.methods.interface import Method
-from nmflow.methods.registry import find_method
 from nmflow.models import Layout
 from nmflow.problem.pattern import Pattern, PatternName
 from nmflow.problem.scores import ScoreName
 from nmflow.solve import solve
+from nmflow.solvers.interface import Method
+from nmflow.solvers.registry import find_method
 from nmflow.torch.selecting.layout import layouts_of
 
 

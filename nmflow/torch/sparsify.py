@@ -8,11 +8,11 @@ from typing import Any
 import torch
 
 from nmflow.errors import NmflowError
-from nmflow.methods.interface import Method
-from nmflow.methods.registry import find_method
 from nmflow.problem.pattern import Pattern, PatternName
 from nmflow.problem.scores import ScoreName, check_score
 from nmflow.problem.workers import thread_count
+from nmflow.solvers.interface import Method
+from nmflow.solvers.registry import find_method
 from nmflow.torch.handle import Handle
 from nmflow.torch.masking.install import install, take_off
 from nmflow.torch.masking.masked import Masked

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from nmflow.errors import NmflowError
-from nmflow.methods.interface import Method
 from nmflow.problem.pattern import Pattern
 from nmflow.problem.scores import ScoreName
+from nmflow.solvers.interface import Method
 
 Scorer = Callable[[str, Any], Any]
 Scores = Scorer | Mapping[str, Any] | None

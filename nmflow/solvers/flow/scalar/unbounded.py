@@ -1,0 +1,51 @@
+"""``flow`` on one tile of integers of any size: the last resort, and the oracle of the others.
+
+What :mod:`nmflow.solvers.flow.scalar.solve` compiles for 64-bit integers is plain Python over
+arrays. Here the same source runs interpreted, on arrays of Python integers (``dtype=object``).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nmflow.solvers.flow.scalar.augmentation import augment
+from nmflow.solvers.flow.scalar.dual_ascent import (
+    arc_costs,
+    fill_ties,
+    keep_positive,
+    misplaced,
+)
+from nmflow.solvers.flow.scalar.workspace import counts, potentials, workspace
+
+
+def solve_unbounded(q: NDArray[Any], n: int, full: bool) -> NDArray[np.bool_]:
+    """Optimal mask of one tile of Python integers of any size (``dtype=object``)."""
+    rows, columns = q.shape
+    x = np.zeros((rows, columns), np.bool_)
+    work = workspace(rows, columns, n, q)
+    work.by_row[0], work.by_column[0] = q, q.T
+    u, v = potentials(work)
+    v[:] = 0
+    infinity = 16 * (rows + columns) * (1 + int(abs(q).max()))
+    for sweep in range(3):
+        if sweep:
+            v[:] = thresholds(q.T - u, n, full)
+        u[:] = thresholds(q - v, n, full)
+    misplaced(n, full, q, u, v, *counts(work))
+    keep_positive(q, u, v, x)
+    arc_costs(infinity, work)
+    fill_ties(n, full, infinity, x, work)
+    augment(n, full, infinity, x, work)
+    return x
+
+
+def thresholds(reduced_costs: NDArray[Any], n: int, full: bool) -> NDArray[Any]:
+    """Midpoints of each line's n-th and (n+1)-th largest: a step of the dual ascent in numpy."""
+    if n >= reduced_costs.shape[1]:
+        return np.zeros(len(reduced_costs), object)
+    ordered = np.sort(reduced_costs, axis=1)
+    middle = (ordered[:, -n] + ordered[:, -n - 1]) >> 1
+    return middle if full else np.maximum(middle, 0)
