@@ -156,18 +156,14 @@ class Tracker:
 
     @overload
     def update(self, weights: Detachable[Out], out: None = ...) -> tuple[Out, Update]: ...
-
     @overload
     def update(
         self, weights: NDArray[Any], out: None = ...
     ) -> tuple[NDArray[np.bool_], Update]: ...
-
     @overload
     def update(self, weights: Any, out: None = ...) -> tuple[Any, Update]: ...
-
     @overload
     def update(self, weights: Any, out: Out) -> tuple[Out, Update]: ...
-
     @standard_arithmetic
     def update(self, weights: Any, out: Any = None) -> tuple[Any, Update]:
         """The mask of the weights as they are now.
@@ -286,14 +282,8 @@ class Tracker:
         """
         mine = self.state_dict()
         given = {name: np.asarray(part) for name, part in state.items()}
-        wrong = sorted(
-            name
-            for name in mine.keys() | given.keys()
-            if name not in mine
-            or name not in given
-            or mine[name].shape != given[name].shape
-            or mine[name].dtype != given[name].dtype
-        )
+        kinds = [{(k, x.shape, x.dtype) for k, x in each.items()} for each in (mine, given)]
+        wrong = sorted({name for name, *_ in kinds[0] ^ kinds[1]})
         if wrong or not np.array_equal(mine["problem"], given["problem"]):
             raise NmflowError(
                 f"state of another tracker than one for weights of shape {self.shape},"

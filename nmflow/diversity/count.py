@@ -17,6 +17,8 @@ from nmflow.problem.pattern import as_integer
 
 DiversityPattern = Literal["transposable", "rows", "columns", "unstructured", "sequential"]
 DiversityMethod = Literal["exact", "paper", "asymptotic"]
+Integral = Literal["exact", "paper"]
+Shape = Sequence[int] | None
 PATTERNS: tuple[str, ...] = get_args(DiversityPattern)
 METHODS: tuple[str, ...] = get_args(DiversityMethod)
 
@@ -35,12 +37,7 @@ class Factor(NamedTuple):
 
 @overload
 def mask_diversity(
-    n: int,
-    m: int,
-    pattern: DiversityPattern = ...,
-    *,
-    shape: Sequence[int] | None = ...,
-    method: Literal["exact", "paper"] = ...,
+    n: int, m: int, pattern: DiversityPattern = ..., *, shape: Shape = ..., method: Integral = ...
 ) -> int: ...
 
 
@@ -50,19 +47,14 @@ def mask_diversity(
     m: int,
     pattern: DiversityPattern = ...,
     *,
-    shape: Sequence[int] | None = ...,
+    shape: Shape = ...,
     method: Literal["asymptotic"],
 ) -> float: ...
 
 
 @overload
 def mask_diversity(
-    n: int,
-    m: int,
-    pattern: DiversityPattern = ...,
-    *,
-    shape: Sequence[int] | None = ...,
-    method: DiversityMethod,
+    n: int, m: int, pattern: DiversityPattern = ..., *, shape: Shape = ..., method: DiversityMethod
 ) -> int | float: ...
 
 
@@ -72,7 +64,7 @@ def mask_diversity(
     m: int,
     pattern: DiversityPattern = "transposable",
     *,
-    shape: Sequence[int] | None = None,
+    shape: Shape = None,
     method: DiversityMethod = "exact",
 ) -> int | float:
     """How many masks a pattern allows.
@@ -174,7 +166,7 @@ def log10_mask_diversity(
     m: int,
     pattern: DiversityPattern = "transposable",
     *,
-    shape: Sequence[int] | None = None,
+    shape: Shape = None,
     method: DiversityMethod = "exact",
 ) -> float:
     """The logarithm to base 10 of :func:`mask_diversity`, for shapes of any size.
