@@ -258,7 +258,8 @@ class Handle:
 
         The masks themselves are buffers in the model's ``state_dict()``.
         """
-        own = {"clock": self._clock.state_dict(), "frozen": self.frozen}
+        clock = self._clock.state_dict()
+        own = {"clock": clock, "fixed": self._fixed, "frozen": self.frozen}
         return own | self._masks.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -276,6 +277,7 @@ class Handle:
         elif self.frozen:
             self._thaw()
         self._clock.load_state_dict(state["clock"])
+        self._fixed = bool(state["fixed"])
 
     def _check_here(self) -> None:
         if self._gone:

@@ -21,8 +21,10 @@ _FORGOTTEN = (
     " grow stale. Call handle.step() once after each optimizer.step(), or handle.freeze() if"
     " they are to stay."
 )
+# Calls of handle.step() without a step of an optimizer after which SR-STE says so.
+_PATIENCE = 20
 _UNREACHED = (
-    "handle.step() was called, but no torch.optim.Optimizer that holds the masked weights has"
+    "handle.step() was called 20 times, but no torch.optim.Optimizer that holds the masked weights has"
     " stepped: SR-STE's decay of pruned weights is not applied. Use an optimizer that derives from"
     " torch.optim.Optimizer and was given the model's own parameters, or rule='ste'."
 )
@@ -41,6 +43,8 @@ class OptimizerWatch:
         self.decay = decay
         self._unanswered: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
         self._warned: set[str] = set()
+        self._silent = 0
+        self._reached = False
 
     def begin(self, parametrizations: Iterable[Any]) -> None:
         """Look on for as long as these live; each holds one masked weight."""
@@ -60,12 +64,15 @@ class OptimizerWatch:
 
     def answered(self) -> None:
         """Note that the training loop has called the handle."""
-        if self.decay and not self._unanswered:
+        # A GradScaler that looks for its factor skips a few steps at first.
+        self._silent = 0 if self._unanswered else self._silent + 1
+        if self.decay and self._silent == _PATIENCE and not self._reached:
             self._warn(_UNREACHED, 4)
         self._unanswered.clear()
 
     def stepped(self, optimizer: Any) -> None:
         """Note a step of an optimizer."""
+        self._reached = True
         self._unanswered[optimizer] = self._unanswered.get(optimizer, 0) + 1
         if self._unanswered[optimizer] > 1:
             self._warn(_FORGOTTEN, 6)

@@ -144,11 +144,14 @@ class Clock:
         return begin if self.step < begin else self.step + self.interval
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain integers."""
-        return {"step": self.step, "interval": self.interval, "next": self.next}
+        """Plain integers; ``until`` is 0 where there is no last refresh."""
+        until = self.policy.until or 0
+        return {"step": self.step, "interval": self.interval, "next": self.next, "until": until}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from :meth:`state_dict`."""
         self.step, self.interval, self.next = (
             int(state[name]) for name in ("step", "interval", "next")
         )
+        if not state["until"]:
+            self.policy = replace(self.policy, until=None)

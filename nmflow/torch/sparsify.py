@@ -110,7 +110,8 @@ def sparsify(
     -----
     The optimizer sees the dense weights: weight decay acts on all of them, pruned ones too.
     What a layer shows as its weight is computed: assigning to it sets the dense weight, and a
-    write into it that would be lost, such as the merge of an adapter, raises. Layers that compute
+    method that writes into it what would be lost, such as the merge of an adapter, raises (writes
+    into views of it are not seen). Layers that compute
     another weight inside ``forward``, such as weight standardisation, which subtracts a mean, do
     so after the mask: zeros do not stay zeros there. The report notes layers with a forward of
     their own.

@@ -96,7 +96,7 @@ class MaskedWeight(torch.Tensor):
     A write into it would go to memory that nobody reads again. Writes that no other tensor takes
     part in, such as an initialisation, and ``copy_`` go to the dense weight instead; all others,
     such as the merge of an adapter, raise :class:`nmflow.NmflowError`. In computations it is a
-    plain tensor.
+    plain tensor: what is written into views of it, or by functions with ``out=it``, is lost.
 
     Attributes
     ----------

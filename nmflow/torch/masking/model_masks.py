@@ -12,7 +12,7 @@ from nmflow.torch.masking.install import Place, check, check_removable, found, t
 from nmflow.torch.masking.masked import Masked
 from nmflow.torch.masking.masked_weight import select
 from nmflow.torch.masking.sharding import is_sharded, local, local_part
-from nmflow.torch.solving.layer import Layer
+from nmflow.torch.solving.layer import Layer, accept_all
 
 
 def refresh(model: Any) -> None:
@@ -42,8 +42,7 @@ def refresh(model: Any) -> None:
         for change in changes:
             change.proposal.reject()
         raise
-    for change in changes:
-        change.accept()
+    accept_all(changes)
 
 
 def bake(model: Any) -> None:

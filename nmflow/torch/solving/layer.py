@@ -39,11 +39,14 @@ class Change:
     values: Any
     seconds: float
 
-    def accept(self) -> LayerStatistics:
+    def accept(self) -> None:
         """Put the mask in force."""
-        masked = self.layer.masked
         self.proposal.accept()
-        masked.kept, masked.given = self.n, False
+        self.layer.masked.kept, self.layer.masked.given = self.n, False
+
+    def statistics(self) -> LayerStatistics:
+        """What has changed, once the mask is in force."""
+        masked = self.layer.masked
         kept, score = math.nan, math.nan
         if self.values is not None:
             kept, score = kept_score(self.values, masked.mask, masked.problem.solver_score)
@@ -137,3 +140,15 @@ class Layer:
             f" index {index} ({len(wrong)} such), but all values must be finite; look for where it"
             " came from, or leave this weight out"
         )
+
+
+def accept_all(changes: list[Change]) -> list[Change]:
+    """Put masks in force; those that can't be any more, after an interrupt, are as they were."""
+    for position, change in enumerate(changes):
+        try:
+            change.accept()
+        except BaseException:
+            for other in changes[position:]:
+                other.proposal.reject()
+            raise
+    return changes

@@ -13,11 +13,11 @@ from nmflow.torch.masking.install import Place, places_of
 from nmflow.torch.masking.masked import Masked
 from nmflow.torch.masking.sharding import is_sharded
 from nmflow.torch.selecting.report import Status
-from nmflow.torch.solving.layer import Change, Layer
+from nmflow.torch.solving.layer import Change, Layer, accept_all
 from nmflow.torch.solving.statistics import LayerStatistics, share_kept
 
 # What the state of a handle has, that of its masks included.
-_STATE = {"problem", "clock", "kept", "frozen", "layers"}
+_STATE = {"problem", "clock", "kept", "given", "fixed", "frozen", "layers"}
 # Entries that are worth a thread of their own.
 _THREAD_ENTRIES = 1 << 18
 
@@ -111,9 +111,9 @@ class MaskSet:
             stays = unsolved_alone and layer.masked.solved
             if layer.has_values and not dense and not stays:
                 work.append((layer, n))
-        changes = self._propose(work, step)
+        changes = accept_all(self._propose(work, step))
         self.waits = any(not layer.has_values for layer in self.unsolved)
-        return {change.layer.name: change.accept() for change in changes}
+        return {change.layer.name: change.statistics() for change in changes}
 
     def _propose(self, work: list[tuple[Layer, int]], step: int) -> list[Change]:
         proposed: dict[str, Change] = {}
@@ -183,6 +183,7 @@ class MaskSet:
         return {
             "problem": self.problems(),
             "kept": {layer.name: layer.masked.kept for layer in self.layers},
+            "given": {layer.name: layer.masked.given for layer in self.layers},
             "layers": {layer.name: layer.solver.state_dict() for layer in self.layers},
         }
 
@@ -190,6 +191,10 @@ class MaskSet:
         """Go on from :meth:`state_dict`, or raise and stay as it was."""
         if lacking := sorted(_STATE - state.keys()):
             raise NmflowError(f"this is no state of a handle: it lacks {', '.join(lacking)}")
+        if state["frozen"] and any(layer.mask.is_meta for layer in self.layers):
+            raise NmflowError(
+                "masks are on the meta device and can't be frozen: load the model first"
+            )
         mine, saved = self.problems(), dict(state["problem"])
         unlike = [name for name in mine | saved if mine.get(name) != saved.get(name)]
         if unlike:
@@ -206,3 +211,4 @@ class MaskSet:
         for layer, solver in zip(self.layers, solvers, strict=True):
             layer.solver = solver
             layer.masked.kept = int(state["kept"][layer.name])
+            layer.masked.given = bool(state["given"][layer.name])

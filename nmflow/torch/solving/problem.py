@@ -38,7 +38,7 @@ class Problem:
 
     def __str__(self) -> str:
         score = "of the user" if self.scorer else self.score
-        return f"{self.pattern} by {self.method}, score {score}"
+        return f"{self.pattern} by {self.method.name}, score {score}"
 
     @property
     def tracked(self) -> bool:
@@ -72,7 +72,7 @@ class Problem:
             raise NmflowError(
                 f"scores of {name}: expected a tensor of shape {tuple(weight.shape)}, got {got}"
             )
-        return scores.detach()
+        return scores.detach().to(weight.device)
 
 
 def as_scorer(scores: Scores, names: list[str]) -> Scorer | None:
@@ -94,7 +94,7 @@ def as_scorer(scores: Scores, names: list[str]) -> Scorer | None:
     return _Table(table)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Table:
     """Scores that stay, as a function; a class, so that copies of a model can be made."""
 

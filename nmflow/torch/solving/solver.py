@@ -1,6 +1,7 @@
 """The masks of one weight, each found from where the last left off where the method can.
 
-A solve proposes: masks change when the proposals of all weights are accepted, or none does.
+A solve proposes: the masks of all weights change, or all are as they were. Where another copy of a
+mask would be too large it is written at once, with a note of what to put back.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A new mask, not in force yet.
+    """A new mask, in force once it is accepted; until then nobody may look at the old one.
 
     Attributes
     ----------
@@ -175,7 +176,7 @@ class Solver:
         solver = Solver(self.problem, self.layout)
         if state:
             shape = tuple(self.layout.matrices(mask).shape)
-            arrays = {name: part.numpy() for name, part in state.items()}
+            arrays = {name: part.cpu().numpy() for name, part in state.items()}
             solver._tracker_of(shape, n).load_state_dict(arrays)
         return solver
 
