@@ -96,3 +96,35 @@ def test_importing_the_adapter_loads_nothing_of_frameworks_beside_torch():
     code = f"import sys, nmflow.torch; print(sorted({names!r} & sys.modules.keys()))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_an_interrupt_while_masks_change_leaves_each_whole(monkeypatch):
+    """The first has changed; the others, written ahead or not, are as before."""
+    model = nn.Sequential(*(nn.Linear(16, 16) for _ in range(3)))
+    handle = nmflow.torch.sparsify(model, 2, 4, workers=1)
+    before = [masked_of(layer).mask.clone() for layer in model]
+    with torch.no_grad():
+        for layer in model:
+            dense_of(layer).copy_(torch.randn(16, 16))
+    accept, calls = nmflow.torch.solving.layer.Change.accept, []
+
+    def interrupted(change):
+        calls.append(change)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        accept(change)
+
+    monkeypatch.setattr(nmflow.torch.solving.layer.Change, "accept", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        handle.refresh()
+    changed = [not torch.equal(a, masked_of(b).mask) for a, b in zip(before, model, strict=True)]
+    assert changed == [True, False, False]
+
+
+def test_a_pass_in_inference_mode_leaves_nothing_that_training_trips_over():
+    layer = nn.Linear(8, 8)
+    nmflow.torch.sparsify(layer, 2, 4)
+    with torch.inference_mode(), torch.enable_grad():
+        layer(torch.ones(1, 8))
+    layer(torch.ones(1, 8)).sum().backward()
+    assert dense_of(layer).grad is not None

@@ -106,14 +106,26 @@ class TestOptimizers:
 
     def test_sr_ste_says_when_no_optimizer_is_reached(self):
         handle = nmflow.torch.sparsify(net(), 2, 4, rule="sr-ste")
-        with pytest.warns(
-            UserWarning, match="SR-STE's decay of pruned weights is not applied"
-        ) as w:
-            handle.step()
-        assert w[0].filename == __file__
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            for step in range(60):
+                handle.step()
+                assert bool(caught) == (step >= 19)
+        (only,) = caught
+        assert "SR-STE's decay of pruned weights is not applied" in str(only.message)
+        assert only.filename == __file__
+
+    def test_a_scaler_that_skips_steps_is_no_reason(self):
+        """As it does while it looks for its factor, and after an overflow later."""
+        model = net()
+        handle = nmflow.torch.sparsify(model, 2, 4, rule="sr-ste")
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            handle.step()
+            for step in range(60):
+                if 10 < step < 15:
+                    optimizer.step()
+                handle.step()
 
     def test_sr_ste_says_nothing_where_one_is(self):
         model = net()

@@ -65,6 +65,12 @@ class TestScores:
         assert torch.equal(masked_of(layer).mask, raw_mask(scores))
         assert "score of the user" in handle.state_dict()["problem"]["weight"]
 
+    def test_a_table_and_a_ramp(self):
+        policy = nmflow.torch.Refresh(every=1, ramp=2)
+        scores = {"weight": torch.randn(8, 8)}
+        handle = nmflow.torch.sparsify(nn.Linear(8, 8), 2, 4, scores=scores, refresh=policy)
+        assert [handle.step().n for _ in range(2)] == [3, 2]
+
     def test_copies_solve_by_the_same_scores(self):
         scores = torch.randn(8, 8)
         layer = nn.Linear(8, 8)

@@ -78,7 +78,7 @@ def test_state_of_another_model(options):
 
 def test_state_that_does_not_fit():
     handle = nmflow.torch.sparsify(net(), 2, 4)
-    with pytest.raises(nmflow.NmflowError, match="it lacks clock, frozen, kept, layers, problem"):
+    with pytest.raises(nmflow.NmflowError, match="it lacks clock, fixed, frozen, given, kept"):
         handle.load_state_dict({})
     wider = nmflow.torch.sparsify(
         nn.Sequential(nn.Linear(8, 20), net(), nn.Linear(20, 8)), 2, 4, exclude="1.*"
@@ -86,6 +86,49 @@ def test_state_that_does_not_fit():
     with pytest.raises(nmflow.NmflowError, match="shape"):
         handle.load_state_dict(wider.state_dict())
     assert handle.refresh().sad == 0
+
+
+def test_a_state_without_its_clock_changes_nothing():
+    handle = nmflow.torch.sparsify(net(), 4, 8, refresh=2)
+    state = handle.state_dict()
+    del state["clock"]["next"]
+    handle.step()
+    before = handle.state_dict()
+    with pytest.raises(nmflow.NmflowError, match="the state's clock lacks next"):
+        handle.load_state_dict(state)
+    assert handle.state_dict()["clock"] == before["clock"]
+
+
+@pytest.mark.parametrize("refresh", [None, Refresh(every=3, until=3)])
+def test_a_run_that_was_unfrozen_goes_on_unfrozen(refresh):
+    def made():
+        return nmflow.torch.sparsify(net(), 2, 4, refresh=refresh)
+
+    handle = made()
+    for _ in range(4):
+        handle.step()
+    assert handle.frozen
+    handle.unfreeze()
+    handle.step()
+    resumed = made()
+    resumed.load_state_dict(handle.state_dict())
+    for _ in range(90):
+        assert bool(handle.step()) == bool(resumed.step())
+    assert not resumed.frozen
+    assert len(resumed.history) > 2
+
+
+def test_masks_of_the_user_are_still_so_after_loading():
+    """They may hold less than n, and are baked all the same."""
+    layers = [nn.Linear(8, 8) for _ in range(2)]
+    mask = torch.zeros(8, 8, dtype=torch.bool)
+    given = {"masks": {"weight": mask}, "refresh": None}
+    handle = nmflow.torch.sparsify(layers[0], 2, 4, **given)
+    resumed = nmflow.torch.sparsify(layers[1], 2, 4)
+    layers[1].load_state_dict(layers[0].state_dict())
+    resumed.load_state_dict(handle.state_dict())
+    resumed.bake()
+    assert not layers[1].weight.any()
 
 
 class TestPlainStateDict:

@@ -157,9 +157,7 @@ class Handle:
         return self._clock.policy.kept(self._clock.step, pattern)
 
     def freeze(self) -> None:
-        """Keep the masks as they are from now on, for fine-tuning under fixed masks.
-
-        Pruned entries get no more gradient, nor SR-STE's term. :meth:`step` does nothing then.
+        """Keep the masks as they are; pruned entries learn no more, and :meth:`step` does nothing.
 
         Raises
         ------
@@ -182,8 +180,7 @@ class Handle:
         Parameters
         ----------
         refresh : int or Refresh, optional
-            A new policy, whose steps count from the beginning of training; by default the old
-            one, without its end.
+            A new policy, its steps counted from the beginning; by default the old one, endless.
         """
         self._check_here()
         self._clock.resume(None if refresh is None else as_refresh(refresh))
@@ -243,21 +240,18 @@ class Handle:
         Returns
         -------
         dict of str to Certificate
-            By the names of the weights; those alone whose masks are solved.
+            By the names of the weights whose masks are solved.
         """
         self._check_here()
         return self._masks.certify()
 
     def kept_shares(self) -> dict[str, float]:
-        """What share of its weight's score each solved mask keeps, by names."""
+        """What share of its weight's score each solved mask keeps."""
         self._check_here()
         return self._masks.kept_shares()
 
     def state_dict(self) -> dict[str, Any]:
-        """All that refreshes go on from, as tensors and plain numbers, for a checkpoint.
-
-        The masks themselves are buffers in the model's ``state_dict()``.
-        """
+        """All that refreshes go on from; the masks are in the model's ``state_dict()``."""
         clock = self._clock.state_dict()
         own = {"clock": clock, "fixed": self._fixed, "frozen": self.frozen}
         return own | self._masks.state_dict()
@@ -271,12 +265,14 @@ class Handle:
             If the state is that of another model or pattern; the handle stays as it was.
         """
         self._check_here()
+        clock = copy.copy(self._clock)
+        clock.load_state_dict(state.get("clock", clock.state_dict()))
         self._masks.load_state_dict(state)
+        self._clock = clock
         if state["frozen"]:
             self.freeze()
         elif self.frozen:
             self._thaw()
-        self._clock.load_state_dict(state["clock"])
         self._fixed = bool(state["fixed"])
 
     def _check_here(self) -> None:

@@ -24,9 +24,9 @@ _FORGOTTEN = (
 # Calls of handle.step() without a step of an optimizer after which SR-STE says so.
 _PATIENCE = 20
 _UNREACHED = (
-    "handle.step() was called 20 times, but no torch.optim.Optimizer that holds the masked weights has"
-    " stepped: SR-STE's decay of pruned weights is not applied. Use an optimizer that derives from"
-    " torch.optim.Optimizer and was given the model's own parameters, or rule='ste'."
+    "handle.step() was called 20 times, but no torch.optim.Optimizer that holds the masked weights"
+    " has stepped: SR-STE's decay of pruned weights is not applied. Use an optimizer that derives"
+    " from torch.optim.Optimizer and was given the model's own parameters, or rule='ste'."
 )
 
 

@@ -149,7 +149,9 @@ class Clock:
         return {"step": self.step, "interval": self.interval, "next": self.next, "until": until}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from :meth:`state_dict`."""
+        """Go on from :meth:`state_dict`, or raise and stay as it was."""
+        if lacking := sorted(self.state_dict().keys() - state.keys()):
+            raise NmflowError(f"the state's clock lacks {', '.join(lacking)}")
         self.step, self.interval, self.next = (
             int(state[name]) for name in ("step", "interval", "next")
         )

@@ -192,9 +192,7 @@ class MaskSet:
         if lacking := sorted(_STATE - state.keys()):
             raise NmflowError(f"this is no state of a handle: it lacks {', '.join(lacking)}")
         if state["frozen"] and any(layer.mask.is_meta for layer in self.layers):
-            raise NmflowError(
-                "masks are on the meta device and can't be frozen: load the model first"
-            )
+            raise NmflowError("masks on the meta device can't be frozen: load the model first")
         mine, saved = self.problems(), dict(state["problem"])
         unlike = [name for name in mine | saved if mine.get(name) != saved.get(name)]
         if unlike:
