@@ -191,10 +191,10 @@ def test_exact_reaches_as_far_as_said():
 
 def test_small_tiles_are_quick():
     tile.count_full.cache_clear()
-    started = time.perf_counter()
+    started = time.process_time()
     for m in range(1, 13):
         for n in range(m + 1):
             mask_diversity(n, m)
     mask_diversity(8, 16)
     # 0.2 s on the reference machine.
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2

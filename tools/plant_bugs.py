@@ -150,8 +150,8 @@ def try_bug(bug: Bug, control: Path, folder: Path, tests: Sequence[str], limit: 
     finally:
         shutil.rmtree(tree.parent)
     verdicts = {_CAUGHT: "caught", _MISSED: "MISSED", None: "OUT OF TIME"}
-    # A bug that keeps tests from being collected says nothing of them.
-    verdict = verdicts.get(code, "NO TEST RAN")
+    # Tests that can't be collected, or a process that was killed, say nothing.
+    verdict = verdicts.get(code, f"EXIT {code}")
     return Outcome(bug, verdict, time.monotonic() - began, output)
 
 
@@ -162,7 +162,7 @@ def check_control(tree: Path, tests: Sequence[str], jobs: int) -> None:
     workers = ["-n", str(jobs), "--dist", "worksteal"] if jobs > 1 else []
     code, output = run_tests(tree, [*_NOT_SLOW, *workers, *tests], None)
     if code:
-        raise SystemExit(f"{output}\ntests fail without a bug, so that catching means nothing")
+        raise SystemExit(f"{output}\npytest ends with {code} without a bug: catching means nothing")
     print(f"pass in {time.monotonic() - began:.0f} s", flush=True)
 
 
