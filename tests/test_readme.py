@@ -115,7 +115,7 @@ def test_training_runs(capsys):
 
 def test_scores_of_wanda_drive_the_masks():
     """Ten lines beside the comment, and the masks that they say."""
-    assert WANDA.count("\n") == 10
+    assert len([line for line in WANDA.splitlines() if line.strip()]) == 10
     torch = pytest.importorskip("torch")
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Linear(16, 24), torch.nn.ReLU(), torch.nn.Linear(24, 16))

@@ -14,6 +14,7 @@ import pytest
 from processes import SMALL, run
 
 import nmflow
+from nmflow.problem import workers
 from nmflow.problem.workers import run_all
 
 
@@ -138,6 +139,6 @@ def test_one_window_needs_no_thread(monkeypatch, rng):
     def never(*_args, **_options):
         raise AssertionError("made a pool")
 
-    monkeypatch.setattr(sys.modules["nmflow.solve"], "ThreadPoolExecutor", never)
+    monkeypatch.setattr(workers, "ThreadPoolExecutor", never)
     mask = nmflow.solve(rng.standard_normal((64, 64)), 2, 4, workers=2)
     assert (mask.sum(axis=0) == 32).all()
