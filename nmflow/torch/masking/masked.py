@@ -79,7 +79,8 @@ class Masked(nn.Module):
     def forward(self, weight: Any) -> Any:
         """The weight that the layer computes with."""
         learns = weight.requires_grad and torch.is_grad_enabled()
-        learns = learns and not torch.is_inference_mode_enabled()
+        # Compiled graphs can't ask for the inference mode, and are compiled anew in it.
+        learns = learns and (is_compiling() or not torch.is_inference_mode_enabled())
         scratch = self._scratch if learns else None
         masked = apply_mask(weight, self.mask, self.straight_through, scratch)
         if self.mean_absorption:
