@@ -10,12 +10,18 @@ import numba
 from numba.extending import register_jitable
 
 from nmflow.compiling.cache import KernelCache
+from nmflow.compiling.helpers import HelperCompiler, KernelCompiler
 
-# Functions that only kernels call need none of the two wrappers that numba would compile for each,
-# which would make the first call of a kernel later.
-helper = register_jitable(no_cpython_wrapper=True, no_cfunc_wrapper=True)
+# Functions that only kernels call need none of the two wrappers that numba would compile for each.
+HELPER_OPTIONS = {
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+    "pipeline_class": HelperCompiler,
+}
+"""numba's options for them."""
+helper = register_jitable(**HELPER_OPTIONS)
 """Decorator of a function that kernels call."""
-inlined = register_jitable(no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True)
+inlined = register_jitable(**HELPER_OPTIONS, forceinline=True)
 """Decorator of a function that becomes part of each kernel that calls it."""
 
 
@@ -30,7 +36,7 @@ def compile_kernel(
     """
     if function is None:
         return functools.partial(compile_kernel, nrt=nrt)
-    kernel: Any = numba.njit(nogil=True, _nrt=nrt)(function)
+    kernel: Any = numba.njit(nogil=True, _nrt=nrt, pipeline_class=KernelCompiler)(function)
     if not numba.config.DISABLE_JIT:
         try:
             kernel._cache = KernelCache(function)

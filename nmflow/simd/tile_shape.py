@@ -12,7 +12,14 @@ from typing import Any
 
 from numba import types
 from numba.core.pythonapi import NativeValue
-from numba.extending import models, overload_attribute, register_model, unbox
+from numba.core.typing.templates import AttributeTemplate
+from numba.extending import (
+    infer_getattr,
+    lower_getattr_generic,
+    models,
+    register_model,
+    unbox,
+)
 
 LANES = 32
 """Tiles of a batch, solved side by side: one a lane."""
@@ -48,7 +55,8 @@ class TileShape:
         Lanes of a vector that holds a row or a column of a tile.
     """
 
-    __slots__ = ("_numba_type_", "halves", "line", "m", "n", "strips", "tiles")
+    NUMBERS = ("halves", "line", "m", "n", "strips", "tiles")
+    __slots__ = ("_numba_type_", *NUMBERS)
 
     def __init__(self, n: int, m: int) -> None:
         self.n, self.m = n, m
@@ -75,12 +83,16 @@ def _unbox_static_shape(kind: Any, value: Any, context: Any) -> NativeValue:
     return NativeValue(context.context.get_dummy_value())
 
 
-def _attribute(name: str) -> None:
-    @overload_attribute(StaticShape, name)
-    def get(shape):
-        value = getattr(tile_shape(shape.n, shape.m), name)
-        return lambda shape: value
+# Constants by hand: an overload would be a function to type and compile for each.
+@infer_getattr
+class _StaticShapeAttributes(AttributeTemplate):  # type: ignore[misc]
+    key = StaticShape
+
+    def generic_resolve(self, value: StaticShape, attr: str) -> Any:
+        return types.intp if attr in TileShape.NUMBERS else None
 
 
-for _name in ("n", "m", "tiles", "halves", "strips", "line"):
-    _attribute(_name)
+@lower_getattr_generic(StaticShape)
+def _lower_attribute(context: Any, builder: Any, kind: StaticShape, value: Any, attr: str) -> Any:
+    number = getattr(tile_shape(kind.n, kind.m), attr)
+    return context.get_constant(types.intp, number)

@@ -19,7 +19,8 @@ import numpy as np
 from llvmlite import ir
 from numba import config, types
 from numba.core import cgutils
-from numba.extending import intrinsic, models, overload, register_model
+from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+from numba.extending import intrinsic, lower_builtin, models, register_model
 
 VECTOR_BYTES = 64
 
@@ -135,19 +136,17 @@ else:
         return vector.element(vector), codegen
 
     def _operator(function: Any, floating: str | None, integer: str | None) -> None:
-        @intrinsic
-        def emit(typingctx, x, y):
-            def codegen(context, builder, signature, args):
-                name = floating if isinstance(x.element, types.Float) else integer
-                return getattr(builder, name)(*args)
+        # Typed and lowered by hand: an overload would be a function to compile for each kind.
+        @infer_global(function)
+        class _Operator(AbstractTemplate):  # type: ignore[misc]
+            def generic(self, args: Any, _: Any) -> Any:
+                x, y = args
+                return signature(x, x, x) if isinstance(x, Vector) and x == y else None
 
-            return x(x, x), codegen
-
-        @overload(function, inline="never")
-        def choose(x, y):
-            if isinstance(x, Vector) and x == y:
-                return lambda x, y: emit(x, y)
-            return None
+        @lower_builtin(function, Vector, Vector)
+        def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            kind = signature.return_type.element
+            return getattr(builder, floating if isinstance(kind, types.Float) else integer)(*args)
 
     _operator(operator.add, "fadd", "add")
     _operator(operator.sub, "fsub", "sub")

@@ -121,12 +121,13 @@ def solve_box(
         scratch = scratch._replace(
             unproved=Unproved(np.empty(total, np.int64), np.empty((total, width)))
         )
+    scratch.config.update(stride=stride)
     count = solve_full_tiles(
         flat,
         mask.reshape(-1)[first:].view(np.uint8),
         (height * stride, rows, columns),
         total,
-        scratch.config._replace(stride=stride),
+        scratch.config,
         scratch.strips,
         scratch.batch,
         shape,

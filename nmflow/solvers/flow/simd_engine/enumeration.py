@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numba.extending import overload
 
-from nmflow.compiling.jit import helper, inlined
+from nmflow.compiling.jit import HELPER_OPTIONS, helper, inlined
 from nmflow.simd.enumeration import SIDE, best_of_four, best_of_strip
 from nmflow.simd.integers import greater, like
 from nmflow.simd.layout import store_words
@@ -71,7 +71,7 @@ def _never_called(weights, config, strips, slot, batch, shape, signed):
     pass
 
 
-@overload(enumerate_strip, jit_options={"forceinline": True})
+@overload(enumerate_strip, jit_options=HELPER_OPTIONS | {"forceinline": True})
 def _only_small_tiles(weights, config, strips, slot, batch, shape, signed):
     return _enumerate_strip if shape.m == SIDE else _never_called
 

@@ -9,12 +9,11 @@ others would join. What is then unproved goes to the scalar fallback, with its p
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
 from nmflow.compiling.jit import compile_kernel, inlined
+from nmflow.compiling.structs import Struct
 from nmflow.solvers.flow.simd_engine.cursor import advance, next_strips, plan_prefetch
 from nmflow.solvers.flow.simd_engine.enumeration import enumerates
 from nmflow.solvers.flow.simd_engine.queue import dequeue, requeue
@@ -35,7 +34,7 @@ PREFETCHED_BATCHES = 2
 """Prefetch distance of 4 x 4 tiles, which are solved sooner than memory answers."""
 
 
-class KernelConfig(NamedTuple):
+class KernelConfig(Struct):
     """How scores are read, and how long each stage ascends.
 
     Attributes

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nmflow.compiling.jit import inlined
+from nmflow.compiling.structs import Struct
 from nmflow.simd.integers import any_bits, like
 from nmflow.simd.layout import as_rows, gather_potentials, tile_totals
 from nmflow.simd.tile_shape import LANES, ROW, TileShape
@@ -18,7 +19,7 @@ from nmflow.solvers.flow.simd_engine.fixed_point import (
 )
 
 
-class Strips(NamedTuple):
+class Strips(Struct):
     """For each slot of a batch, and of the queue behind it, what is known of its strip.
 
     Attributes

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numba.extending import overload
 from numpy.typing import NDArray
 
-from nmflow.compiling.jit import inlined
+from nmflow.compiling.jit import HELPER_OPTIONS, inlined
+from nmflow.compiling.structs import Struct
 from nmflow.simd.enumeration import SIDE
 from nmflow.simd.integers import any_bits, like
 from nmflow.simd.layout import prefetch, store_bits, store_mask
@@ -29,7 +28,7 @@ from nmflow.solvers.flow.simd_engine.strips import aligned, lane_of
 GAPLESS_COLUMNS = 2 * ROW
 
 
-class TileBatch(NamedTuple):
+class TileBatch(Struct):
     """Scratch memory for 32 tiles; 32 lanes are a vector of int16.
 
     Attributes
@@ -160,7 +159,7 @@ def _never_called(weights, mask, config, strips, batch, shape):
     pass
 
 
-@overload(solve_fresh, jit_options={"forceinline": True})
+@overload(solve_fresh, jit_options=HELPER_OPTIONS | {"forceinline": True})
 def _choose_first_stage(weights, mask, config, strips, batch, shape):
     return enumerate_batch if shape.m == SIDE else _never_called
 

@@ -7,12 +7,11 @@ Other strips are solved, starting from these potentials.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
 from nmflow.compiling.jit import inlined
+from nmflow.compiling.structs import Struct
 from nmflow.simd.floats import (
     bits_of,
     exceeding,
@@ -42,7 +41,7 @@ PREFETCHED_STRIPS = 4
 """Prefetch distance."""
 
 
-class WarmStart(NamedTuple):
+class WarmStart(Struct):
     """By strip, in the order in which a box is solved.
 
     Attributes

@@ -16,12 +16,11 @@ Then :func:`separate` moves the potentials strictly between what is kept and wha
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
 from nmflow.compiling.jit import helper, inlined
+from nmflow.compiling.structs import Struct
 from nmflow.simd.integers import (
     any_bits,
     choose,
@@ -52,7 +51,7 @@ ROUNDS = 8
 """Rounds in which potentials must come between what is kept and what is pruned."""
 
 
-class TileScratch(NamedTuple):
+class TileScratch(Struct):
     """Scratch memory for a tile. Lines are padded to 8, 16 or 32 entries; all are of int32.
 
     Attributes

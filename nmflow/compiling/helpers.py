@@ -1,0 +1,91 @@
+"""Functions that only kernels call, compiled no further than what a kernel needs of them.
+
+numba compiles each function that a kernel calls as if it were called by itself: it links what the
+function calls, optimises all of that and makes machine code of it, at every level of the nest. A
+kernel takes none of these: it links the functions once more, optimises the whole, and makes its own
+machine code. So here a function stops at LLVM's intermediate representation, and what it calls is
+linked where the kernel is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from numba import _dynfunc
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import Compiler
+from numba.core.compiler_machinery import register_pass
+from numba.core.typed_passes import NativeLowering
+
+
+class HelperLibrary(JITCodeLibrary):  # type: ignore[misc]
+    """The code of one helper: not linked, not optimised as a whole, without machine code."""
+
+    def finalize(self) -> None:
+        """Take nothing more in."""
+        self._raise_if_finalized()
+        self._finalize_dynamic_globals()
+        self._finalized = True
+
+    def linked(self) -> Iterator[JITCodeLibrary]:
+        """The library, and all that it calls."""
+        yield self
+        for library in self._linking_libraries:
+            yield from library.linked() if isinstance(library, HelperLibrary) else (library,)
+
+
+class KernelLibrary(JITCodeLibrary):  # type: ignore[misc]
+    """The code of a kernel, and of all that it calls."""
+
+    def add_linking_library(self, library: Any) -> None:
+        """Link a library, and all that helpers in it call."""
+        found = library.linked() if isinstance(library, HelperLibrary) else (library,)
+        for each in found:
+            super().add_linking_library(each)
+
+
+class KernelCompiler(Compiler):  # type: ignore[misc]
+    """numba's pipeline, into a :class:`KernelLibrary`."""
+
+    library_class: type[JITCodeLibrary] = KernelLibrary
+
+    def define_pipelines(self) -> Any:
+        """Numba's passes; the library is there before the first."""
+        state = self.state
+        state.library = self.library_class(state.targetctx.codegen(), state.func_id.func_qualname)
+        state.library.enable_object_caching()
+        return super().define_pipelines()
+
+
+class HelperCompiler(KernelCompiler):
+    """The pipeline that ends with LLVM's intermediate representation."""
+
+    library_class = HelperLibrary
+
+    def define_pipelines(self) -> Any:
+        """Numba's passes, but for the last."""
+        pipelines = super().define_pipelines()
+        for pipeline in pipelines:
+            pipeline.passes = [
+                (_HelperLowering if each is NativeLowering else each, text)
+                for each, text in pipeline.passes
+            ]
+        return pipelines
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _HelperLowering(NativeLowering):  # type: ignore[misc]
+    _name = "helper_lowering"
+
+    def run_pass(self, state: Any) -> bool:
+        """Lower, and let kernels find what is there."""
+        state.flags.no_compile = True
+        super().run_pass(state)
+        result = state["cr"]
+        # What numba knows the function by; calling it from Python is impossible.
+        name = result.fndesc.qualname
+        key = _dynfunc.make_function(result.fndesc.lookup_module(), name, "", 0, result.env, ())
+        state["cr"] = result._replace(cfunc=key)
+        state.targetctx.insert_user_function(key, result.fndesc, [state.library])
+        return True

@@ -1,0 +1,128 @@
+"""Named arrays that a kernel takes as one pointer.
+
+numba takes a named tuple apart at each call, into seven numbers for each array, and puts it together
+again in the function: scratch memory of forty arrays made more than half of all the code that it
+had to read and optimise. A :class:`Struct` is one pointer, to a table of addresses and lengths, from
+which a kernel loads what it uses.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from typing import Any, dataclass_transform
+
+import numpy as np
+from numba import from_dtype, types
+from numba.core import cgutils
+from numba.core.pythonapi import NativeValue
+from numba.core.typing.templates import AttributeTemplate
+from numba.extending import (
+    infer_getattr,
+    lower_getattr_generic,
+    models,
+    register_model,
+    unbox,
+)
+from numba.np.arrayobj import populate_array
+
+
+class StructType(types.Type):  # type: ignore[misc]
+    """The type of a :class:`Struct`: its class's name, and the types of its fields."""
+
+    def __init__(self, name: str, fields: dict[str, types.Type]) -> None:
+        self.fields = fields
+        # The name becomes part of each function's.
+        digest = hashlib.sha256(repr(fields).encode()).hexdigest()[:12]
+        super().__init__(name=f"{name}({digest})")
+
+
+@dataclass_transform(frozen_default=True)
+class Struct:
+    """Base of classes whose annotated fields kernels may read.
+
+    A field is a one-dimensional contiguous array that kernels may write to, an int, or a Struct. To
+    the interpreter it is an ordinary frozen dataclass.
+    """
+
+    def __init_subclass__(cls) -> None:
+        dataclasses.dataclass(frozen=True, eq=False)(cls)
+
+    def __post_init__(self) -> None:
+        table: list[int] = []
+        fields: dict[str, types.Type] = {}
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            value = getattr(self, field.name)
+            if isinstance(value, np.ndarray):
+                assert value.ndim == 1 and value.flags.c_contiguous and value.flags.writeable
+                fields[field.name] = types.Array(from_dtype(value.dtype), 1, "C")
+                table += value.ctypes.data, value.size
+            elif isinstance(value, Struct):
+                fields[field.name] = value._numba_type_
+                table += value._address, 0
+            else:
+                fields[field.name] = types.int64
+                table += value, 0
+        memory = np.array(table, np.int64)
+        object.__setattr__(self, "_memory", memory)
+        object.__setattr__(self, "_address", memory.ctypes.data)
+        object.__setattr__(self, "_numba_type_", StructType(type(self).__name__, fields))
+
+    def update(self, **numbers: int) -> None:
+        """Set fields that are ints, while no kernel runs with the struct."""
+        names = [field.name for field in dataclasses.fields(self)]  # type: ignore[arg-type]
+        for name, value in numbers.items():
+            object.__setattr__(self, name, value)
+            self._memory[2 * names.index(name)] = value
+
+    _memory: np.ndarray
+    _address: int
+    _numba_type_: StructType
+
+
+@register_model(StructType)
+class _StructModel(models.OpaqueModel):  # type: ignore[misc]
+    """A pointer to the table."""
+
+
+@unbox(StructType)
+def _unbox(kind: Any, value: Any, context: Any) -> NativeValue:
+    address = context.pyapi.object_getattr_string(value, "_address")
+    pointer = context.pyapi.long_as_voidptr(address)
+    context.pyapi.decref(address)
+    return NativeValue(
+        pointer, is_error=cgutils.is_not_null(context.builder, context.pyapi.err_occurred())
+    )
+
+
+@infer_getattr
+class _StructAttributes(AttributeTemplate):  # type: ignore[misc]
+    key = StructType
+
+    def generic_resolve(self, value: StructType, attr: str) -> Any:
+        return value.fields.get(attr)
+
+
+@lower_getattr_generic(StructType)
+def _lower_attribute(context: Any, builder: Any, kind: StructType, value: Any, attr: str) -> Any:
+    field = kind.fields[attr]
+    word = context.get_value_type(types.int64)
+    table = builder.bitcast(value, word.as_pointer())
+
+    def load(index: int) -> Any:
+        place = builder.gep(table, [word(index)], source_etype=word)
+        loaded = builder.load(place, typ=word)
+        # The table never changes while a kernel runs, whatever it writes.
+        loaded.set_metadata("invariant.load", builder.module.add_metadata([]))
+        return loaded
+
+    index = 2 * list(kind.fields).index(attr)
+    if isinstance(field, types.Array):
+        array = context.make_array(field)(context, builder)
+        data = builder.inttoptr(load(index), array.data.type)
+        size = context.get_abi_sizeof(context.get_data_type(field.dtype))
+        populate_array(array, data, [load(index + 1)], [word(size)], size, None)
+        return array._getvalue()
+    if isinstance(field, StructType):
+        return builder.inttoptr(load(index), context.get_value_type(field))
+    return load(index)
