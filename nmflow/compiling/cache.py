@@ -35,6 +35,10 @@ class KernelCache(FunctionCache):
         stamp = numba.__version__, sources_digest(source)
         self._cache_file = _SealedFiles(self.cache_path, self._impl.filename_base, stamp)
 
+    def holds(self, sig: Any, context: Any) -> bool:
+        """Whether there is code for a signature, or was a moment ago."""
+        return self._index_key(sig, context.codegen()) in self._cache_file._load_index()
+
     def save_overload(self, sig: Any, data: Any) -> None:
         """Save compiled code; where the disk refuses it, the code is there all the same."""
         try:

@@ -16,10 +16,32 @@ from numba import _dynfunc
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 from numba.core.compiler_machinery import register_pass
-from numba.core.typed_passes import NativeLowering
+from numba.core.typed_passes import DumpParforDiagnostics, InlineOverloads, NativeLowering
+from numba.core.untyped_passes import (
+    FindLiterallyCalls,
+    InlineClosureLikes,
+    InlineInlinables,
+    LiteralPropagationSubPipelinePass,
+    LiteralUnroll,
+    MakeFunctionToJitFunction,
+    WithLifting,
+)
+
+_UNUSED = {
+    DumpParforDiagnostics,
+    FindLiterallyCalls,
+    InlineClosureLikes,
+    InlineInlinables,
+    InlineOverloads,
+    LiteralPropagationSubPipelinePass,
+    LiteralUnroll,
+    MakeFunctionToJitFunction,
+    WithLifting,
+}
+"""numba's passes for what no function here has: closures, comprehensions, literals by request."""
 
 
-class HelperLibrary(JITCodeLibrary):  # type: ignore[misc]
+class HelperLibrary(JITCodeLibrary):
     """The code of one helper: not linked, not optimised as a whole, without machine code."""
 
     def finalize(self) -> None:
@@ -35,7 +57,7 @@ class HelperLibrary(JITCodeLibrary):  # type: ignore[misc]
             yield from library.linked() if isinstance(library, HelperLibrary) else (library,)
 
 
-class KernelLibrary(JITCodeLibrary):  # type: ignore[misc]
+class KernelLibrary(JITCodeLibrary):
     """The code of a kernel, and of all that it calls."""
 
     def add_linking_library(self, library: Any) -> None:
@@ -45,7 +67,7 @@ class KernelLibrary(JITCodeLibrary):  # type: ignore[misc]
             super().add_linking_library(each)
 
 
-class KernelCompiler(Compiler):  # type: ignore[misc]
+class KernelCompiler(Compiler):
     """numba's pipeline, into a :class:`KernelLibrary`."""
 
     library_class: type[JITCodeLibrary] = KernelLibrary
@@ -55,7 +77,10 @@ class KernelCompiler(Compiler):  # type: ignore[misc]
         state = self.state
         state.library = self.library_class(state.targetctx.codegen(), state.func_id.func_qualname)
         state.library.enable_object_caching()
-        return super().define_pipelines()
+        pipelines = super().define_pipelines()
+        for pipeline in pipelines:
+            pipeline.passes = [each for each in pipeline.passes if each[0] not in _UNUSED]
+        return pipelines
 
 
 class HelperCompiler(KernelCompiler):
@@ -75,7 +100,7 @@ class HelperCompiler(KernelCompiler):
 
 
 @register_pass(mutates_CFG=True, analysis_only=False)
-class _HelperLowering(NativeLowering):  # type: ignore[misc]
+class _HelperLowering(NativeLowering):
     _name = "helper_lowering"
 
     def run_pass(self, state: Any) -> bool:

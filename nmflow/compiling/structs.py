@@ -1,9 +1,9 @@
 """Named arrays that a kernel takes as one pointer.
 
-numba takes a named tuple apart at each call, into seven numbers for each array, and puts it together
-again in the function: scratch memory of forty arrays made more than half of all the code that it
-had to read and optimise. A :class:`Struct` is one pointer, to a table of addresses and lengths, from
-which a kernel loads what it uses.
+numba takes a named tuple apart at each call, into seven numbers for each array, and puts it
+together again in the function: scratch memory of forty arrays made more than half of all the code
+that it had to read and optimise. A :class:`Struct` is one pointer, to a table of addresses and
+lengths, from which a kernel loads what it uses.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from numba.extending import (
 from numba.np.arrayobj import populate_array
 
 
-class StructType(types.Type):  # type: ignore[misc]
+class StructType(types.Type):
     """The type of a :class:`Struct`: its class's name, and the types of its fields."""
 
     def __init__(self, name: str, fields: dict[str, types.Type]) -> None:
@@ -54,7 +54,9 @@ class Struct:
         for field in dataclasses.fields(self):  # type: ignore[arg-type]
             value = getattr(self, field.name)
             if isinstance(value, np.ndarray):
-                assert value.ndim == 1 and value.flags.c_contiguous and value.flags.writeable
+                assert value.ndim == 1
+                assert value.flags.c_contiguous
+                assert value.flags.writeable
                 fields[field.name] = types.Array(from_dtype(value.dtype), 1, "C")
                 table += value.ctypes.data, value.size
             elif isinstance(value, Struct):
@@ -67,6 +69,17 @@ class Struct:
         object.__setattr__(self, "_memory", memory)
         object.__setattr__(self, "_address", memory.ctypes.data)
         object.__setattr__(self, "_numba_type_", StructType(type(self).__name__, fields))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        values = (getattr(self, field.name) for field in dataclasses.fields(self))  # type: ignore[arg-type]
+        return sum(value.nbytes for value in values if isinstance(value, np.ndarray | Struct))
+
+    def __reduce__(self) -> Any:
+        # The table of a copy must hold the copy's addresses.
+        names = [field.name for field in dataclasses.fields(self)]  # type: ignore[arg-type]
+        return type(self), tuple(getattr(self, name) for name in names)
 
     def update(self, **numbers: int) -> None:
         """Set fields that are ints, while no kernel runs with the struct."""
@@ -81,7 +94,7 @@ class Struct:
 
 
 @register_model(StructType)
-class _StructModel(models.OpaqueModel):  # type: ignore[misc]
+class _StructModel(models.OpaqueModel):
     """A pointer to the table."""
 
 
@@ -96,7 +109,7 @@ def _unbox(kind: Any, value: Any, context: Any) -> NativeValue:
 
 
 @infer_getattr
-class _StructAttributes(AttributeTemplate):  # type: ignore[misc]
+class _StructAttributes(AttributeTemplate):
     key = StructType
 
     def generic_resolve(self, value: StructType, attr: str) -> Any:

@@ -53,6 +53,8 @@ class TileShape:
         Strips that hold LANES tiles: those of a batch.
     line : int
         Lanes of a vector that holds a row or a column of a tile.
+    any_n : TileShape
+        The same without n, for what is compiled once for all n.
     """
 
     NUMBERS = ("halves", "line", "m", "n", "strips", "tiles")
@@ -65,6 +67,11 @@ class TileShape:
         self.halves = -(-m // ROW)
         self.strips = LANES // self.tiles
         self.line = 8 if m <= 8 else self.halves * ROW
+
+    @property
+    def any_n(self) -> TileShape:
+        """The same without n."""
+        return tile_shape(0, self.m)
 
 
 @functools.cache
@@ -89,10 +96,14 @@ class _StaticShapeAttributes(AttributeTemplate):  # type: ignore[misc]
     key = StaticShape
 
     def generic_resolve(self, value: StaticShape, attr: str) -> Any:
+        if attr == "any_n":
+            return StaticShape(0, value.m)
         return types.intp if attr in TileShape.NUMBERS else None
 
 
 @lower_getattr_generic(StaticShape)
 def _lower_attribute(context: Any, builder: Any, kind: StaticShape, value: Any, attr: str) -> Any:
+    if attr == "any_n":
+        return value
     number = getattr(tile_shape(kind.n, kind.m), attr)
     return context.get_constant(types.intp, number)

@@ -19,6 +19,7 @@ import numpy as np
 from numba import config
 from numpy.typing import NDArray
 
+from nmflow.compiling.sparing import interprets, run_sparingly
 from nmflow.problem.batch import MatrixBatch
 from nmflow.problem.tiling import Window
 from nmflow.solvers.flow.scalar.solve import floor_to_int64, solve_batch, solve_integers
@@ -154,7 +155,8 @@ def solve_tiles(
             values = scores[part].astype(np.float64, copy=False)
             _solve_floats(values, n, full, start[part], mask[part], proved[part])
     else:
-        solve_integers(*floor_to_int64(scores), n, full, mask, proved)
+        args = *floor_to_int64(scores), n, full, mask, proved
+        run_sparingly(solve_integers, args, scores.size)
     for t in np.flatnonzero(~proved):
         mask[t] = solve_unbounded(unique_integers(scores[t : t + 1])[0], n, full)
     return mask
@@ -169,8 +171,10 @@ def _solve_floats(
     proved: NDArray[np.bool_],
 ) -> None:
     """The scalar fallback; before it, for many partial tiles, the SIMD engine."""
-    if full or config.DISABLE_JIT or len(scores) < _FEW or max(scores.shape[1:]) > LARGEST_SIMD_M:
-        solve_batch(scores, n, full, start, mask, proved)
+    args = scores, n, full, start, mask, proved
+    scalar = full or len(scores) < _FEW or max(scores.shape[1:]) > LARGEST_SIMD_M
+    if scalar or interprets(solve_batch, args, scores.size):
+        run_sparingly(solve_batch, args, scores.size)
         return
     from nmflow.solvers.flow.simd_engine.driver import solve_partial_tiles
 
@@ -178,5 +182,6 @@ def _solve_floats(
     unproved = np.flatnonzero(~proved)
     if unproved.size:
         rest = mask[unproved], proved[unproved]
-        solve_batch(scores[unproved], n, full, start[unproved], *rest)
+        args = scores[unproved], n, full, start[unproved], *rest
+        run_sparingly(solve_batch, args, args[0].size)
         mask[unproved], proved[unproved] = rest

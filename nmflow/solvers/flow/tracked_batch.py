@@ -49,8 +49,7 @@ class TrackedBatch:
     @property
     def nbytes(self) -> int:
         """Bytes held."""
-        warm_starts = [box.warm_start for box in self._boxes if box is not None]
-        beside: int = sum(part.nbytes for warm_start in warm_starts for part in warm_start)
+        beside = sum(box.warm_start.nbytes for box in self._boxes if box is not None)
         return self.mask.nbytes + beside
 
     def update(self, batch: MatrixBatch, threads: int) -> tuple[int, int]:

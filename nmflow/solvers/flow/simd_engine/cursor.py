@@ -32,6 +32,14 @@ def advance(cursor, grid, shape):
 
 
 @inlined
+def advance_by(count, cursor, grid, shape):
+    """The cursor so many strips further on."""
+    for _ in range(count):
+        cursor = advance(cursor, grid, shape)
+    return cursor
+
+
+@inlined
 def position_of(cursor, grid, stride, shape):
     """The index of a strip's first entry in the flat array.
 

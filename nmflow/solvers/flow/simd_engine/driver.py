@@ -6,11 +6,13 @@ dtypes are copied side by side first.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nmflow.compiling.pointers import address_of, is_at_hand
 from nmflow.problem import ties
 from nmflow.simd.tile_shape import LANES, ROW, TileShape, tile_shape
 from nmflow.solvers.flow.simd_engine.fixed_point import (
@@ -19,10 +21,10 @@ from nmflow.solvers.flow.simd_engine.fixed_point import (
     STAGE_SHIFTS,
     table_bits,
 )
-from nmflow.solvers.flow.simd_engine.kernel import KernelConfig, solve_full_tiles
+from nmflow.solvers.flow.simd_engine.kernel import NEEDS_SOLVER, KernelConfig, solve_full_tiles
 from nmflow.solvers.flow.simd_engine.partial_tiles import solve_partial_batch
 from nmflow.solvers.flow.simd_engine.schedule import relaxation_shifts, rounds
-from nmflow.solvers.flow.simd_engine.single_tile.unproved import TABLES
+from nmflow.solvers.flow.simd_engine.single_tile.solver import solve_strip
 from nmflow.solvers.flow.simd_engine.strips import Strips, aligned, new_strips
 from nmflow.solvers.flow.simd_engine.tile_batch import TileBatch, new_tile_batch
 from nmflow.solvers.flow.simd_engine.warm_start import WarmStart, new_warm_start
@@ -121,8 +123,10 @@ def solve_box(
         scratch = scratch._replace(
             unproved=Unproved(np.empty(total, np.int64), np.empty((total, width)))
         )
-    scratch.config.update(stride=stride)
-    count = solve_full_tiles(
+    # A warm start counts what changes, once: nothing may be solved twice.
+    solver = _strip_solver(scratch, shape, needed=warm_start is not None)
+    scratch.config.update(stride=stride, strip_solver=solver)
+    args = (
         flat,
         mask.reshape(-1)[first:].view(np.uint8),
         (height * stride, rows, columns),
@@ -132,12 +136,16 @@ def solve_box(
         scratch.batch,
         shape,
         True if signed else None,
-        scratch.unproved.position,
-        scratch.unproved.start,
+        *scratch.unproved,
         warm_start,
     )
+    count = solve_full_tiles(*args)
+    if count == NEEDS_SOLVER:
+        scratch.config.update(strip_solver=_strip_solver(scratch, shape, needed=True))
+        count = solve_full_tiles(*args)
     unproved = None
     if count >= 0:
+        _left_over[shape.m] += count
         unproved = Unproved(
             scratch.unproved.position[:count] + first, scratch.unproved.start[:count].copy()
         )
@@ -192,11 +200,36 @@ def side_by_side(tiles: NDArray[Any], shape: TileShape) -> NDArray[Any]:
     return matrix
 
 
+_strip_solvers: dict[int, int] = {}
+_left_over: Counter[int] = Counter()
+_PATIENCE = 64
+"""Strips that go to the scalar fallback before the strip solver, which spares it most, pays."""
+
+
+def _strip_solver(scratch: _Scratch, shape: TileShape, *, needed: bool) -> int:
+    """The address of the strip solver for tiles of that m; 0 where it would have to be compiled.
+
+    Strips that it is rarely asked for go to the scalar fallback instead.
+    """
+    m = shape.m
+    known = m in _strip_solvers
+    needed = needed or _left_over[m] > _PATIENCE
+    if not known or (needed and not _strip_solvers[m]):
+        config, strips, batch = scratch.config, scratch.strips, scratch.batch
+        args = (
+            config.tables, strips.u, strips.v, 0, False, 0, batch, False, 0, 0, False, False,
+            shape.any_n,
+        )  # fmt: skip
+        at_hand = needed or is_at_hand(solve_strip, args)
+        _strip_solvers[m] = address_of(solve_strip, args) if at_hand else 0
+    return _strip_solvers[m]
+
+
 def _new_scratch(shape: TileShape, kind: Any, signed: bool) -> _Scratch:
     m = shape.m
-    tables = np.zeros((TABLES, m, shape.halves * ROW), np.int32)
+    tables = np.zeros((ties.TABLES, m, shape.halves * ROW), np.int32)
     for first in range(0, tables.shape[2] - m + 1, m):
-        for index in range(TABLES):
+        for index in range(ties.TABLES):
             tables[index, :, first : first + m] = ties.table(index, m, m)
     # Magnitudes are moved down by half their range, so that the window shows all of them.
     window_center = 0 if signed else 1 << (FIXED_BITS - FIRST_SHIFT - 1)
@@ -209,6 +242,7 @@ def _new_scratch(shape: TileShape, kind: Any, signed: bool) -> _Scratch:
         stage_shifts=np.array(STAGE_SHIFTS),
         stage_rounds=np.array(rounds(m)),
         relaxation_shifts=np.array(relaxation_shifts(m)).ravel(),
+        strip_solver=0,
     )
     unproved = Unproved(np.empty(0, np.int64), np.empty((0, m * shape.tiles)))
     return _Scratch(config, new_strips(shape, kind), new_tile_batch(shape), unproved)

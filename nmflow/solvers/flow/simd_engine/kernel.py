@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from nmflow.compiling.jit import compile_kernel, inlined
 from nmflow.compiling.structs import Struct
-from nmflow.solvers.flow.simd_engine.cursor import advance, next_strips, plan_prefetch
+from nmflow.solvers.flow.simd_engine.cursor import advance_by, next_strips, plan_prefetch
 from nmflow.solvers.flow.simd_engine.enumeration import enumerates
 from nmflow.solvers.flow.simd_engine.queue import dequeue, requeue
 from nmflow.solvers.flow.simd_engine.read import read_first_stage, read_window
 from nmflow.solvers.flow.simd_engine.schedule import FRESH, QUEUED, TIED, WARM
-from nmflow.solvers.flow.simd_engine.single_tile.unproved import are_few, solve_unproved
+from nmflow.solvers.flow.simd_engine.single_tile.unproved import solve_unproved
 from nmflow.solvers.flow.simd_engine.strips import copy_strip, reset_potentials
 from nmflow.solvers.flow.simd_engine.tile_batch import (
     all_proved,
@@ -30,6 +30,10 @@ from nmflow.solvers.flow.simd_engine.tile_batch import (
 )
 from nmflow.solvers.flow.simd_engine.warm_start import load_potentials
 
+NOT_FINITE, NEEDS_SOLVER = -1, -2
+"""What the kernel returns instead of a count, its work undone."""
+PATIENCE = 8
+"""Strips that may want the strip solver where it is not compiled, and do without."""
 PREFETCHED_BATCHES = 2
 """Prefetch distance of 4 x 4 tiles, which are solved sooner than memory answers."""
 
@@ -47,6 +51,7 @@ class KernelConfig(Struct):
     stage_shifts : (stages,) the low bits of the fixed point that each stage leaves out
     stage_rounds : (4,) rounds of ascent: :class:`schedule.Rounds`
     relaxation_shifts : (2 * rounds,) pairs: :func:`schedule.relaxation_shifts`
+    strip_solver : address of :func:`single_tile.solver.solve_strip`; 0 while it is not compiled
     """
 
     stride: int
@@ -57,6 +62,7 @@ class KernelConfig(Struct):
     stage_shifts: NDArray[np.int64]
     stage_rounds: NDArray[np.int64]
     relaxation_shifts: NDArray[np.int64]
+    strip_solver: int
 
 
 @inlined
@@ -130,15 +136,14 @@ def solve_full_tiles(
     Returns
     -------
     int
-        How many strips are unproved; -1 if some weight is not finite.
+        How many strips are unproved; NOT_FINITE if some weight isn't; NEEDS_SOLVER if the strip
+        solver should be compiled first.
     """
-    remaining, queue, count = total, 0, 0
+    remaining, queue, count, wanted = total, 0, 0, 0
     # A scan for ties costs time: the first batch tries, each other one follows the one before.
-    with_tables = warm_start is None
-    cursor = prefetch_cursor = (0, 0, 0)
+    with_tables, cursor = warm_start is None, (0, 0, 0)
     prefetch_distance = shape.strips * (PREFETCHED_BATCHES if enumerates(shape) else 1)
-    for _ in range(prefetch_distance):
-        prefetch_cursor = advance(prefetch_cursor, grid, shape)
+    prefetch_cursor = advance_by(prefetch_distance, cursor, grid, shape)
     while remaining or queue:
         used = 0
         if queue < shape.strips and remaining:
@@ -148,7 +153,7 @@ def solve_full_tiles(
                 shape, signed,
             )  # fmt: skip
             if used < 0:
-                return -1
+                return NOT_FINITE
             if warm_start is None:
                 prefetch_cursor = plan_prefetch(grid, config, strips, prefetch_cursor, later, shape)
             elif used == 0 and queue == 0:
@@ -176,8 +181,12 @@ def solve_full_tiles(
             write_masks(mask, config.stride, strips, used, batch, shape)
             continue
         reject_saturated(batch, fresh, shape)
-        few = remaining == 0 and queue == 0 and are_few(batch, fresh, shape)
-        solve_unproved(weights, config, strips, used, fresh, few, batch, warm_start, shape, signed)
+        wanted += solve_unproved(
+            weights, config, strips, used, fresh, remaining + queue == 0, batch, warm_start, shape,
+            signed,
+        )  # fmt: skip
+        if wanted > PATIENCE:
+            return NEEDS_SOLVER
         if warm_start is None:
             write_masks(mask, config.stride, strips, used, batch, shape)
         queue, count = requeue(

@@ -66,6 +66,7 @@ class TileScratch(Struct):
     row_deficit, column_deficit : n less the entries held; a row's may be negative
     adds, drops : the columns that each row may add at reduced cost 0, or drop, a bit each
     path : columns and rows in turn
+    n : what rows and columns are to hold
     """
 
     strip: NDArray[np.int32]
@@ -85,6 +86,7 @@ class TileScratch(Struct):
     adds: NDArray[np.int32]
     drops: NDArray[np.int32]
     path: NDArray[np.int64]
+    n: int
 
 
 def new_tile_scratch(shape: TileShape) -> TileScratch:
@@ -95,6 +97,7 @@ def new_tile_scratch(shape: TileShape) -> TileScratch:
     tile = TileScratch(
         *(aligned(size, np.int32) for size in sizes),
         path=np.zeros(2 * m + 2, np.int64),
+        n=shape.n,
     )
     for scores in (tile.scores, tile.scores_by_column):
         scores[:] = -REDUCED_LIMIT

@@ -1,0 +1,48 @@
+"""Calling one kernel from another by its address, so that it is compiled only when it is met."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import typeof, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from nmflow.compiling.cache import KernelCache
+
+
+def address_of(kernel: Any, args: tuple[Any, ...]) -> int:
+    """The address of a kernel's machine code for arguments of these types; compiles it if needed.
+
+    It stays valid as long as the process.
+    """
+    kinds = tuple(typeof(arg) for arg in args)
+    kernel.compile(kinds)
+    compiled = kernel.overloads[kinds]
+    address: int = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
+    return address
+
+
+def is_at_hand(kernel: Any, args: tuple[Any, ...]) -> bool:
+    """Whether nothing needs to be compiled for arguments of these types."""
+    kinds = tuple(typeof(arg) for arg in args)
+    if kinds in kernel.overloads:
+        return True
+    cache = kernel._cache
+    return isinstance(cache, KernelCache) and cache.holds(kinds, kernel.targetctx)
+
+
+@intrinsic
+def call_at(typingctx, address, args):
+    """Call the kernel at an address, which returns nothing, with a tuple of arguments."""
+
+    def codegen(context, builder, signature, values):
+        kinds = signature.args[1].types
+        convention = context.call_conv
+        function = convention.get_function_type(types.none, kinds)
+        pointer = builder.inttoptr(values[0], function.as_pointer())
+        unpacked = cgutils.unpack_tuple(builder, values[1])
+        convention.call_function(builder, pointer, types.none, kinds, unpacked)
+        return context.get_dummy_value()
+
+    return types.none(types.intp, args), codegen

@@ -1,0 +1,42 @@
+"""Kernels that few calls need are compiled once it pays: until then the interpreter runs them.
+
+A kernel takes seconds to compile and the interpreter milliseconds for a tile, so the few tiles that
+a first call leaves for a fallback are solved before its kernel would be there.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from typing import Any
+
+from numba import config
+
+from nmflow.compiling.pointers import is_at_hand
+
+PATIENCE = 1 << 14
+"""Entries of tiles that the interpreter may see of each kernel: half a second."""
+
+_lock = threading.Lock()
+_interpreted: Counter[str] = Counter()
+
+
+def interprets(kernel: Any, args: tuple[Any, ...], entries: int) -> bool:
+    """Whether :func:`run_sparingly` would leave tiles of so many entries to the interpreter."""
+    if config.DISABLE_JIT:
+        return True
+    seen = _interpreted[kernel.py_func.__qualname__]
+    return seen + entries <= PATIENCE and not is_at_hand(kernel, args)
+
+
+def run_sparingly(kernel: Any, args: tuple[Any, ...], entries: int) -> None:
+    """Run a kernel on tiles of so many entries, in the interpreter where it is not worth compiling.
+
+    What it writes is the same.
+    """
+    if config.DISABLE_JIT or not interprets(kernel, args, entries):
+        kernel(*args)
+        return
+    with _lock:
+        _interpreted[kernel.py_func.__qualname__] += entries
+    kernel.py_func(*args)
