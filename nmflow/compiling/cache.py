@@ -6,13 +6,14 @@ import functools
 import hashlib
 import pickle
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numba
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 
+from nmflow.compiling.shipped import Level, folder_of, levels_of
 from nmflow.compiling.sources import sources_digest
 
 _SEAL_BYTES = hashlib.sha256().digest_size
@@ -33,11 +34,42 @@ class KernelCache(FunctionCache):
         super().__init__(function)
         source = Path(function.__code__.co_filename)
         stamp = numba.__version__, sources_digest(source)
+        self._module, self._stamp = function.__module__, stamp
         self._cache_file = _SealedFiles(self.cache_path, self._impl.filename_base, stamp)
 
     def holds(self, sig: Any, context: Any) -> bool:
         """Whether there is code for a signature, or was a moment ago."""
-        return self._index_key(sig, context.codegen()) in self._cache_file._load_index()
+        return any(key in files._load_index() for files, key in self._places(sig, context))
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """The code for a signature: this machine's own, else what the package brought along."""
+        target_context.refresh()
+        for files, key in self._places(sig, target_context):
+            data = files.load(key)
+            if data is not None:
+                return self._impl.rebuild(target_context, data)
+        return None
+
+    def ship(self, overloads: dict[Any, Any], level: Level) -> int:
+        """Keep what was compiled in this process, for the level, for a wheel; how much it was."""
+        files = self._shipped_files(level)
+        Path(files._cache_path).mkdir(parents=True, exist_ok=True)
+        for sig, compiled in overloads.items():
+            key = self._index_key(sig, compiled.codegen)
+            files.save(key, self._impl.reduce(compiled))
+        return len(overloads)
+
+    def _places(self, sig: Any, context: Any) -> Iterator[tuple[_SealedFiles, Any]]:
+        """Where code for a signature may be, and what it is called there."""
+        codegen = context.codegen()
+        sig, machine, digests = self._index_key(sig, codegen)
+        yield self._cache_file, (sig, machine, digests)
+        for level in levels_of(codegen):
+            yield self._shipped_files(level), (sig, (machine[0], *level), digests)
+
+    def _shipped_files(self, level: Level) -> _SealedFiles:
+        folder = folder_of(level, self._module)
+        return _SealedFiles(str(folder), self._impl.filename_base, self._stamp)
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Save compiled code; where the disk refuses it, the code is there all the same."""

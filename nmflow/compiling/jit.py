@@ -36,7 +36,9 @@ def compile_kernel(
     """
     if function is None:
         return functools.partial(compile_kernel, nrt=nrt)
-    kernel: Any = numba.njit(nogil=True, _nrt=nrt, pipeline_class=KernelCompiler)(function)
+    kernel: Any = numba.njit(
+        nogil=True, _nrt=nrt, no_cfunc_wrapper=True, pipeline_class=KernelCompiler
+    )(function)
     if not numba.config.DISABLE_JIT:
         try:
             kernel._cache = KernelCache(function)

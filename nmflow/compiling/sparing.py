@@ -19,12 +19,23 @@ PATIENCE = 1 << 14
 
 _lock = threading.Lock()
 _interpreted: Counter[str] = Counter()
+_at_once = threading.Event()
+
+
+def compile_at_once() -> None:
+    """From now on nothing is interpreted in this process: what may be needed later is compiled."""
+    _at_once.set()
+
+
+def compiles_at_once() -> bool:
+    """Whether :func:`compile_at_once` was called."""
+    return _at_once.is_set()
 
 
 def interprets(kernel: Any, args: tuple[Any, ...], entries: int) -> bool:
     """Whether :func:`run_sparingly` would leave tiles of so many entries to the interpreter."""
-    if config.DISABLE_JIT:
-        return True
+    if config.DISABLE_JIT or compiles_at_once():
+        return bool(config.DISABLE_JIT)
     seen = _interpreted[kernel.py_func.__qualname__]
     return seen + entries <= PATIENCE and not is_at_hand(kernel, args)
 

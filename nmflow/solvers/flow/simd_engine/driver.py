@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmflow.compiling.pointers import address_of, is_at_hand
+from nmflow.compiling.sparing import compiles_at_once
 from nmflow.problem import ties
 from nmflow.simd.tile_shape import LANES, ROW, TileShape, tile_shape
 from nmflow.solvers.flow.simd_engine.fixed_point import (
@@ -213,7 +214,7 @@ def _strip_solver(scratch: _Scratch, shape: TileShape, *, needed: bool) -> int:
     """
     m = shape.m
     known = m in _strip_solvers
-    needed = needed or _left_over[m] > _PATIENCE
+    needed = needed or compiles_at_once() or _left_over[m] > _PATIENCE
     if not known or (needed and not _strip_solvers[m]):
         config, strips, batch = scratch.config, scratch.strips, scratch.batch
         args = (

@@ -24,6 +24,7 @@ from nmflow.solvers.flow.simd_engine.strips import copy_strip, reset_potentials
 from nmflow.solvers.flow.simd_engine.tile_batch import (
     all_proved,
     ascend_batch,
+    clear_potentials,
     reject_saturated,
     solve_fresh,
     write_masks,
@@ -139,10 +140,10 @@ def solve_full_tiles(
         How many strips are unproved; NOT_FINITE if some weight isn't; NEEDS_SOLVER if the strip
         solver should be compiled first.
     """
-    remaining, queue, count, wanted = total, 0, 0, 0
     # A scan for ties costs time: the first batch tries, each other one follows the one before.
     with_tables, cursor = warm_start is None, (0, 0, 0)
-    prefetch_distance = shape.strips * (PREFETCHED_BATCHES if enumerates(shape) else 1)
+    remaining, queue, count, wanted = total, 0, 0, 0
+    prefetch_distance = PREFETCHED_BATCHES * shape.strips if enumerates(shape) else shape.strips
     prefetch_cursor = advance_by(prefetch_distance, cursor, grid, shape)
     while remaining or queue:
         used = 0
@@ -160,8 +161,7 @@ def solve_full_tiles(
                 continue
         warm = used == shape.strips and starts_warm(warm_start, strips)
         fresh = used == shape.strips and not warm
-        batch.u[:] = 0
-        batch.v[:] = 0
+        clear_potentials(batch)
         if fresh:
             read_fresh(weights, config, strips, batch, with_tables, shape, signed)
             with_tables = with_tables and mostly_with_table(strips, used)

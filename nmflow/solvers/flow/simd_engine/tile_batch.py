@@ -72,6 +72,13 @@ def new_tile_batch(shape: TileShape) -> TileBatch:
 
 
 @inlined
+def clear_potentials(batch):
+    """Start all tiles from potentials 0."""
+    batch.u[:] = 0
+    batch.v[:] = 0
+
+
+@inlined
 def write_masks(mask, stride, strips, used, batch, shape):
     """Write the mask words as bytes; 64 at once where strips are neighbours in memory."""
     words = batch.words
