@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test test-slow test-notebooks notebooks coverage plant lint types docs hooks format benchmark training clean
+.PHONY: help demo test test-slow test-notebooks notebooks coverage plant lint types docs hooks format benchmark training wheel clean
 
 help:
 	@echo "make demo       prune a real sentence encoder at 2:4, 4:8 and 8:16, with proofs (demo/)"
@@ -20,6 +20,7 @@ help:
 	@echo "make hooks      let git run the linter, mypy and the like before each commit"
 	@echo "make benchmark  what README quotes, measured here and written there (10 minutes)"
 	@echo "make training   the training runs that README quotes (40 minutes, goes on where it was)"
+	@echo "make wheel      a wheel with compiled kernels in dist/, so that first calls compile nothing"
 	@echo "make clean      remove what the others made"
 
 $(VENV)/made:
@@ -106,6 +107,11 @@ training: $(VENV)/bench
 	$(BIN)/python -m benchmarks.readme
 	$(BIN)/python notebooks/execute.py notebooks/04_training.ipynb
 
+wheel: $(VENV)/test
+	$(BIN)/python tools/compile_wheel.py
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	rm -rf nmflow/_compiled
+
 clean:
-	rm -rf $(VENV) demo build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage
+	rm -rf nmflow/_compiled $(VENV) demo build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+from nmflow.compiling import sparing
+
 settings.register_profile(
     "default",
     deadline=None,
@@ -12,6 +14,9 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("default")
+
+# What is tested is what is compiled; test_sparing.py looks at what isn't.
+sparing.compile_at_once()
 
 
 @pytest.fixture
