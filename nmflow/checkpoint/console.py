@@ -87,8 +87,8 @@ def _compiled(report: PruneReport) -> str:
     count, folder = report.kernels.compiled, report.kernels.folder
     kept = f"kept in {folder} for the next time" if folder else "which can't be kept"
     return (
-        f"Before the first layer: {count} kernels compiled in {report.kernel_seconds:.1f} s, {kept}"
-        " (`nmflow warmup` does that ahead)."
+        f"Before the first layer: {count} kernel{'s' if count > 1 else ''} compiled"
+        f" in {report.kernel_seconds:.1f} s, {kept} (`nmflow warmup` does that ahead)."
     )
 
 

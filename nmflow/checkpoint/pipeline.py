@@ -22,7 +22,7 @@ def in_order(
 
     Up to ``threads`` of them are under way while the caller does something with the last result:
     only the next few, and as many as ``most`` allows, or one. The first error, in the order of the
-    items, is raised, and nothing more begins; so it does when the iterator is closed.
+    items, is raised once those under way are done, and nothing more begins.
 
     Parameters
     ----------
@@ -48,12 +48,8 @@ def in_order(
             waiting.append((size, pool.submit(work, rest.popleft())))
 
     with ThreadPoolExecutor(threads, thread_name_prefix="nmflow") as pool:
-        try:
+        begin_more()
+        while waiting:
+            result = waiting.popleft()[1].result()
             begin_more()
-            while waiting:
-                result = waiting.popleft()[1].result()
-                begin_more()
-                yield result
-        finally:
-            for _, future in waiting:
-                future.cancel()
+            yield result

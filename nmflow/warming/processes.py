@@ -192,7 +192,8 @@ def _pattern(given: str | tuple[int, int]) -> Pattern:
 
 def _dtype(given: Any) -> str:
     """A dtype's name, as numpy says it."""
-    name = str(getattr(given, "name", given)).removeprefix("torch.")
+    name = given if isinstance(given, str) else getattr(given, "__name__", str(given))
+    name = name.removeprefix("torch.")
     if name == "bfloat16":
         return name
     try:
