@@ -50,6 +50,9 @@ def in_order(
     with ThreadPoolExecutor(threads, thread_name_prefix="nmflow") as pool:
         begin_more()
         while waiting:
-            result = waiting.popleft()[1].result()
+            _, first = waiting.popleft()
+            first.result()
             begin_more()
-            yield result
+            yield first.result()
+            # Results may be large: none is held while the next one is waited for.
+            del first

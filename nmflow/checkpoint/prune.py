@@ -183,6 +183,7 @@ def _write_pruned(
             reports.append(pruned.report)
             sample = sample or pruned.sample
             done, position = done + layer.size, layer.tensor.stop
+            del pruned
         _copy(source, target, position, checkpoint.size)
     assert sample is not None  # choose_layers returns at least one
     return reports, sample

@@ -160,4 +160,5 @@ def test_memory_does_not_grow_with_the_number_of_layers_side_by_side(tmp_path, t
             tracemalloc.stop()
 
     peak(1)  # compiles
-    assert peak(12) < peak(3) + layer
+    # How much the two threads' work overlaps is a matter of chance.
+    assert peak(24) < peak(3) + 8 * layer
