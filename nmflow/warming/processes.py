@@ -116,14 +116,17 @@ def warmup(
     """Compile the kernels of patterns and dtypes now, so that no first call has to.
 
     They are kept where numba's cache is, in ``NUMBA_CACHE_DIR`` if that is set, for this version of
-    nmflow, numba and Python, the path it is installed in, and the processor's name and features.
+    nmflow, numba and Python, the path it is installed in, and the processor's name and features
+    (``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES`` say others). numba passes over directories that
+    can't be written to, whatever is there.
 
     Parameters
     ----------
     patterns : iterable of str or pair of int
         Such as ``"4:8"`` or ``(4, 8)``; for :func:`nmflow.solve` and :func:`nmflow.certify`.
     dtypes : iterable of str or dtype
-        Of the weights.
+        Of the weights. Matrices of fewer than 16 columns are copied, and those of 16-bit dtypes
+        then take the kernels of float32.
     method, score
         As for :func:`nmflow.solve`.
     ragged : bool
