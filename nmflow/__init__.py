@@ -25,6 +25,7 @@ from nmflow.solvers.registry import (
     NetworkSimplex,
 )
 from nmflow.tracker import Tracker, Update
+from nmflow.warming.processes import Warmed, warmup
 
 __version__ = "0.1.0"
 
@@ -45,10 +46,12 @@ __all__ = [
     "Tracker",
     "Update",
     "Violation",
+    "Warmed",
     "__version__",
     "certify",
     "log10_mask_diversity",
     "mask_diversity",
     "methods",
     "solve",
+    "warmup",
 ]

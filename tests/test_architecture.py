@@ -21,6 +21,7 @@ LAYERS = [
     ["proof", "solvers"],
     ["solve", "certify"],
     ["tracker"],
+    ["warming"],
     [""],
     ["checkpoint", "torch"],
     ["cli"],

@@ -53,7 +53,7 @@ def test_the_layers_are_those_of_the_test():
     from test_architecture import LAYERS
 
     text = (ROOT / "ARCHITECTURE.md").read_text()
-    shown = [re.findall(r"`(\w+)`", line) for line in re.findall(r"^\d\. (`.*)$", text, re.M)]
+    shown = [re.findall(r"`(\w+)`", line) for line in re.findall(r"^\d+\. (`.*)$", text, re.M)]
     wanted = [sorted(name or "nmflow" for name in layer) for layer in LAYERS]
     assert [sorted(layer) for layer in shown[: len(LAYERS)]] == wanted
 

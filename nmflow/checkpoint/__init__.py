@@ -1,8 +1,10 @@
 """Checkpoints: safetensors in, n:m sparse safetensors out.
 
 Stands on the public calls of ``nmflow``; nothing there knows of it. Read ``prune`` first, the way
-of a file; ``layers`` chooses its tensors and ``verify`` counts what was written, without the
-solvers' help. ``safetensors_file`` reads bytes, ``files`` lets a file appear whole or not at all.
+of a file; ``layers`` chooses its tensors, ``layer_job`` is done to each of them, a few at a time by
+``pipeline``, with ``shares`` to tell what other patterns would keep, and ``verify`` counts what was
+written, without the solvers' help. ``safetensors_file`` reads bytes, ``files`` lets a file appear
+whole or not at all.
 ``report`` is what comes out, which ``console`` prints and ``picture`` draws.
 """
 

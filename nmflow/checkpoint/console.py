@@ -75,9 +75,20 @@ def print_report(console: Console, report: PruneReport) -> None:
         f"[green]Verified[/green] on the written file: {what} ({pattern.n}:{pattern.m});"
         " kept weights and all other tensors are unchanged."
     )
+    if report.kernels.compiled:
+        console.print(_plain(_compiled(report)))
     console.print(
         f"Wrote {_plain(report.target)} in {report.seconds:.1f} s,"
         f" of which {report.solve_seconds:.3g} s to find the masks."
+    )
+
+
+def _compiled(report: PruneReport) -> str:
+    count, folder = report.kernels.compiled, report.kernels.folder
+    kept = f"kept in {folder} for the next time" if folder else "which can't be kept"
+    return (
+        f"Before the first layer: {count} kernel{'s' if count > 1 else ''} compiled"
+        f" in {report.kernel_seconds:.1f} s, {kept} (`nmflow warmup` does that ahead)."
     )
 
 

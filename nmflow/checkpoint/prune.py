@@ -1,25 +1,22 @@
 """Prune the layers of a safetensors file: read, solve, certify, write, verify.
 
-The file is walked once from front to back, one layer in memory at a time. The new file takes its
-place only after it was read back and found right.
+The file is walked once from front to back, the next few layers in memory at a time, one for each
+thread. The new file takes its place only after it was read back and found right.
 """
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import closing
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-import numpy as np
-from numpy.typing import NDArray
-
-import nmflow
 from nmflow.checkpoint.files import check_target, replacing, settle, write
+from nmflow.checkpoint.layer_job import LayerJob, PrunedLayer
 from nmflow.checkpoint.layers import Layer, choose_layers
+from nmflow.checkpoint.pipeline import in_order
 from nmflow.checkpoint.report import (
     Failure,
     LayerReport,
@@ -30,37 +27,26 @@ from nmflow.checkpoint.report import (
 )
 from nmflow.checkpoint.safetensors_file import (
     Checkpoint,
-    decode,
+    decoded_dtype,
     open_checkpoint,
-    read_bits,
     read_bytes,
     spans,
 )
 from nmflow.checkpoint.verify import verify_checkpoint
-from nmflow.errors import NmflowError
 from nmflow.problem.floating_point import standard_arithmetic
 from nmflow.problem.pattern import Pattern, PatternName
 from nmflow.problem.scores import ScoreName
+from nmflow.problem.workers import thread_count
 from nmflow.solvers.interface import Method
 from nmflow.solvers.registry import find_method
+from nmflow.warming.sample import Kernels, load_kernels, sample_shape
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, and how many entries of how many are done."""
 
 COMPARED: tuple[PatternName, ...] = ("unstructured", "rows", "transposable")
-SAMPLE_SIDE = 32
-_BLOCK_ENTRIES = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """What to do with each layer."""
-
-    pattern: Pattern
-    method: Method
-    score: ScoreName
-    workers: int | None
-    compared: tuple[PatternName, ...]
+# Of layers that are worked at side by side: 256 MB of float32, or one layer.
+ENTRIES_AT_ONCE = 1 << 26
 
 
 @standard_arithmetic
@@ -113,33 +99,37 @@ def prune_checkpoint(
         If a mask or the written file fails a check.
     """
     begin = time.perf_counter()
-    wanted = Pattern(n, m, pattern)
+    wanted, threads = Pattern(n, m, pattern), thread_count(workers)
     compared = tuple(name for name in COMPARED if name != wanted.name) if compare else ()
-    job = _Job(wanted, find_method(method), score, workers, compared)
     old, new = Path(source), Path(target)
+    job = LayerJob(old, wanted, find_method(method), score, compared)
     checkpoint = open_checkpoint(old)
     check_target(new, overwrite=overwrite)
-    chosen = choose_layers(checkpoint.tensors, job.pattern.m, include=include, exclude=exclude)
+    chosen = choose_layers(checkpoint.tensors, wanted.m, include=include, exclude=exclude)
+    total = sum(layer.size for layer in chosen.layers)
     tell = progress or (lambda *_: None)
-    tell("compiling", 0, sum(layer.size for layer in chosen.layers))
-    _warm_up(job)
+    tell("compiling", 0, total)
+    kernels, kernel_seconds = _load_kernels(chosen.layers, job)
     with replacing(new) as file:
-        layers, sample = _write_pruned(checkpoint, file, chosen.layers, job, tell)
+        layers, sample = _write_pruned(checkpoint, file, chosen.layers, job, threads, tell)
         settle(file)
-        total = sum(layer.size for layer in chosen.layers)
         tell("verifying", total, total)
         failures = _certificate_failures(layers, job.method) + verify_checkpoint(
-            checkpoint, Path(file.name), chosen.layers, job.pattern, filled=job.method.exact
+            *(checkpoint, Path(file.name), chosen.layers, wanted),
+            filled=job.method.exact,
+            workers=threads,
         )
         report = PruneReport(
             source=str(old),
             target=str(new),
-            pattern=job.pattern,
+            pattern=wanted,
             method=job.method.name,
-            score=job.score,
+            score=score,
             layers=tuple(sorted(layers, key=lambda layer: natural_key(layer.name))),
             skipped=chosen.skipped,
             failures=failures,
+            kernels=kernels,
+            kernel_seconds=kernel_seconds,
             seconds=time.perf_counter() - begin,
             sample=sample,
         )
@@ -148,36 +138,52 @@ def prune_checkpoint(
     return report
 
 
-def _warm_up(job: _Job) -> None:
-    """Solve one small tile: refuses wrong options, and compiles, so that no layer's time does."""
-    side = min(job.pattern.m, 64)
-    tile = np.arange(side**2, dtype=np.float64).reshape(side, side)
-    nmflow.solve(
-        *(tile, job.pattern.n, job.pattern.m, job.method),
-        pattern=job.pattern.name,
-        score=job.score,
-        workers=job.workers,
-    )
+def _load_kernels(layers: Sequence[Layer], job: LayerJob) -> tuple[Kernels, float]:
+    """Compile now, or load, what the layers need, so that no layer's time does; and the seconds.
+
+    Refuses wrong options as well.
+    """
+    begin, before, m = time.perf_counter(), Kernels.so_far(), job.pattern.m
+    kinds = {
+        (sample_shape(*layer.layout.matrix_size(layer.tensor.shape), m), layer.tensor.dtype)
+        for layer in layers
+    }
+    for shape, dtype in sorted(kinds):
+        kind = shape, decoded_dtype(dtype)
+        load_kernels(*kind, job.pattern, job.method, job.score)
+        if "transposable" in job.compared:
+            load_kernels(*kind, Pattern(job.pattern.n, m), "flow", job.score)
+    return Kernels.so_far().since(before), time.perf_counter() - begin
 
 
 def _write_pruned(
-    checkpoint: Checkpoint, target: BinaryIO, layers: Sequence[Layer], job: _Job, tell: Progress
+    checkpoint: Checkpoint,
+    target: BinaryIO,
+    layers: Sequence[Layer],
+    job: LayerJob,
+    threads: int,
+    tell: Progress,
 ) -> tuple[list[LayerReport], MaskSample]:
     """Copy the file, with zeros where a layer's mask is False."""
     reports: list[LayerReport] = []
     sample: MaskSample | None = None
     done, total, position = 0, sum(layer.size for layer in layers), 0
-    with checkpoint.path.open("rb") as source:
+
+    def prune(layer: Layer) -> PrunedLayer:
+        # Layers that are few at a time are cut up among the threads; others have one each.
+        return job.run(layer, threads if layer.size * threads > ENTRIES_AT_ONCE else 1)
+
+    pruned_layers = in_order(prune, layers, threads, lambda layer: layer.size, ENTRIES_AT_ONCE)
+    with checkpoint.path.open("rb") as source, closing(pruned_layers):
         for layer in layers:
             tell(layer.name, done, total)
-            tensor = layer.tensor
-            _copy(source, target, position, tensor.start)
-            bits = read_bits(source, tensor)
-            report, mask = _prune_layer(layer, decode(bits, tensor.dtype), job)
-            write(target, np.multiply(bits, mask, out=bits))
-            reports.append(report)
-            sample = sample or _sample(layer, mask, job.pattern)
-            done, position = done + layer.size, tensor.stop
+            pruned = next(pruned_layers)
+            _copy(source, target, position, layer.tensor.start)
+            write(target, pruned.bits)
+            reports.append(pruned.report)
+            sample = sample or pruned.sample
+            done, position = done + layer.size, layer.tensor.stop
+            del pruned
         _copy(source, target, position, checkpoint.size)
     assert sample is not None  # choose_layers returns at least one
     return reports, sample
@@ -186,78 +192,6 @@ def _write_pruned(
 def _copy(source: BinaryIO, target: BinaryIO, start: int, stop: int) -> None:
     for span in spans(start, stop):
         write(target, read_bytes(source, *span))
-
-
-def _prune_layer(
-    layer: Layer, weights: NDArray[Any], job: _Job
-) -> tuple[LayerReport, NDArray[np.bool_]]:
-    n, m, name = job.pattern.n, job.pattern.m, job.pattern.name
-    matrices, axes = layer.layout.matrices(weights), layer.layout.matrix_axes(weights.ndim)
-    try:
-        begin = time.perf_counter()
-        mask = nmflow.solve(
-            *(matrices, n, m, job.method),
-            pattern=name,
-            axes=axes,
-            score=job.score,
-            workers=job.workers,
-        )
-        seconds = time.perf_counter() - begin
-        certificate = nmflow.certify(matrices, mask, n, m, pattern=name, axes=axes, score=job.score)
-        kept = {name: _score_sum(matrices, mask, job.score)}
-        for other in job.compared:
-            best = nmflow.solve(
-                *(matrices, n, m),
-                pattern=other,
-                axes=axes,
-                score=job.score,
-                workers=job.workers,
-            )
-            kept[other] = _score_sum(matrices, best, job.score)
-    except NmflowError as error:
-        raise NmflowError(f"layer {layer.name!r}: {error}") from error
-    report = LayerReport(
-        name=layer.name,
-        dtype=layer.tensor.dtype,
-        shape=layer.tensor.shape,
-        layout=layer.layout,
-        total=_score_sum(weights, None, job.score),
-        kept=dict(sorted(kept.items(), key=_loosest_first)),
-        certificate=certificate,
-        seconds=seconds,
-    )
-    return report, layer.layout.tensor(mask)
-
-
-def _loosest_first(item: tuple[str, float]) -> int:
-    return ("unstructured", "rows", "columns", "transposable").index(item[0])
-
-
-def _score_sum(weights: NDArray[Any], mask: NDArray[np.bool_] | None, score: ScoreName) -> float:
-    """Sum of the scores that the mask keeps; without a mask, of all positive ones.
-
-    In float64 and in pieces: float16 would overflow, and a float64 copy of a layer may be large.
-    """
-    flat, kept = weights.reshape(-1), None if mask is None else mask.reshape(-1)
-    sums = []
-    for start, stop in spans(0, flat.size, _BLOCK_ENTRIES):
-        scores = flat[start:stop].astype(np.float64)
-        if score == "abs":
-            np.abs(scores, out=scores)
-        elif score == "square":
-            np.square(scores, out=scores)
-        keep = scores > 0 if kept is None else kept[start:stop]
-        sums.append(float(scores.sum(where=keep)))
-    return math.fsum(sums)
-
-
-def _sample(layer: Layer, mask: NDArray[np.bool_], pattern: Pattern) -> MaskSample:
-    """Some whole tiles of the mask, of its first matrix."""
-    axes = layer.layout.matrix_axes(mask.ndim)
-    first = np.moveaxis(layer.layout.matrices(mask), axes, (-2, -1))
-    first = first[(0,) * (first.ndim - 2)]
-    side = pattern.m * max(1, min(SAMPLE_SIDE, *first.shape) // pattern.m)
-    return MaskSample(layer.name, first[:side, :side].copy())
 
 
 def _certificate_failures(layers: Sequence[LayerReport], method: Method) -> tuple[Failure, ...]:

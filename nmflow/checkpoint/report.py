@@ -17,6 +17,7 @@ from nmflow.models import Layout
 from nmflow.problem.pattern import Pattern
 from nmflow.proof.certificate import Certificate
 from nmflow.proof.sums import exact_sum, ratio
+from nmflow.warming.sample import Kernels
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +108,12 @@ class PruneReport:
         In the file's order.
     failures : tuple of Failure
         Empty if every check held.
+    kernels : Kernels
+        How many kernels had to be compiled before the first layer, and how many were on the disk.
+    kernel_seconds : float
+        What compiling or loading them took.
     seconds : float
-        Everything: reading, solving, comparing, certifying, writing, verifying.
+        Everything: loading kernels, reading, solving, comparing, certifying, writing, verifying.
     sample : MaskSample
     """
 
@@ -120,6 +125,8 @@ class PruneReport:
     layers: tuple[LayerReport, ...]
     skipped: tuple[Skipped, ...]
     failures: tuple[Failure, ...]
+    kernels: Kernels
+    kernel_seconds: float
     seconds: float
     sample: MaskSample
 
@@ -130,7 +137,7 @@ class PruneReport:
 
     @property
     def solve_seconds(self) -> float:
-        """Time that finding the written masks took."""
+        """Time that finding the written masks took, all layers' times added."""
         return math.fsum(layer.seconds for layer in self.layers)
 
     @property
@@ -161,6 +168,8 @@ class PruneReport:
             "failures": [{"tensor": f.tensor, "problem": f.problem} for f in self.failures],
             "kept_share": {name: _finite(self.share(name)) for name in self.patterns},
             "gap": _finite(self.gap),
+            "kernels_compiled": self.kernels.compiled,
+            "kernel_seconds": self.kernel_seconds,
             "solve_seconds": self.solve_seconds,
             "seconds": self.seconds,
             "layers": [_layer_dict(layer) for layer in self.layers],

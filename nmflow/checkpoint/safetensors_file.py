@@ -163,6 +163,11 @@ def decode(bits: NDArray[Any], dtype: str) -> NDArray[Any]:
     return bits.view(_native(f"f{bits.itemsize}"))
 
 
+def decoded_dtype(dtype: str) -> str:
+    """What :func:`decode` gives for a dtype of the format, as numpy names it."""
+    return {"F16": "float16", "BF16": "float32", "F32": "float32", "F64": "float64"}[dtype]
+
+
 def _native(code: str) -> np.dtype[Any]:
     # The format is little-endian; on a little-endian machine "<f4" and "f4" are the same dtype.
     return np.dtype(code if sys.byteorder == "little" else f"<{code}")

@@ -7,6 +7,7 @@ Both files are read again from the disk and compared as bits; entries are counte
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmflow.checkpoint.layers import Layer
+from nmflow.checkpoint.pipeline import in_order
 from nmflow.checkpoint.report import Failure
 from nmflow.checkpoint.safetensors_file import (
     Checkpoint,
+    Tensor,
     open_checkpoint,
     read_bits,
     read_bytes,
@@ -25,6 +28,8 @@ from nmflow.checkpoint.safetensors_file import (
 from nmflow.errors import NmflowError
 from nmflow.problem.pattern import Pattern
 
+# Of tensors that are read side by side, or one.
+_ENTRIES_AT_ONCE = 1 << 26
 _AXIS_NAMES = ("column", "row")
 
 
@@ -35,6 +40,7 @@ def verify_checkpoint(
     pattern: Pattern,
     *,
     filled: bool,
+    workers: int = 1,
 ) -> tuple[Failure, ...]:
     """Everything that is wrong with a written file.
 
@@ -50,6 +56,8 @@ def verify_checkpoint(
     pattern : Pattern
     filled : bool
         Whether every group of a full tile must also keep as many as it may.
+    workers : int
+        Threads; what is found does not depend on it.
 
     Returns
     -------
@@ -60,19 +68,22 @@ def verify_checkpoint(
         open_checkpoint(written)
     except NmflowError as error:
         return (Failure("(file)", str(error)),)
-    with source.path.open("rb") as old, written.open("rb") as new:
-        if not _same_bytes(old, new, 0, source.data_start):
-            return (Failure("(file)", "the header differs from the source's"),)
-        pruned = {layer.name: layer for layer in layers}
-        failures = []
-        for tensor in source.tensors:
+    pruned = {layer.name: layer for layer in layers}
+
+    def check(tensor: Tensor) -> list[Failure]:
+        with source.path.open("rb") as old, written.open("rb") as new:
             if tensor.name in pruned:
                 problems = _layer_problems(old, new, pruned[tensor.name], pattern, filled)
             else:
                 same = _same_bytes(old, new, tensor.start, tensor.stop)
                 problems = iter(() if same else ("it should be unchanged and is not",))
-            failures += [Failure(tensor.name, problem) for problem in problems]
-        return tuple(failures)
+            return [Failure(tensor.name, problem) for problem in problems]
+
+    with source.path.open("rb") as old, written.open("rb") as new:
+        if not _same_bytes(old, new, 0, source.data_start):
+            return (Failure("(file)", "the header differs from the source's"),)
+    found = in_order(check, source.tensors, workers, lambda tensor: tensor.size, _ENTRIES_AT_ONCE)
+    return tuple(chain.from_iterable(found))
 
 
 def _same_bytes(old: BinaryIO, new: BinaryIO, start: int, stop: int) -> bool:

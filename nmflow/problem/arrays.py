@@ -64,6 +64,8 @@ def to_host(array: Any, what: str = "weights") -> HostArray:
     NmflowError
         For a dtype that is no real number, or an object that is no array; ``what`` names it.
     """
+    if isinstance(array, HostArray):
+        return array
     for module, kind, convert in _FRAMEWORKS:
         framework = sys.modules.get(module)
         if framework is not None and isinstance(array, getattr(framework, kind, ())):
@@ -134,7 +136,7 @@ def _from_cupy(cupy: Any, array: Any, what: str) -> HostArray:
 
 
 def _from_anything(array: Any, what: str) -> HostArray:
-    restore: Restore = _identity
+    restore: Restore = as_is
     if hasattr(array, "__array_namespace__") and not isinstance(array, np.ndarray):
         namespace, device = array.__array_namespace__(), array.device
 
@@ -205,7 +207,8 @@ def _host(
     return HostArray(values, dtype, bfloat16, restore)
 
 
-def _identity(mask: NDArray[np.bool_]) -> Any:
+def as_is(mask: NDArray[np.bool_]) -> Any:
+    """The way back of an array that is numpy's own."""
     return mask
 
 

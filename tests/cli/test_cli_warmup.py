@@ -1,0 +1,165 @@
+"""``nmflow warmup``: kernels that are there before their first call, and its errors."""
+
+import subprocess
+import sys
+
+import pytest
+from processes import ENVIRONMENT, run
+
+import nmflow
+from nmflow import cli
+from nmflow.warming import processes
+
+# The kernel that compiles fastest.
+QUICK = ("2:4", "--dtype", "float64", "--method", "greedy")
+FIRST_CALL = """
+import numpy as np, nmflow
+from nmflow.solvers.heuristics import greedy
+nmflow.solve(np.ones((4, 4)), 2, 4, "greedy")
+print(sum(greedy.solve_batch.stats.cache_hits.values()), greedy.solve_batch.stats.cache_path)
+"""
+
+
+def start(*arguments, folder, **options):
+    """``nmflow warmup`` as a process."""
+    command = [sys.executable, "-m", "nmflow.cli", "warmup", *arguments]
+    environment = ENVIRONMENT | {"NUMBA_CACHE_DIR": str(folder)}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, text=True, env=environment, **pipes, **options)
+
+
+def finish(process):
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out.splitlines(), err
+
+
+@pytest.fixture(scope="module")
+def warmed(tmp_path_factory):
+    """A directory that was warmed, and what was said."""
+    folder = tmp_path_factory.mktemp("kernels")
+    return folder, finish(start(*QUICK, folder=folder))
+
+
+def test_a_line_for_each_and_where_they_are(warmed):
+    folder, (code, lines, err) = warmed
+    assert (code, err) == (0, "")
+    assert lines[0].startswith("2:4 float64: 1 compiled, 0 loaded, in ")
+    assert lines[0].endswith(" s")
+    assert lines[1:] == [f"They are there now, in {folder}."]
+
+
+def test_the_first_call_finds_them(warmed):
+    hits, folder = run(FIRST_CALL, NUMBA_CACHE_DIR=str(warmed[0])).split()
+    assert hits == "1"
+    assert folder.startswith(str(warmed[0]))
+
+
+def test_what_is_there_is_not_compiled_again(warmed):
+    code, lines, _ = finish(start(*QUICK, folder=warmed[0]))
+    assert code == 0
+    assert lines[0].startswith("2:4 float64: 0 compiled, 1 loaded, in ")
+
+
+def test_two_at_once(tmp_path):
+    both = [start(*QUICK, "--dtype", "float64", "float32", folder=tmp_path) for _ in range(2)]
+    for code, lines, err in map(finish, both):
+        assert (code, err) == (0, "")
+        assert len(lines) == 3
+        assert lines[-1] == f"They are there now, in {tmp_path}."
+    assert not list(tmp_path.rglob("*.tmp.*"))
+    _, lines, _ = finish(start(*QUICK, folder=tmp_path))
+    assert "0 compiled, 1 loaded" in lines[0]
+    assert run(FIRST_CALL, NUMBA_CACHE_DIR=str(tmp_path)).startswith("1 ")
+
+
+def test_a_directory_that_takes_nothing_costs_a_warning(tmp_path):
+    """Files may not grow, as on a disk that is full."""
+    resource = pytest.importorskip("resource")
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+
+    code, lines, err = finish(start(*QUICK, folder=tmp_path, preexec_fn=limit))
+    assert code == 0
+    assert "RuntimeWarning: compiled kernels of nmflow can't be saved in" in err
+    assert err.count("RuntimeWarning") == 1
+    assert "1 compiled" in lines[0]
+    assert lines[0].endswith("can not be kept")
+    assert lines[1].startswith("Not all kernels could be kept")
+
+
+def test_another_directory_than_asked_for_is_said(tmp_path):
+    code, lines, err = finish(start(*QUICK, folder="/dev/null/cache"))
+    assert (code, err) == (0, "")
+    assert "/dev/null/cache, the NUMBA_CACHE_DIR, can't be written to" in lines[-1]
+
+
+def test_methods_without_kernels(capsys):
+    assert cli.main(["warmup", "2:4", "--dtype", "float64", "--method", "exhaustive"]) == 0
+    assert capsys.readouterr().out == "2:4 float64: no kernels\nNo kernels are needed.\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["4x8"], ["'4x8'", "4:8"]),
+        (["4"], ["'4'"]),
+        (["4:8:16"], ["'4:8:16'"]),
+        (["a:8"], ["'a:8'"]),
+        (["4:8", "8:4"], ["8:4", "1 <= n <= m"]),
+        (["0:4"], ["0:4"]),
+        (["2:4", "--dtype", "flaot32"], ["'flaot32'", "did you mean 'float32'?"]),
+        (["2:4", "--dtype", "float32", "complex64"], ["'complex64'", "float16, bfloat16"]),
+        (["2:4", "--method", "flwo"], ["did you mean 'flow'?"]),
+        (["2:4", "--workers", "0"], ["workers", "0"]),
+        (["8:16", "--method", "exhaustive"], ["8:16 ", "10,000"]),
+    ],
+)
+def test_wrong_input_is_one_line(capsys, arguments, words):
+    assert cli.main(["warmup", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("nmflow: error: ")
+    assert err.count("\n") == 1
+    assert all(word in err for word in words)
+
+
+def test_a_process_that_ends_early_is_an_error(monkeypatch):
+    monkeypatch.setattr(processes, "_CHILD", "import sys; sys.exit('no more memory')")
+    with pytest.raises(nmflow.NmflowError, match="2:4 float64 ended early: no more memory"):
+        nmflow.warmup(["2:4"], ["float64"], method="greedy")
+
+
+def test_help_says_what_the_cache_goes_by(capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["warmup", "--help"])
+    assert ended.value.code == 0
+    out = capsys.readouterr().out
+    for word in ("NUMBA_CACHE_DIR", "NUMBA_CPU_NAME", "2:4 4:8 8:16", "--tracker", "--no-ragged"):
+        assert word in out
+
+
+EVERYTHING = """
+import numpy as np, nmflow, ml_dtypes
+from nmflow.warming.sample import Kernels
+rng = np.random.default_rng(1)
+for shape in ((256, 256), (257, 259), (3, 66)):
+    weights = rng.standard_normal(shape).astype(ml_dtypes.bfloat16)
+    tracker = nmflow.Tracker(shape, 4, 8)
+    for _ in range(2):
+        mask, _ = tracker.update(weights)
+        nmflow.certify(weights, mask, 4, 8)
+    nmflow.solve(weights, 4, 8)
+found = Kernels.so_far()
+print(found.compiled, found.loaded >= 3)
+"""
+
+
+@pytest.mark.slow
+def test_nothing_is_left_to_compile(tmp_path):
+    pytest.importorskip("ml_dtypes")
+    command = ("4:8", "--dtype", "bfloat16", "--tracker")
+    code, lines, _ = finish(start(*command, folder=tmp_path))
+    assert code == 0
+    assert lines[-1] == f"They are there now, in {tmp_path}."
+    assert run(EVERYTHING, NUMBA_CACHE_DIR=str(tmp_path)) == "0 True\n"
