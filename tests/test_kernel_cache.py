@@ -8,6 +8,7 @@ import pytest
 from processes import SMALL, run
 
 import nmflow
+from nmflow.compiling.cache import _SealedFiles
 from nmflow.compiling.sources import sources_digest, sources_of
 
 
@@ -98,16 +99,37 @@ def flipped(content):
 
 
 @pytest.mark.parametrize(
-    ("suffix", "damage"),
-    [("nbi", truncated), ("nbc", truncated), ("nbc", flipped)],
+    "damage",
+    [truncated, flipped],
 )
-def test_a_damaged_cache_is_compiled_anew_and_mended(suffix, damage, saved_kernel):
-    files = list(saved_kernel.rglob(f"*.{suffix}"))
+def test_a_damaged_cache_is_compiled_anew_and_mended(damage, saved_kernel):
+    files = list(saved_kernel.rglob("*.nbc"))
     assert files
     for path in files:
         path.write_bytes(damage(path.read_bytes()))
     assert run(FIRST_CALL, NUMBA_CACHE_DIR=str(saved_kernel)) == "0\n"
     assert run(FIRST_CALL, NUMBA_CACHE_DIR=str(saved_kernel)) == "1\n"
+
+
+def test_two_processes_that_save_at_once_lose_nothing(tmp_path, monkeypatch):
+    """As where each looked at the cache before the other wrote."""
+    stamp = "of the sources"
+    one, other = (_SealedFiles(str(tmp_path), "kernel", stamp) for _ in range(2))
+    with monkeypatch.context() as patch:
+        patch.setattr(_SealedFiles, "_load_index", lambda self: {})
+        one.save(("float32",), "code for float32")
+        other.save(("float64",), "code for float64")
+    for each in (one, other):
+        assert each.load(("float32",)) == "code for float32"
+        assert each.load(("float64",)) == "code for float64"
+        assert each.load(("int8",)) is None
+    newer = _SealedFiles(str(tmp_path), "kernel", "of newer sources")
+    assert newer.load(("float32",)) is None
+    newer.save(("float32",), "newer code")
+    assert newer.load(("float32",)) == "newer code"
+    assert len(list(tmp_path.iterdir())) == 2
+    newer.flush()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_disk_that_is_full_costs_a_warning_but_no_mask(tmp_path):

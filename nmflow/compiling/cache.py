@@ -39,7 +39,8 @@ class KernelCache(FunctionCache):
 
     def holds(self, sig: Any, context: Any) -> bool:
         """Whether there is code for a signature, or was a moment ago."""
-        return any(key in files._load_index() for files, key in self._places(sig, context))
+        places = self._places(sig, context)
+        return any(files.load(key) is not None for files, key in places)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """The code for a signature: this machine's own, else what the package brought along."""
@@ -80,21 +81,31 @@ class KernelCache(FunctionCache):
 
 
 class _SealedFiles(IndexDataCacheFile):
-    """numba's files with a checksum behind each: what is damaged counts as not there."""
+    """A file for each signature, with a checksum behind it: what is damaged counts as not there.
 
-    def _load_index(self) -> Any:
-        found = _read_sealed(Path(self._index_path))
-        if found is None:
-            return {}
-        stamp, overloads = found
-        return overloads if stamp == self._source_stamp else {}
+    numba keeps an index of numbered files. Two processes that save at once each overwrite what the
+    other wrote there, and may leave one's signature beside the other's code.
+    """
 
-    def _save_index(self, overloads: Any) -> None:
-        with self._open_for_write(self._index_path) as file:
-            file.write(self._dump((self._source_stamp, overloads)))
+    def __init__(self, cache_path: str, filename_base: str, source_stamp: Any) -> None:
+        super().__init__(cache_path, filename_base, source_stamp)
+        self._filename_base = filename_base
 
-    def _load_data(self, name: str) -> Any:
-        return _read_sealed(Path(self._data_path(name)))
+    def save(self, key: Any, data: Any) -> None:
+        self._save_data(self._name_of(key), (self._source_stamp, key, data))
+
+    def load(self, key: Any) -> Any:
+        found = _read_sealed(Path(self._data_path(self._name_of(key))))
+        # The name is made of what the key looks like.
+        return found[2] if found is not None and found[:2] == (self._source_stamp, key) else None
+
+    def flush(self) -> None:
+        for path in Path(self._cache_path).glob(f"{self._filename_base}.*.nbc"):
+            path.unlink(missing_ok=True)
+
+    def _name_of(self, key: Any) -> str:
+        digest = hashlib.sha256(repr(key).encode()).hexdigest()[:32]
+        return f"{self._filename_base}.{digest}.nbc"
 
     def _dump(self, obj: Any) -> bytes:
         content: bytes = super()._dump(obj)

@@ -260,6 +260,10 @@ def _listen(process: subprocess.Popen[str], order: dict[str, Any]) -> Iterator[W
 
 def work_off(tasks: Sequence[dict[str, Any]], method: str, score: ScoreName) -> None:
     """Solve samples in this process, and tell on standard output what came of each."""
+    # It needs numba, which the process that asked does not.
+    from nmflow.compiling.sparing import compile_at_once
+
+    compile_at_once()
     kept = True
     for fields in tasks:
         task = _Task(**fields)
