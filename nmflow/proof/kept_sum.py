@@ -1,0 +1,91 @@
+"""The exact sum of the scores that a mask keeps."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nmflow.compiling.jit import compile_kernel, helper
+from nmflow.proof.sums import LARGE, exact_sum, fraction_bits, of_floats
+
+# Bits from the largest number that is summed here to the least, 2**-1074.
+_SPAN = 900 + 1074
+
+
+def kept_sum(scores: NDArray[Any], mask: NDArray[np.bool_]) -> int:
+    """The exact sum of the kept scores, as a multiple of 2**-1074.
+
+    Parameters
+    ----------
+    scores : ndarray, shape (B, R, C), float32, float64, int64 or uint64
+        C-contiguous, as is the mask.
+    mask : ndarray of bool, shape (B, R, C)
+    """
+    if scores.dtype.kind != "f":
+        return exact_sum(scores[mask])
+    step = fraction_bits(scores.size)
+    sums = np.empty((_SPAN // step + 3, scores.shape[-1]))
+    used = extract(scores, mask.view(np.uint8), step, sums)
+    if used < 0:
+        return exact_sum(scores[mask])
+    return sum(of_floats(part) for part in sums[:used])
+
+
+@compile_kernel
+def extract(scores, mask, step, sums):
+    """Split kept scores into parts that add without an error, and add those, by columns.
+
+    How many rows of ``sums`` hold such sums; -1 if scores are too large. See
+    :func:`nmflow.proof.sums.exact_sum`: here parts are split off row by row, all by the same powers
+    of two, until nothing is left.
+    """
+    matrices, rows, columns = scores.shape
+    largest = largest_of(scores)
+    if largest >= LARGE:
+        return -1
+    sigma = math.ldexp(1.0, math.frexp(largest)[1] + 53 - step)
+    rest = np.empty(columns)
+    used = 0
+    for b in range(matrices):
+        for i in range(rows):
+            row, kept = scores[b, i], mask[b, i]
+            for x in range(columns):
+                rest[x] = row[x] if kept[x] else 0
+            power, level, more = sigma, 0, largest > 0
+            while more:
+                if level == used:
+                    sums[used] = 0
+                    used += 1
+                more = split(rest, power, sums[level])
+                power = math.ldexp(power, -step)
+                level += 1
+    return used
+
+
+@helper
+def largest_of(scores):
+    """The largest magnitude."""
+    matrices, rows, columns = scores.shape
+    largest = np.zeros(columns)
+    for b in range(matrices):
+        for i in range(rows):
+            row = scores[b, i]
+            for x in range(columns):
+                size = np.float64(abs(row[x]))
+                largest[x] = size if size > largest[x] else largest[x]
+    return largest.max()
+
+
+@helper
+def split(rest, sigma, sums):
+    """Move the leading parts to the sums; whether anything is left."""
+    left = 0
+    for x in range(rest.size):
+        leading = (rest[x] + sigma) - sigma
+        sums[x] += leading
+        rest[x] -= leading
+        left |= rest[x] != 0
+    return left != 0
