@@ -57,7 +57,7 @@ def ascend(
         Whether rows and columns hold exactly n, or at most n at prices that are not negative.
     """
     prices = no_prices(held)
-    block = Block.of(held.tile, tiles.size)
+    block = Block.of(held.tile, tiles.size, scores.dtype)
     limits = scale_limits(scores)
     wires = np.empty((max(held.tile), block.scale.size), np.int32)
     networks = tuple(comparators(length, n) for length in held.tile[::-1])
@@ -92,7 +92,7 @@ def comparators(length: int, n: int) -> NDArray[np.int64]:
     return np.array(needed[::-1], np.int64).reshape(-1, 2)
 
 
-@compile_kernel
+@compile_kernel(nrt=False)
 def ascend_window(
     scores,
     everything,

@@ -11,6 +11,8 @@ from nmflow.proof.network import price_at, score_at
 _MANTISSA_BITS = 53
 # What prices may be in units of the largest score, to begin with.
 _LARGEST_START = 4
+# Powers of two up to its, and their inverses, are floats.
+_SAFE_EXPONENT = 900
 
 
 @helper
@@ -39,11 +41,16 @@ def width_of(parts):
 
 @helper
 def is_multiple(parts, unit):
-    """Whether all scores are multiples of 2**unit."""
-    for part in parts:
-        for row in part:
-            for score in row:
-                scaled = math.ldexp(score, -unit)
+    """Whether all scores are multiples of 2**unit, and can be read as such by multiplying."""
+    if abs(unit) > _SAFE_EXPONENT:
+        return False
+    count, rows, columns = parts.shape
+    factor = math.ldexp(1.0, -unit)
+    for part in range(count):
+        for i in range(rows):
+            for j in range(columns):
+                score = parts[part, i, j]
+                scaled = score * factor
                 if scaled != math.floor(scaled) or (scaled == 0) != (score == 0):
                     return False
     return True
@@ -68,9 +75,16 @@ def lowest_bit(parts):
 def read_scores(net, limbs, parts, unit):
     """Read the scores of a tile in units of a power of two."""
     count, rows, columns = parts.shape
+    simple = limbs == 1 and abs(unit) <= _SAFE_EXPONENT
+    factor = math.ldexp(1.0, -unit) if simple else 0.0
     for i in range(rows):
         for j in range(columns):
             here = score_at(net, limbs, i, j)
+            if simple:
+                net.numbers[here] = 0
+                for part in range(count):
+                    net.numbers[here] += int(parts[part, i, j] * factor)
+                continue
             clear(net.numbers, limbs, here)
             for part in range(count):
                 add_float(net.numbers, limbs, here, parts[part, i, j], unit)

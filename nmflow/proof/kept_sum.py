@@ -27,7 +27,7 @@ def kept_sum(scores: NDArray[Any], mask: NDArray[np.bool_]) -> int:
     if scores.dtype.kind != "f":
         return exact_sum(scores[mask])
     step = fraction_bits(scores.size)
-    sums = np.empty((_SPAN // step + 3, scores.shape[-1]))
+    sums = np.empty((_SPAN // step + 4, scores.shape[-1]))
     used = extract(scores, mask.view(np.uint8), step, sums)
     if used < 0:
         return exact_sum(scores[mask])
@@ -47,6 +47,7 @@ def extract(scores, mask, step, sums):
     if largest >= LARGE:
         return -1
     sigma = math.ldexp(1.0, math.frexp(largest)[1] + 53 - step)
+    ratio = math.ldexp(1.0, -step)
     rest = np.empty(columns)
     used = 0
     for b in range(matrices):
@@ -57,11 +58,11 @@ def extract(scores, mask, step, sums):
             power, level, more = sigma, 0, largest > 0
             while more:
                 if level == used:
-                    sums[used] = 0
-                    used += 1
-                more = split(rest, power, sums[level])
-                power = math.ldexp(power, -step)
-                level += 1
+                    sums[used : used + 2] = 0
+                    used += 2
+                next_power = power * ratio
+                more = split(rest, power, next_power, sums[level], sums[level + 1])
+                power, level = next_power * ratio, level + 2
     return used
 
 
@@ -69,23 +70,26 @@ def extract(scores, mask, step, sums):
 def largest_of(scores):
     """The largest magnitude."""
     matrices, rows, columns = scores.shape
-    largest = np.zeros(columns)
+    largest = np.zeros(columns, scores.dtype)
     for b in range(matrices):
         for i in range(rows):
             row = scores[b, i]
             for x in range(columns):
-                size = np.float64(abs(row[x]))
+                size = abs(row[x])
                 largest[x] = size if size > largest[x] else largest[x]
-    return largest.max()
+    return np.float64(largest.max())
 
 
 @helper
-def split(rest, sigma, sums):
-    """Move the leading parts to the sums; whether anything is left."""
+def split(rest, sigma, next_sigma, sums, next_sums):
+    """Move leading parts to the sums, and then those of the rest; say if anything is left."""
     left = 0
     for x in range(rest.size):
         leading = (rest[x] + sigma) - sigma
         sums[x] += leading
-        rest[x] -= leading
-        left |= rest[x] != 0
+        here = rest[x] - leading
+        leading = (here + next_sigma) - next_sigma
+        next_sums[x] += leading
+        rest[x] = here - leading
+        left |= here != leading
     return left != 0

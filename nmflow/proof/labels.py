@@ -53,13 +53,13 @@ def label(
         Whether rows and columns hold exactly n, or at most n.
     """
     prices = no_prices(held)
-    block = Block.of(held.tile, tiles.size)
+    block = Block.of(held.tile, tiles.size, scores.dtype)
     limits = scale_limits(scores)
     label_window(scores, mask.view(np.uint8), tiles, n, full, limits, block, *prices)
     return prices
 
 
-@compile_kernel
+@compile_kernel(nrt=False)
 def label_window(scores, mask, tiles, n, full, limits, block, row_prices, column_prices):
     """As :func:`label`, block by block; writes the prices."""
     lanes, across = block.scale.size, row_prices.shape[2]

@@ -22,7 +22,7 @@ OUT_OF_REACH = np.int32(1 << 30)
 BELOW_REACH = np.int32(-(1 << 30))
 # Entries of a block; what is held of them in memory is to fit a core's cache.
 _ENTRIES = 1 << 15
-_FEWEST_LANES = 64
+_FEWEST_LANES = 32
 
 # A float64's exponent, and what is added to it there.
 _MANTISSA_BITS = 52
@@ -47,6 +47,8 @@ class Block(NamedTuple):
         For anything.
     row : ndarray of int32, shape (2, lanes * c)
         A row of the tiles as it lies in the window.
+    row_scale, largest : ndarray of float32 or float64, shape (lanes * c,)
+        What its scores are multiplied by, and the largest score of each column.
     """
 
     low: NDArray[np.int32]
@@ -56,10 +58,12 @@ class Block(NamedTuple):
     scale: NDArray[np.float64]
     line: NDArray[np.int32]
     row: NDArray[np.int32]
+    row_scale: NDArray[Any]
+    largest: NDArray[Any]
 
     @classmethod
-    def of(cls, tile: tuple[int, int], tiles: int) -> Block:
-        """For at most so many tiles."""
+    def of(cls, tile: tuple[int, int], tiles: int, dtype: Any) -> Block:
+        """For at most so many tiles of scores of that type."""
         rows, columns = tile
         lanes = min(max(_ENTRIES // (rows * columns), _FEWEST_LANES), tiles)
         return cls(
@@ -70,6 +74,8 @@ class Block(NamedTuple):
             np.empty(lanes),
             np.empty((2, rows + columns, lanes), np.int32),
             np.empty((2, lanes * columns), np.int32),
+            np.empty(lanes * columns, dtype),
+            np.empty(lanes * columns, dtype),
         )
 
 
@@ -79,8 +85,8 @@ def scale_limits(scores: NDArray[Any]) -> tuple[int, int]:
 
 
 def no_prices(held: Held) -> Prices:
-    """Prices for as many rows and columns, which prove nothing."""
-    return Prices(*(np.full(part.shape, np.nan) for part in held))
+    """Prices of as many rows and columns, to be written; what is not written proves nothing new."""
+    return Prices(*(np.empty(part.shape) for part in held))
 
 
 @helper
@@ -92,40 +98,47 @@ def place_of(tile, down, across):
 
 
 @helper
+def run_of(tiles, lane, across):
+    """How many tiles from the one of that lane on lie side by side, a row of tiles having so many.
+
+    Tiles are in ascending order, so that many that end as far from each other as they begin do so.
+    """
+    most = min(across - tiles[lane] % across, tiles.size - lane)
+    run = most
+    while run > 1 and tiles[lane + run - 1] - tiles[lane] != run - 1:
+        run = (run + 1) // 2
+    return run
+
+
+@helper
 def load(scores, mask, tiles, across, limits, bits, block):
     """Read tiles, as :func:`place_of` counts them, in ascending order."""
     rows, columns, _ = block.low.shape
-    down = scores.shape[1] // rows
     lane = 0
     while lane < tiles.size:
-        b, i, j = place_of(tiles[lane], down, across)
-        run = 1
-        while (
-            j + run < across and lane + run < tiles.size and tiles[lane + run] == tiles[lane] + run
-        ):
-            run += 1
+        b, i, j = place_of(tiles[lane], scores.shape[1] // rows, across)
+        run = run_of(tiles, lane, across)
+        left, right, top = j * columns, (j + run) * columns, i * rows
         scale = block.scale[lane : lane + run]
-        left, right = j * columns, (j + run) * columns
-        set_scales(scores[b], i * rows, rows, left, right, limits, bits, scale)
-        scale_of = np.empty(right - left, scores.dtype)
+        set_scales(scores[b], top, rows, left, limits, bits, block.largest[: run * columns], scale)
         for t in range(run):
             factor = scale[t]
             for k in range(columns):
-                scale_of[t * columns + k] = factor
+                block.row_scale[t * columns + k] = factor
         for k in range(rows):
-            row, kept = scores[b, i * rows + k, left:right], mask[b, i * rows + k, left:right]
-            load_row(row, kept, scale_of, block.row, block.low[k], block.high[k], lane)
+            row, kept = scores[b, top + k, left:right], mask[b, top + k, left:right]
+            load_row(row, kept, block.row_scale, block.row, block.low[k], block.high[k], lane)
         lane += run
 
 
 @helper
-def set_scales(scores, top, rows, left, right, limits, bits, scale):
+def set_scales(scores, top, rows, left, limits, bits, largest, scale):
     """Of each tile of a row of tiles: the power of two that leaves its scores so many bits."""
-    largest = np.zeros(right - left)
+    largest[:] = 0
     for i in range(top, top + rows):
-        row = scores[i, left:right]
+        row = scores[i, left : left + largest.size]
         for x in range(row.size):
-            size = np.float64(abs(row[x]))
+            size = abs(row[x])
             largest[x] = size if size > largest[x] else largest[x]
     columns = largest.size // scale.size
     for t in range(scale.size):
@@ -168,10 +181,17 @@ def store_prices(tiles, block, row_prices, column_prices):
     """Write the prices of a block's tiles to their places in the window."""
     rows, columns, _ = block.low.shape
     across, down = row_prices.shape[2], column_prices.shape[1]
-    for lane in range(tiles.size):
+    lane = 0
+    while lane < tiles.size:
         b, i, j = place_of(tiles[lane], down, across)
-        unit = 1 / block.scale[lane]
+        run = run_of(tiles, lane, across)
         for k in range(rows):
-            row_prices[b, i * rows + k, j] = block.u[k, lane] * unit
+            price, to_row = block.u[k, lane : lane + run], row_prices[b, i * rows + k, j : j + run]
+            for t in range(run):
+                to_row[t] = price[t] / block.scale[lane + t]
+        to_columns = column_prices[b, i, j * columns : (j + run) * columns]
         for k in range(columns):
-            column_prices[b, i, j * columns + k] = block.v[k, lane] * unit
+            price = block.v[k, lane : lane + run]
+            for t in range(run):
+                to_columns[t * columns + k] = price[t] / block.scale[lane + t]
+        lane += run

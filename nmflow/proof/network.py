@@ -5,7 +5,7 @@ that holds more than n, or at a row that holds less. Pruning a kept entry (i, j)
 column j to row i, at the cost s_ij - u_i - v_j; keeping a pruned one moves it from row i to column
 j, at u_i + v_j - s_ij. With prices that obey complementary slackness, no cost is negative. On a
 partial tile the slack node takes units that rows do without, at their price, and gives units to
-columns, at theirs; rows and columns with room, whose price is 0, it serves the other way for nothing.
+columns, at theirs; with rows and columns that have room, whose price is 0, it does the reverse too.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ def _as_floats(scores: NDArray[Any]) -> NDArray[np.float64]:
     return np.stack([upper.astype(np.float64) * float(half), lower])
 
 
-@compile_kernel
+@compile_kernel(nrt=False)
 def search_window(parts, mask, row_prices, column_prices, tiles, n, full, net, same, proved):
     """As :func:`search`, tile by tile; also writes whether prices prove the optimum."""
     rows, columns = net.kept.shape
@@ -271,7 +271,7 @@ def flip_path(net, end):
     node = end
     while net.before[node] >= 0:
         before = net.before[node]
-        if node != slack and before != slack:
+        if slack not in (node, before):
             i, j = min(node, before), max(node, before) - rows
             keep = node >= rows
             net.kept[i, j] = keep
