@@ -135,7 +135,9 @@ def take_turns(n, full, count, block, wires, networks):
     """Set the prices of rows and of columns in turn."""
     rows, columns, _ = block.low.shape
     u, v = block.u, block.v
-    v[:] = 0
+    for j in range(columns):
+        for lane in range(count):
+            v[j, lane] = 0
     for turn in range(_ROUNDS):
         for i in range(rows):
             for j in range(columns):

@@ -118,8 +118,10 @@ def count_window(mask, held_rows, held_columns):
     matrices, rows, columns = mask.shape
     across = held_rows.shape[2]
     height, width = rows // held_columns.shape[1], columns // across
-    held_columns[:] = 0
     for b in range(matrices):
+        for i in range(held_columns.shape[1]):
+            for x in range(columns):
+                held_columns[b, i, x] = 0
         for k in range(rows):
             kept, in_row, in_column = mask[b, k], held_rows[b, k], held_columns[b, k // height]
             for x in range(columns):
@@ -141,7 +143,8 @@ def check_window(scores, mask, held_rows, held_columns, row_prices, column_price
     for b in range(matrices):
         for i in range(down):
             verdict, v, in_column = proved[b, i], column_prices[b, i], held_columns[b, i]
-            verdict[:] = True
+            for t in range(across):
+                verdict[t] = True
             for x in range(columns):
                 least_margin[x] = 0 if is_due(v[x], in_column[x], n, full) else -1
             for k in range(i * height, (i + 1) * height):

@@ -58,7 +58,8 @@ def extract(scores, mask, step, sums):
             power, level, more = sigma, 0, largest > 0
             while more:
                 if level == used:
-                    sums[used : used + 2] = 0
+                    for x in range(columns):
+                        sums[used, x] = sums[used + 1, x] = 0
                     used += 2
                 next_power = power * ratio
                 more = split(rest, power, next_power, sums[level], sums[level + 1])
@@ -70,14 +71,19 @@ def extract(scores, mask, step, sums):
 def largest_of(scores):
     """The largest magnitude."""
     matrices, rows, columns = scores.shape
-    largest = np.zeros(columns, scores.dtype)
+    largest = np.empty(columns, scores.dtype)
+    for x in range(columns):
+        largest[x] = 0
     for b in range(matrices):
         for i in range(rows):
             row = scores[b, i]
             for x in range(columns):
                 size = abs(row[x])
                 largest[x] = size if size > largest[x] else largest[x]
-    return np.float64(largest.max())
+    result = 0.0
+    for x in range(columns):
+        result = max(result, np.float64(largest[x]))
+    return result
 
 
 @helper

@@ -75,8 +75,10 @@ def relax(n, full, count, block):
     """Lower u and raise v until nothing changes, or for as many sweeps as there may be."""
     low, high, u, v = block.low, block.high, block.u, block.v
     ceiling = block.line[0]
-    set_ceilings(n, full, high, ceiling)
-    v[:] = 0
+    set_ceilings(n, full, count, high, ceiling)
+    for j in range(v.shape[0]):
+        for lane in range(count):
+            v[j, lane] = 0
     for _ in range(_MOST_SWEEPS):
         for i in range(u.shape[0]):
             lower(low[i], v, ceiling[i], u[i], count)
@@ -88,19 +90,15 @@ def relax(n, full, count, block):
 
 
 @helper
-def set_ceilings(n, full, high, ceiling):
+def set_ceilings(n, full, count, high, ceiling):
     """Of rows with room for one more, in partial tiles, the price is 0, or there is no proof."""
-    ceiling[:] = OUT_OF_REACH
-    if full:
-        return
-    rows, columns, lanes = high.shape
+    rows, columns, _ = high.shape
     for i in range(rows):
-        for lane in range(lanes):
-            held = 0
-            for j in range(columns):
+        for lane in range(count):
+            held = n if full else 0
+            for j in range(0 if full else columns):
                 held += high[i, j, lane] == BELOW_REACH
-            if held < n:
-                ceiling[i, lane] = 0
+            ceiling[i, lane] = 0 if held < n else OUT_OF_REACH
 
 
 @helper

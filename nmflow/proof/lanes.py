@@ -92,9 +92,8 @@ def no_prices(held: Held) -> Prices:
 @helper
 def place_of(tile, down, across):
     """Matrix, tile row and tile column of a tile, counted from left to right and downwards."""
-    b, place = divmod(tile, down * across)
-    i, j = divmod(place, across)
-    return b, i, j
+    row = tile // across
+    return row // down, row % down, tile % across
 
 
 @helper
@@ -134,7 +133,8 @@ def load(scores, mask, tiles, across, limits, bits, block):
 @helper
 def set_scales(scores, top, rows, left, limits, bits, largest, scale):
     """Of each tile of a row of tiles: the power of two that leaves its scores so many bits."""
-    largest[:] = 0
+    for x in range(largest.size):
+        largest[x] = 0
     for i in range(top, top + rows):
         row = scores[i, left : left + largest.size]
         for x in range(row.size):
