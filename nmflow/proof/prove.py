@@ -43,7 +43,7 @@ def prove(scores: NDArray[Any], mask: NDArray[np.bool_], held: Held, n: int, ful
     full : bool
         Whether rows and columns must hold exactly n, or at most n.
     """
-    optimal: NDArray[np.bool_] = _as_due(held, n, full)
+    optimal = _as_due(held, n, full)
     # 64-bit integers are for the search alone, which knows no floats.
     of_floats = scores.dtype.kind == "f"
     if not of_floats:
@@ -60,9 +60,9 @@ def prove(scores: NDArray[Any], mask: NDArray[np.bool_], held: Held, n: int, ful
     done = optimal
     if of_floats:
         # Prices of an optimum prove every optimum.
-        optimal = np.logical_or(optimal, check(scores, mask, held, prices, n, full))
+        optimal = optimal | check(scores, mask, held, prices, n, full)
         kept = count_kept(optimum, held.tile)
-        done = np.logical_or(optimal, check(scores, optimum, kept, prices, n, full))
+        done = optimal | check(scores, optimum, kept, prices, n, full)
     _restore(optimum, mask, held, optimal | ~done)
     left = np.flatnonzero(~done)
     if left.size:
