@@ -100,6 +100,7 @@ format: $(VENV)/test
 
 benchmark: $(VENV)/bench
 	$(BIN)/python -m benchmarks.solvers
+	$(BIN)/python -m benchmarks.certify
 	$(BIN)/python -m benchmarks.readme
 
 training: $(VENV)/bench

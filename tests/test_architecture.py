@@ -104,7 +104,7 @@ def test_certificates_share_nothing_with_solvers():
             reached.add(name)
             todo += arrows[name]
     tops = {name.split(".")[0] for name in reached}
-    assert not tops & {"solvers", "simd", "compiling"}
+    assert not tops & {"solvers", "simd"}
 
 
 def test_kernels_are_stamped_with_all_that_they_import():

@@ -41,7 +41,9 @@ def scores_of(values: NDArray[Any], score: str) -> NDArray[Any]:
     if values.dtype.kind == "f":
         # float32 holds every float16 and bfloat16, but not the square of a float32.
         narrow = values.dtype.itemsize <= _NARROW and score != "square"
-        return _float_scores(values.astype(np.float32 if narrow else np.float64), score)
+        dtype = np.float32 if narrow else np.float64
+        # What is computed from values is new; values themselves are the caller's.
+        return _float_scores(values.astype(dtype, copy=score == "raw"), score)
     return _integer_scores(values, score)
 
 

@@ -1,5 +1,11 @@
 """Certificates: how good a mask is, proved by arithmetic that no method shares.
 
-Read :mod:`certificate` first: what is stated. :mod:`checker` proves a batch of tiles optimal, or
-finds the optimum by cancelling cycles in exact integers; :mod:`sums` adds floats without an error.
+Read :mod:`certificate` first: what is stated. :mod:`checker` decides, exactly, whether prices prove
+masks optimal, and knows nothing of where either comes from; it is where to hand in prices that are
+known already. :mod:`prove` finds prices for a window of tiles: :mod:`labels` those of a mask that
+is optimal, :mod:`ascent` those of an optimum where it is not, both in 32-bit integers of tiles side
+by side (:mod:`lanes`). What they leave open, :mod:`search` ends tile by tile on the residual
+:mod:`network`, in :mod:`integers` of as many :mod:`limbs` as it takes. :mod:`kept_sum` and
+:mod:`sums` add without an error, :mod:`tally` counts, and :mod:`groups` certifies the patterns
+whose groups don't overlap.
 """

@@ -12,8 +12,8 @@ from nmflow.errors import NmflowError
 
 _UNIT_BITS = 1074
 """Every float64 is a multiple of 2**-1074, the least above 0."""
-_LARGE_BITS = 900
-"""Sums of numbers below 2**900 never overflow."""
+LARGE = 2.0**900
+"""Sums of smaller numbers never overflow."""
 _LOWERED_BITS = 200
 """What larger numbers are scaled down by, which loses nothing of theirs."""
 
@@ -21,9 +21,11 @@ _LOWERED_BITS = 200
 def exact_sum(values: NDArray[Any]) -> int:
     """The exact sum of floats or of 64-bit integers, as a multiple of 2**-1074."""
     if values.dtype.kind != "f":
-        return int(sum(values.ravel().tolist())) << _UNIT_BITS
+        half = values.dtype.type(32)
+        low = values & values.dtype.type((1 << 32) - 1)
+        return ((int((values >> half).sum()) << 32) + int(low.sum())) << _UNIT_BITS
     wide = values.ravel().astype(np.float64)
-    large = np.abs(wide) >= math.ldexp(1.0, _LARGE_BITS)
+    large = np.abs(wide) >= LARGE
     if not large.any():
         return _sum_of_floats(wide)
     lowered = np.ldexp(wide[large], -_LOWERED_BITS)
@@ -42,13 +44,25 @@ def _sum_of_floats(rest: NDArray[np.float64]) -> int:
         largest = float(np.abs(rest).max(initial=0.0))
         if largest == 0.0:
             return total
-        exponent = math.frexp(largest)[1] + (rest.size + 2).bit_length()
-        sigma = math.ldexp(1.0, exponent)
+        sigma = math.ldexp(1.0, math.frexp(largest)[1] + 53 - fraction_bits(rest.size))
         leading = (rest + sigma) - sigma
-        top, bottom = float(leading.sum()).as_integer_ratio()
-        total += (top << _UNIT_BITS) // bottom
+        total += of_floats(leading)
         rest = rest - leading
         rest = rest[rest != 0]
+
+
+def fraction_bits(count: int) -> int:
+    """How many bits below the largest of so many numbers their leading parts may have.
+
+    A float64 has 53 bits, and what it does not need for carries is theirs.
+    """
+    return 53 - (count + 2).bit_length()
+
+
+def of_floats(leading: NDArray[np.float64]) -> int:
+    """The sum of leading parts, as a multiple of 2**-1074."""
+    top, bottom = float(leading.sum()).as_integer_ratio()
+    return (top << _UNIT_BITS) // bottom
 
 
 def rounded(total: int) -> float:

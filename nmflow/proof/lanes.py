@@ -1,0 +1,197 @@
+"""Tiles side by side: the entry (i, j) of many tiles lies in one row of memory, a tile a lane.
+
+Loops over lanes are what LLVM makes vector instructions of. Scores become 32-bit integers, each
+tile's times a power of two of its own. What is found in them are prices that may be wrong, or prove
+too little: :mod:`nmflow.proof.checker` decides.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nmflow.compiling.jit import helper
+from nmflow.proof.checker import Held, Prices
+
+# What a score may be after scaling, in bits: floats of 32 bits have as many.
+SCORE_BITS = 24
+# Prices stay below 2**29, so that a score of 2**30 is out of their reach, and sums fit 32 bits.
+OUT_OF_REACH = np.int32(1 << 30)
+BELOW_REACH = np.int32(-(1 << 30))
+# Entries of a block; what is held of them in memory is to fit a core's cache.
+_ENTRIES = 1 << 15
+_FEWEST_LANES = 32
+
+# A float64's exponent, and what is added to it there.
+_MANTISSA_BITS = 52
+_BIAS = 1023
+# Powers of two that have an inverse, of float32 and of float64.
+_NARROW_SCALES = (_BIAS - 126, _BIAS + 126)
+_WIDE_SCALES = (1, 2 * _BIAS - 1)
+
+
+class Block(NamedTuple):
+    """Memory for as many tiles as are worked on at a time.
+
+    Attributes
+    ----------
+    low, high : ndarray of int32, shape (r, c, lanes)
+        Scores rounded down and up.
+    u, v : ndarray of int32, shapes (r, lanes), (c, lanes)
+        Prices.
+    scale : ndarray of float64, shape (lanes,)
+        What the scores were multiplied by.
+    line : ndarray of int32, shape (2, r + c, lanes)
+        For anything.
+    row : ndarray of int32, shape (2, lanes * c)
+        A row of the tiles as it lies in the window.
+    row_scale, largest : ndarray of float32 or float64, shape (lanes * c,)
+        What its scores are multiplied by, and the largest score of each column.
+    """
+
+    low: NDArray[np.int32]
+    high: NDArray[np.int32]
+    u: NDArray[np.int32]
+    v: NDArray[np.int32]
+    scale: NDArray[np.float64]
+    line: NDArray[np.int32]
+    row: NDArray[np.int32]
+    row_scale: NDArray[Any]
+    largest: NDArray[Any]
+
+    @classmethod
+    def of(cls, tile: tuple[int, int], tiles: int, dtype: Any) -> Block:
+        """For at most so many tiles of scores of that type."""
+        rows, columns = tile
+        lanes = min(max(_ENTRIES // (rows * columns), _FEWEST_LANES), tiles)
+        return cls(
+            np.empty((rows, columns, lanes), np.int32),
+            np.empty((rows, columns, lanes), np.int32),
+            np.empty((rows, lanes), np.int32),
+            np.empty((columns, lanes), np.int32),
+            np.empty(lanes),
+            np.empty((2, rows + columns, lanes), np.int32),
+            np.empty((2, lanes * columns), np.int32),
+            np.empty(lanes * columns, dtype),
+            np.empty(lanes * columns, dtype),
+        )
+
+
+def scale_limits(scores: NDArray[Any]) -> tuple[int, int]:
+    """Exponents, as a float64 has them, of the powers of two that these scores can be scaled by."""
+    return _NARROW_SCALES if scores.dtype == np.float32 else _WIDE_SCALES
+
+
+def no_prices(held: Held) -> Prices:
+    """Prices of as many rows and columns, to be written; what is not written proves nothing new."""
+    return Prices(*(np.empty(part.shape) for part in held))
+
+
+@helper
+def place_of(tile, down, across):
+    """Matrix, tile row and tile column of a tile, counted from left to right and downwards."""
+    row = tile // across
+    return row // down, row % down, tile % across
+
+
+@helper
+def run_of(tiles, lane, across):
+    """How many tiles from the one of that lane on lie side by side, a row of tiles having so many.
+
+    Tiles are in ascending order, so that many that end as far from each other as they begin do so.
+    """
+    most = min(across - tiles[lane] % across, tiles.size - lane)
+    run = most
+    while run > 1 and tiles[lane + run - 1] - tiles[lane] != run - 1:
+        run = (run + 1) // 2
+    return run
+
+
+@helper
+def load(scores, mask, tiles, across, limits, bits, block):
+    """Read tiles, as :func:`place_of` counts them, in ascending order."""
+    rows, columns, _ = block.low.shape
+    lane = 0
+    while lane < tiles.size:
+        b, i, j = place_of(tiles[lane], scores.shape[1] // rows, across)
+        run = run_of(tiles, lane, across)
+        left, right, top = j * columns, (j + run) * columns, i * rows
+        scale = block.scale[lane : lane + run]
+        set_scales(scores[b], top, rows, left, limits, bits, block.largest[: run * columns], scale)
+        for t in range(run):
+            factor = scale[t]
+            for k in range(columns):
+                block.row_scale[t * columns + k] = factor
+        for k in range(rows):
+            row, kept = scores[b, top + k, left:right], mask[b, top + k, left:right]
+            load_row(row, kept, block.row_scale, block.row, block.low[k], block.high[k], lane)
+        lane += run
+
+
+@helper
+def set_scales(scores, top, rows, left, limits, bits, largest, scale):
+    """Of each tile of a row of tiles: the power of two that leaves its scores so many bits."""
+    for x in range(largest.size):
+        largest[x] = 0
+    for i in range(top, top + rows):
+        row = scores[i, left : left + largest.size]
+        for x in range(row.size):
+            size = abs(row[x])
+            largest[x] = size if size > largest[x] else largest[x]
+    columns = largest.size // scale.size
+    for t in range(scale.size):
+        most = largest[t * columns]
+        for j in range(1, columns):
+            size = largest[t * columns + j]
+            most = size if size > most else most
+        scale[t] = most
+    exponents = scale.view(np.int64)
+    for t in range(scale.size):
+        exponent = 2 * _BIAS - 1 + bits - (exponents[t] >> _MANTISSA_BITS)
+        exponents[t] = min(max(exponent, limits[0]), limits[1]) << _MANTISSA_BITS
+
+
+@helper
+def load_row(row, kept, scale, whole_row, low, high, lane):
+    """Kept scores rounded down, pruned ones up; what the other array holds there is out of reach.
+
+    So the least over a row of the one is that of its kept scores, and the largest over a column of
+    the other that of its pruned ones.
+    """
+    columns = low.shape[0]
+    run = row.size // columns
+    lows, highs = whole_row[0], whole_row[1]
+    for x in range(row.size):
+        scaled = row[x] * scale[x]
+        whole = np.int32(scaled)
+        back = row.dtype.type(whole)
+        lows[x] = np.int32(whole - np.int32(back > scaled)) if kept[x] else OUT_OF_REACH
+        highs[x] = BELOW_REACH if kept[x] else np.int32(whole + np.int32(back < scaled))
+    for j in range(columns):
+        to_low, to_high = low[j, lane : lane + run], high[j, lane : lane + run]
+        for t in range(run):
+            to_low[t] = lows[t * columns + j]
+            to_high[t] = highs[t * columns + j]
+
+
+@helper
+def store_prices(tiles, block, row_prices, column_prices):
+    """Write the prices of a block's tiles to their places in the window."""
+    rows, columns, _ = block.low.shape
+    across, down = row_prices.shape[2], column_prices.shape[1]
+    lane = 0
+    while lane < tiles.size:
+        b, i, j = place_of(tiles[lane], down, across)
+        run = run_of(tiles, lane, across)
+        for k in range(rows):
+            price, to_row = block.u[k, lane : lane + run], row_prices[b, i * rows + k, j : j + run]
+            for t in range(run):
+                to_row[t] = price[t] / block.scale[lane + t]
+        to_columns = column_prices[b, i, j * columns : (j + run) * columns]
+        for k in range(columns):
+            price = block.v[k, lane : lane + run]
+            for t in range(run):
+                to_columns[t * columns + k] = price[t] / block.scale[lane + t]
+        lane += run
