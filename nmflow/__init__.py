@@ -10,7 +10,9 @@
 from nmflow.certify import certify
 from nmflow.diversity import log10_mask_diversity, mask_diversity
 from nmflow.errors import MissingExtraError, NmflowError
+from nmflow.priced import Solution, solve_with_prices
 from nmflow.problem.pattern import Pattern
+from nmflow.problem.prices import Prices
 from nmflow.proof.certificate import Certificate, Violation
 from nmflow.solve import methods, solve
 from nmflow.solvers.interface import Method
@@ -43,6 +45,8 @@ __all__ = [
     "NetworkSimplex",
     "NmflowError",
     "Pattern",
+    "Prices",
+    "Solution",
     "Tracker",
     "Update",
     "Violation",
@@ -53,5 +57,6 @@ __all__ = [
     "mask_diversity",
     "methods",
     "solve",
+    "solve_with_prices",
     "warmup",
 ]

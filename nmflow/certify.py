@@ -16,6 +16,7 @@ from nmflow.problem.arrays import to_host
 from nmflow.problem.batch import MatrixBatch, as_matrices
 from nmflow.problem.floating_point import standard_arithmetic
 from nmflow.problem.pattern import Pattern, PatternName
+from nmflow.problem.prices import Prices
 from nmflow.problem.scores import ScoreName
 from nmflow.problem.tiling import Window, windows
 from nmflow.problem.workers import run_all, thread_count
@@ -38,6 +39,7 @@ def certify(
     axes: tuple[int, int] = (-2, -1),
     score: ScoreName = "abs",
     workers: int | None = None,
+    prices: Prices | None = None,
 ) -> Certificate:
     """Check any mask, from anywhere, and prove how good it is.
 
@@ -51,6 +53,10 @@ def certify(
         As for :func:`nmflow.solve`.
     mask : array_like of bool (or of 0 and 1), of the shape of ``weights``
         From any framework, not necessarily the one of the weights.
+    prices : Prices, optional
+        Such as :func:`nmflow.solve_with_prices` and :attr:`nmflow.Tracker.prices` hand out; only
+        for ``"transposable"``. Tiles that they prove need no search. Where they are wrong, or NaN,
+        they are as good as none: the certificate does not depend on them, its time does.
 
     Returns
     -------
@@ -59,7 +65,8 @@ def certify(
     Raises
     ------
     NmflowError
-        As :func:`nmflow.solve`; and for a mask of another shape, or of values other than 0 and 1.
+        As :func:`nmflow.solve`; for a mask of another shape, or of values other than 0 and 1; and
+        for prices of another shape, or for another pattern.
 
     Notes
     -----
@@ -80,9 +87,11 @@ def certify(
     threads = thread_count(workers)
     batch = MatrixBatch.of(weights, wanted, axes, score)
     given = _mask_matrices(mask, batch, wanted)
+    if prices is not None:
+        prices = _check_prices(prices, batch, wanted)
     tally = Tally(wanted)
     if wanted.name == "transposable":
-        _certify_tiles(tally, batch, given, threads)
+        _certify_tiles(tally, batch, given, prices, threads)
     else:
         for index in range(batch.shape[0] if batch.matrices.size else 0):
             scores = batch.scores((slice(index, index + 1),))[0]
@@ -107,8 +116,26 @@ def _mask_matrices(mask: Any, batch: MatrixBatch, pattern: Pattern) -> NDArray[n
     return as_matrices(values, batch.axes)
 
 
+def _check_prices(prices: Prices, batch: MatrixBatch, pattern: Pattern) -> Prices:
+    if pattern.name != "transposable":
+        raise NmflowError(f"prices for {pattern}: only transposable masks have prices; leave them")
+    rows, columns = (np.asarray(part) for part in prices)
+    expected = [part.shape for part in Prices.unknown(batch.shape, pattern.m)]
+    for part, shape, what in zip((rows, columns), expected, ("rows", "columns"), strict=True):
+        if part.shape != shape or part.dtype.kind != "f":
+            raise NmflowError(
+                f"prices of {what} of shape {part.shape} and dtype {part.dtype}: weights of shape"
+                f" {batch.host.values.shape} for {pattern} have floats of shape {shape}"
+            )
+    return Prices(rows, columns)
+
+
 def _certify_tiles(
-    tally: Tally, batch: MatrixBatch, given: NDArray[np.bool_], threads: int
+    tally: Tally,
+    batch: MatrixBatch,
+    given: NDArray[np.bool_],
+    prices: Prices | None,
+    threads: int,
 ) -> None:
     """Certify all tiles, window by window."""
     pieces: dict[int, Tally] = {}
@@ -116,7 +143,9 @@ def _certify_tiles(
     def work(item: tuple[int, Window]) -> None:
         number, window = item
         pieces[number] = Tally(tally.pattern)
-        _certify_window(pieces[number], window, batch.scores(window.box), given[window.box])
+        known = None if prices is None else prices.of(window, tally.pattern.m)
+        scores = batch.scores(window.box)
+        _certify_window(pieces[number], window, scores, given[window.box], known)
 
     run_all(work, enumerate(windows(batch.shape, tally.pattern.m, _WINDOW_ENTRIES)), threads)
     for number in sorted(pieces):
@@ -124,7 +153,11 @@ def _certify_tiles(
 
 
 def _certify_window(
-    tally: Tally, window: Window, scores: NDArray[Any], given: NDArray[np.bool_]
+    tally: Tally,
+    window: Window,
+    scores: NDArray[Any],
+    given: NDArray[np.bool_],
+    prices: Prices | None,
 ) -> None:
     """Certify the tiles of one window."""
     # Importing numba takes longer than importing all of nmflow.
@@ -137,7 +170,7 @@ def _certify_window(
     scores, mask = np.ascontiguousarray(scores), np.array(given, order="C")
     held = count_kept(mask, window.tile)
     _check_counts(tally, window, held.rows, held.columns)
-    proof = prove(scores, mask, held, n, window.full)
+    proof = prove(scores, mask, held, n, window.full, prices)
     tally.count(proof.optimal)
     value = kept_sum(scores, mask)
     tally.value += value

@@ -17,6 +17,7 @@ from nmflow.problem.arrays import writable_mask
 from nmflow.problem.batch import MatrixBatch, matrix_shape, normalise_axes
 from nmflow.problem.floating_point import standard_arithmetic
 from nmflow.problem.pattern import Pattern
+from nmflow.problem.prices import Prices
 from nmflow.problem.scores import ScoreName, check_score
 from nmflow.problem.workers import thread_count
 from nmflow.solve import Detachable
@@ -142,6 +143,15 @@ class Tracker:
             mask = np.array(self._shaped(), order="C")
         mask.flags.writeable = False
         return mask
+
+    @property
+    def prices(self) -> Prices:
+        """Prices that the last update found, for :func:`nmflow.certify` of its weights and mask.
+
+        NaN, which leaves the search to it, for tiles that are solved anew each time.
+        """
+        with self._lock:
+            return self._tracked.prices()
 
     def _shaped(self) -> NDArray[np.bool_]:
         """The mask as it stands, in the shape of the weights."""

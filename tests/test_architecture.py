@@ -20,7 +20,7 @@ LAYERS = [
     ["simd", "diversity"],
     ["proof", "solvers"],
     ["solve", "certify"],
-    ["tracker"],
+    ["tracker", "priced"],
     ["warming"],
     [""],
     ["checkpoint", "torch"],

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmflow.compiling.jit import compile_kernel, helper
+from nmflow.problem.prices import Prices
 
 # Sums of two prices must not overflow.
 LARGEST_PRICE = 2.0**1000
@@ -46,19 +47,6 @@ class Held(NamedTuple):
         return rows // i, columns // j
 
 
-class Prices(NamedTuple):
-    """Prices of the rows and columns of all tiles of a window, in the unit of its scores.
-
-    Attributes
-    ----------
-    rows : ndarray of float64, shape (B, R, J)
-    columns : ndarray of float64, shape (B, I, C)
-    """
-
-    rows: NDArray[np.float64]
-    columns: NDArray[np.float64]
-
-
 def check(
     scores: NDArray[Any],
     mask: NDArray[np.bool_],
@@ -77,7 +65,7 @@ def check(
     held : Held
         What :func:`count_kept` says of the mask.
     prices : Prices
-        NaN, infinite and huge ones prove nothing.
+        Of the window, float64. NaN, infinite and huge ones prove nothing.
     n : int
     full : bool
         Whether rows and columns must hold exactly n, or at most n.

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmflow.compiling.jit import helper
-from nmflow.proof.checker import Held, Prices
+from nmflow.problem.prices import Prices
+from nmflow.proof.checker import Held
 
 # What a score may be after scaling, in bits: floats of 32 bits have as many.
 SCORE_BITS = 24

@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nmflow.problem.prices import Prices
 from nmflow.proof.ascent import ascend
 from nmflow.proof.checker import Held, check, count_kept
 from nmflow.proof.labels import label
+from nmflow.proof.lanes import no_prices
 from nmflow.proof.search import search
 
 
@@ -28,7 +30,14 @@ class Proof(NamedTuple):
     optimal: NDArray[np.bool_]
 
 
-def prove(scores: NDArray[Any], mask: NDArray[np.bool_], held: Held, n: int, full: bool) -> Proof:
+def prove(
+    scores: NDArray[Any],
+    mask: NDArray[np.bool_],
+    held: Held,
+    n: int,
+    full: bool,
+    given: Prices | None = None,
+) -> Proof:
     """Which tiles of a window are optimal, and optimal masks of those that aren't, all proved.
 
     Parameters
@@ -68,6 +77,41 @@ def prove(scores: NDArray[Any], mask: NDArray[np.bool_], held: Held, n: int, ful
     if left.size:
         optimal.ravel()[left] = search(scores, optimum, held, prices, left, n, full)
     return Proof(optimum, optimal)
+
+
+def prove_as_it_stands(
+    scores: NDArray[Any],
+    mask: NDArray[np.bool_],
+    held: Held,
+    n: int,
+    full: bool,
+    given: Prices | None = None,
+) -> tuple[NDArray[np.bool_], Prices]:
+    """Which tiles of a window, of floats, are optimal, and prices that prove those.
+
+    Prices of the others mean nothing. Parameters are those of :func:`prove`.
+    """
+    if given is None:
+        prices = None
+        proved: NDArray[np.bool_] = np.zeros_like(_as_due(held, n, full))
+    else:
+        prices = Prices(*(np.array(part, np.float64, order="C") for part in given))
+        proved = check(scores, mask, held, prices, n, full)
+    unproved = _as_due(held, n, full) & ~proved
+    if unproved.any():
+        found = label(scores, mask, held, np.flatnonzero(unproved), n, full)
+        proved = np.logical_or(proved, check(scores, mask, held, found, n, full))
+        prices = found if prices is None else _merge(prices, found, unproved, held)
+    return proved, prices or no_prices(held)
+
+
+def _merge(prices: Prices, found: Prices, tiles: NDArray[np.bool_], held: Held) -> Prices:
+    """Prices, and of some tiles those that were found."""
+    r, c = held.tile
+    return Prices(
+        np.where(np.repeat(tiles, r, axis=1), found.rows, prices.rows),
+        np.where(np.repeat(tiles, c, axis=2), found.columns, prices.columns),
+    )
 
 
 def _as_due(held: Held, n: int, full: bool) -> NDArray[np.bool_]:

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmflow.compiling.jit import compile_kernel, helper
-from nmflow.proof.checker import Held, Prices
+from nmflow.problem.prices import Prices
+from nmflow.proof.checker import Held
 from nmflow.proof.integers import read_price, read_scores, width_of
 from nmflow.proof.lanes import place_of
 from nmflow.proof.limbs import add, clear, copy, is_less, sign, subtract

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from nmflow.problem.batch import MatrixBatch
 from nmflow.problem.pattern import Pattern
+from nmflow.problem.prices import Prices
 from nmflow.problem.tiling import Window, windows
 from nmflow.problem.workers import run_all
 
@@ -103,6 +104,14 @@ class TrackedBatch:
             box.adopt(self.mask)
         flipped = int(np.count_nonzero(before != self.mask[window.box]))
         return flipped, 0
+
+    def prices(self) -> Prices:
+        """What the last update found; NaN for tiles that are solved anew each time."""
+        prices = Prices.unknown(self.mask.shape, self.pattern.m)
+        for box in self._boxes:
+            if box is not None:
+                box.write_prices(prices)
+        return prices
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Plain arrays from which :meth:`restore` goes on."""

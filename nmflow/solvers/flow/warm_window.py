@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmflow.problem.batch import MatrixBatch
+from nmflow.problem.prices import Prices
 from nmflow.simd.tile_shape import ROW, TileShape
 from nmflow.solvers.flow.method import solve_tiles
 from nmflow.solvers.flow.simd_engine import driver
@@ -139,6 +140,25 @@ class WarmWindow:
         ) * self._stride + across
         positions: NDArray[np.int64] = corner.ravel()
         return positions
+
+    def write_prices(self, prices: Prices) -> None:
+        """Write what the last solve found into the box's part of the prices of the batch."""
+        shape, (matrices, rows, columns) = self.shape, self.box
+        part = Prices(
+            prices.rows[matrices, rows, columns.start // shape.m : columns.stop // shape.m],
+            prices.columns[matrices, rows.start // shape.m : rows.stop // shape.m, columns],
+        )
+        _, down, width = part.columns.shape
+        across, wide = -(-width // (shape.m * shape.tiles)), shape.m * shape.tiles
+        u = self.warm_start.u.reshape(-1, down, across, shape.m, shape.tiles)
+        v = self.warm_start.v.reshape(-1, down, across, wide)
+        for strip in range(across):
+            # The last strip overlaps the one before it where the columns don't fill it.
+            first = min(strip * wide, width - wide)
+            tile = first // shape.m
+            rows_of_strip = u[:, :, strip].reshape(-1, down * shape.m, shape.tiles)
+            part.rows[:, :, tile : tile + shape.tiles] = rows_of_strip
+            part.columns[:, :, first : first + wide] = v[:, :, strip]
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Plain arrays from which :meth:`restore` goes on."""
