@@ -58,7 +58,7 @@ def ascend(
         Whether rows and columns hold exactly n, or at most n at prices that are not negative.
     """
     prices = no_prices(held)
-    block = Block.of(held.tile, tiles.size, scores.dtype)
+    block = Block.of(held.tile, tiles.size, scores)
     limits = scale_limits(scores)
     wires = np.empty((max(held.tile), block.scale.size), np.int32)
     networks = tuple(comparators(length, n) for length in held.tile[::-1])

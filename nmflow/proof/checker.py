@@ -127,14 +127,14 @@ def check_window(scores, mask, held_rows, held_columns, row_prices, column_price
     matrices, rows, columns = scores.shape
     _, down, across = proved.shape
     height, width = rows // down, columns // across
-    least_margin, price_of_row = np.empty(columns), np.empty(columns)
+    wrong, price_of_row = np.empty(columns, np.int64), np.empty(columns)
     for b in range(matrices):
         for i in range(down):
             verdict, v, in_column = proved[b, i], column_prices[b, i], held_columns[b, i]
             for t in range(across):
                 verdict[t] = True
             for x in range(columns):
-                least_margin[x] = 0 if is_due(v[x], in_column[x], n, full) else -1
+                wrong[x] = not is_due(v[x], in_column[x], n, full)
             for k in range(i * height, (i + 1) * height):
                 u, in_row = row_prices[b, k], held_rows[b, k]
                 for t in range(across):
@@ -142,15 +142,15 @@ def check_window(scores, mask, held_rows, held_columns, row_prices, column_price
                     verdict[t] &= is_due(price, in_row[t], n, full)
                     for j in range(width):
                         price_of_row[t * width + j] = price
-                check_row(scores[b, k], mask[b, k], price_of_row, v, least_margin)
+                check_row(scores[b, k], mask[b, k], price_of_row, v, wrong)
             for t in range(across):
                 for j in range(width):
-                    verdict[t] &= least_margin[t * width + j] >= 0
+                    verdict[t] &= wrong[t * width + j] == 0
 
 
 @helper
-def check_row(scores, kept, u, v, least_margin):
-    """Lower margins to below 0 where an entry is on the wrong side of its price."""
+def check_row(scores, kept, u, v, wrong):
+    """Mark columns in which an entry is on the wrong side of its price."""
     for x in range(scores.size):
         price = u[x] + v[x]
         other = price - u[x]
@@ -158,8 +158,7 @@ def check_row(scores, kept, u, v, least_margin):
         score = np.float64(scores[x])
         # Of the true sign: a difference of two floats is 0 only where they are equal.
         margin = -error if score == price else score - price
-        margin = margin if kept[x] else -margin
-        least_margin[x] = margin if margin < least_margin[x] else least_margin[x]
+        wrong[x] |= (margin if kept[x] else -margin) < 0
 
 
 @helper

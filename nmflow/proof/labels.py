@@ -54,7 +54,7 @@ def label(
         Whether rows and columns hold exactly n, or at most n.
     """
     prices = no_prices(held)
-    block = Block.of(held.tile, tiles.size, scores.dtype)
+    block = Block.of(held.tile, tiles.size, scores)
     limits = scale_limits(scores)
     label_window(scores, mask.view(np.uint8), tiles, n, full, limits, block, *prices)
     return prices

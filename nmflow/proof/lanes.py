@@ -44,11 +44,13 @@ class Block(NamedTuple):
         Prices.
     scale : ndarray of float64, shape (lanes,)
         What the scores were multiplied by.
+    offset : ndarray of int64, shape (lanes,)
+        How many columns a tile lies to the right of the first one in its row of tiles.
     line : ndarray of int32, shape (2, r + c, lanes)
         For anything.
-    row : ndarray of int32, shape (2, lanes * c)
+    row : ndarray of int32, shape (2, C)
         A row of the tiles as it lies in the window.
-    row_scale, largest : ndarray of float32 or float64, shape (lanes * c,)
+    row_scale, largest : ndarray of float32 or float64, shape (C,)
         What its scores are multiplied by, and the largest score of each column.
     """
 
@@ -57,15 +59,17 @@ class Block(NamedTuple):
     u: NDArray[np.int32]
     v: NDArray[np.int32]
     scale: NDArray[np.float64]
+    offset: NDArray[np.int64]
     line: NDArray[np.int32]
     row: NDArray[np.int32]
     row_scale: NDArray[Any]
     largest: NDArray[Any]
 
     @classmethod
-    def of(cls, tile: tuple[int, int], tiles: int, dtype: Any) -> Block:
-        """For at most so many tiles of scores of that type."""
+    def of(cls, tile: tuple[int, int], tiles: int, scores: NDArray[Any]) -> Block:
+        """For at most so many tiles of a window."""
         rows, columns = tile
+        width = scores.shape[2]
         lanes = min(max(_ENTRIES // (rows * columns), _FEWEST_LANES), tiles)
         return cls(
             np.empty((rows, columns, lanes), np.int32),
@@ -73,10 +77,11 @@ class Block(NamedTuple):
             np.empty((rows, lanes), np.int32),
             np.empty((columns, lanes), np.int32),
             np.empty(lanes),
+            np.empty(lanes, np.int64),
             np.empty((2, rows + columns, lanes), np.int32),
-            np.empty((2, lanes * columns), np.int32),
-            np.empty(lanes * columns, dtype),
-            np.empty(lanes * columns, dtype),
+            np.empty((2, width), np.int32),
+            np.empty(width, scores.dtype),
+            np.empty(width, scores.dtype),
         )
 
 
@@ -99,14 +104,11 @@ def place_of(tile, down, across):
 
 @helper
 def run_of(tiles, lane, across):
-    """How many tiles from the one of that lane on lie side by side, a row of tiles having so many.
-
-    Tiles are in ascending order, so that many that end as far from each other as they begin do so.
-    """
-    most = min(across - tiles[lane] % across, tiles.size - lane)
-    run = most
-    while run > 1 and tiles[lane + run - 1] - tiles[lane] != run - 1:
-        run = (run + 1) // 2
+    """How many tiles from the one of that lane on lie in the same row of tiles."""
+    end = tiles[lane] - tiles[lane] % across + across
+    run = 1
+    while lane + run < tiles.size and tiles[lane + run] < end:
+        run += 1
     return run
 
 
@@ -118,21 +120,28 @@ def load(scores, mask, tiles, across, limits, bits, block):
     while lane < tiles.size:
         b, i, j = place_of(tiles[lane], scores.shape[1] // rows, across)
         run = run_of(tiles, lane, across)
-        left, right, top = j * columns, (j + run) * columns, i * rows
-        scale = block.scale[lane : lane + run]
-        set_scales(scores[b], top, rows, left, limits, bits, block.largest[: run * columns], scale)
+        left = j * columns
+        right = left + (tiles[lane + run - 1] - tiles[lane] + 1) * columns
+        top = i * rows
+        offset, scale = block.offset[lane : lane + run], block.scale[lane : lane + run]
+        largest, row_scale = block.largest[: right - left], block.row_scale[: right - left]
+        for t in range(run):
+            offset[t] = (tiles[lane + t] - tiles[lane]) * columns
+        set_scales(scores[b], top, rows, left, columns, limits, bits, largest, offset, scale)
+        for x in range(row_scale.size):
+            row_scale[x] = 0
         for t in range(run):
             factor = scale[t]
             for k in range(columns):
-                block.row_scale[t * columns + k] = factor
+                row_scale[offset[t] + k] = factor
         for k in range(rows):
             row, kept = scores[b, top + k, left:right], mask[b, top + k, left:right]
-            load_row(row, kept, block.row_scale, block.row, block.low[k], block.high[k], lane)
+            load_row(row, kept, row_scale, offset, block.row, block.low[k], block.high[k], lane)
         lane += run
 
 
 @helper
-def set_scales(scores, top, rows, left, limits, bits, largest, scale):
+def set_scales(scores, top, rows, left, columns, limits, bits, largest, offset, scale):
     """Of each tile of a row of tiles: the power of two that leaves its scores so many bits."""
     for x in range(largest.size):
         largest[x] = 0
@@ -141,11 +150,10 @@ def set_scales(scores, top, rows, left, limits, bits, largest, scale):
         for x in range(row.size):
             size = abs(row[x])
             largest[x] = size if size > largest[x] else largest[x]
-    columns = largest.size // scale.size
     for t in range(scale.size):
-        most = largest[t * columns]
+        most = largest[offset[t]]
         for j in range(1, columns):
-            size = largest[t * columns + j]
+            size = largest[offset[t] + j]
             most = size if size > most else most
         scale[t] = most
     exponents = scale.view(np.int64)
@@ -155,14 +163,13 @@ def set_scales(scores, top, rows, left, limits, bits, largest, scale):
 
 
 @helper
-def load_row(row, kept, scale, whole_row, low, high, lane):
+def load_row(row, kept, scale, offset, whole_row, low, high, lane):
     """Kept scores rounded down, pruned ones up; what the other array holds there is out of reach.
 
     So the least over a row of the one is that of its kept scores, and the largest over a column of
     the other that of its pruned ones.
     """
-    columns = low.shape[0]
-    run = row.size // columns
+    run = offset.size
     lows, highs = whole_row[0], whole_row[1]
     for x in range(row.size):
         scaled = row[x] * scale[x]
@@ -170,11 +177,11 @@ def load_row(row, kept, scale, whole_row, low, high, lane):
         back = row.dtype.type(whole)
         lows[x] = np.int32(whole - np.int32(back > scaled)) if kept[x] else OUT_OF_REACH
         highs[x] = BELOW_REACH if kept[x] else np.int32(whole + np.int32(back < scaled))
-    for j in range(columns):
+    for j in range(low.shape[0]):
         to_low, to_high = low[j, lane : lane + run], high[j, lane : lane + run]
         for t in range(run):
-            to_low[t] = lows[t * columns + j]
-            to_high[t] = highs[t * columns + j]
+            to_low[t] = lows[offset[t] + j]
+            to_high[t] = highs[offset[t] + j]
 
 
 @helper
@@ -186,13 +193,16 @@ def store_prices(tiles, block, row_prices, column_prices):
     while lane < tiles.size:
         b, i, j = place_of(tiles[lane], down, across)
         run = run_of(tiles, lane, across)
+        offset, scale = block.offset[lane : lane + run], block.scale[lane : lane + run]
+        for t in range(run):
+            scale[t] = 1 / scale[t]
         for k in range(rows):
-            price, to_row = block.u[k, lane : lane + run], row_prices[b, i * rows + k, j : j + run]
+            price, to_row = block.u[k, lane : lane + run], row_prices[b, i * rows + k]
             for t in range(run):
-                to_row[t] = price[t] / block.scale[lane + t]
-        to_columns = column_prices[b, i, j * columns : (j + run) * columns]
+                to_row[j + tiles[lane + t] - tiles[lane]] = price[t] * scale[t]
+        to_columns = column_prices[b, i, j * columns :]
         for k in range(columns):
             price = block.v[k, lane : lane + run]
             for t in range(run):
-                to_columns[t * columns + k] = price[t] / block.scale[lane + t]
+                to_columns[offset[t] + k] = price[t] * scale[t]
         lane += run

@@ -120,8 +120,8 @@ def _as_due(held: Held, n: int, full: bool) -> NDArray[np.bool_]:
     rows, columns = (part == n if full else part <= n for part in held)
     if rows.all() and columns.all():
         return np.ones((b, i, j), np.bool_)
-    due: NDArray[np.bool_] = rows.reshape(b, i, -1, j).all(axis=2)
-    due &= columns.reshape(b, i, j, -1).all(axis=3)
+    by_row, by_column = rows.reshape(b, i, -1, j), columns.reshape(b, i, j, -1)
+    due: NDArray[np.bool_] = np.all(by_row, axis=2) & np.all(by_column, axis=3)
     return due
 
 

@@ -18,6 +18,9 @@ _LOWERED_BITS = 200
 """What larger numbers are scaled down by, which loses nothing of theirs."""
 
 
+MANTISSA_BITS = 53
+
+
 def exact_sum(values: NDArray[Any]) -> int:
     """The exact sum of floats or of 64-bit integers, as a multiple of 2**-1074."""
     if values.dtype.kind != "f":
@@ -44,7 +47,7 @@ def _sum_of_floats(rest: NDArray[np.float64]) -> int:
         largest = float(np.abs(rest).max(initial=0.0))
         if largest == 0.0:
             return total
-        sigma = math.ldexp(1.0, math.frexp(largest)[1] + 53 - fraction_bits(rest.size))
+        sigma = math.ldexp(1.0, math.frexp(largest)[1] + MANTISSA_BITS - fraction_bits(rest.size))
         leading = (rest + sigma) - sigma
         total += of_floats(leading)
         rest = rest - leading
@@ -56,7 +59,7 @@ def fraction_bits(count: int) -> int:
 
     A float64 has 53 bits, and what it does not need for carries is theirs.
     """
-    return 53 - (count + 2).bit_length()
+    return MANTISSA_BITS - (count + 2).bit_length()
 
 
 def of_floats(leading: NDArray[np.float64]) -> int:
