@@ -24,6 +24,7 @@ from nmflow.proof.lanes import (
     Block,
     load,
     no_prices,
+    patterns_of,
     place_of,
     scale_limits,
     store_prices,
@@ -63,7 +64,20 @@ def ascend(
     wires = np.empty((max(held.tile), block.scale.size), np.int32)
     networks = tuple(comparators(length, n) for length in held.tile[::-1])
     everything = np.ones(scores.shape, np.uint8)
-    ascend_window(scores, everything, tiles, n, full, limits, block, wires, networks, *prices, mask)
+    ascend_window(
+        scores,
+        patterns_of(scores),
+        everything,
+        tiles,
+        n,
+        full,
+        limits,
+        block,
+        wires,
+        networks,
+        *prices,
+        mask,
+    )
     return prices
 
 
@@ -96,6 +110,7 @@ def comparators(length: int, n: int) -> NDArray[np.int64]:
 @compile_kernel(nrt=False)
 def ascend_window(
     scores,
+    patterns,
     everything,
     tiles,
     n,
@@ -112,7 +127,7 @@ def ascend_window(
     lanes, across, down = block.scale.size, row_prices.shape[2], column_prices.shape[1]
     for first in range(0, tiles.size, lanes):
         some = tiles[first : first + lanes]
-        load(scores, everything, some, across, limits, SCORE_BITS, block)
+        load(scores, patterns, everything, some, across, limits, SCORE_BITS, block)
         take_turns(n, full, some.size, block, wires, networks)
         store_prices(some, block, row_prices, column_prices)
         for tile in some:

@@ -23,11 +23,13 @@ from nmflow.proof.lanes import (
     Block,
     load,
     no_prices,
+    patterns_of,
     scale_limits,
     store_prices,
 )
 
-# A sweep takes prices further by two scores at most, and they are to stay below 2**29.
+# A sweep takes prices further by two scores at most, and they are to stay below 2**29. Sweeps that
+# make a path of all nodes, and one, are always enough.
 _MOST_SWEEPS = 16
 
 
@@ -56,17 +58,19 @@ def label(
     prices = no_prices(held)
     block = Block.of(held.tile, tiles.size, scores)
     limits = scale_limits(scores)
-    label_window(scores, mask.view(np.uint8), tiles, n, full, limits, block, *prices)
+    label_window(
+        scores, patterns_of(scores), mask.view(np.uint8), tiles, n, full, limits, block, *prices
+    )
     return prices
 
 
 @compile_kernel(nrt=False)
-def label_window(scores, mask, tiles, n, full, limits, block, row_prices, column_prices):
+def label_window(scores, patterns, mask, tiles, n, full, limits, block, row_prices, column_prices):
     """As :func:`label`, block by block; writes the prices."""
     lanes, across = block.scale.size, row_prices.shape[2]
     for first in range(0, tiles.size, lanes):
         some = tiles[first : first + lanes]
-        load(scores, mask, some, across, limits, SCORE_BITS, block)
+        load(scores, patterns, mask, some, across, limits, SCORE_BITS, block)
         relax(n, full, some.size, block)
         store_prices(some, block, row_prices, column_prices)
 
@@ -80,7 +84,7 @@ def relax(n, full, count, block):
     for j in range(v.shape[0]):
         for lane in range(count):
             v[j, lane] = 0
-    for _ in range(_MOST_SWEEPS):
+    for _ in range(min(_MOST_SWEEPS, (u.shape[0] + v.shape[0]) // 2 + 1)):
         for i in range(u.shape[0]):
             lower(low[i], v, ceiling[i], u[i], count)
         changed = 0

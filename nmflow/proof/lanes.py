@@ -52,6 +52,8 @@ class Block(NamedTuple):
         A row of the tiles as it lies in the window.
     row_scale, largest : ndarray of float32 or float64, shape (C,)
         What its scores are multiplied by, and the largest score of each column.
+    largest_pattern : ndarray of int32 or int64, shape (C,)
+        The same memory as ``largest``, see :func:`patterns_of`.
     """
 
     low: NDArray[np.int32]
@@ -64,12 +66,14 @@ class Block(NamedTuple):
     row: NDArray[np.int32]
     row_scale: NDArray[Any]
     largest: NDArray[Any]
+    largest_pattern: NDArray[Any]
 
     @classmethod
     def of(cls, tile: tuple[int, int], tiles: int, scores: NDArray[Any]) -> Block:
         """For at most so many tiles of a window."""
         rows, columns = tile
         width = scores.shape[2]
+        largest = np.empty(width, scores.dtype)
         lanes = min(max(_ENTRIES // (rows * columns), _FEWEST_LANES), tiles)
         return cls(
             np.empty((rows, columns, lanes), np.int32),
@@ -81,13 +85,25 @@ class Block(NamedTuple):
             np.empty((2, rows + columns, lanes), np.int32),
             np.empty((2, width), np.int32),
             np.empty(width, scores.dtype),
-            np.empty(width, scores.dtype),
+            largest,
+            patterns_of(largest),
         )
 
 
-def scale_limits(scores: NDArray[Any]) -> tuple[int, int]:
-    """Exponents, as a float64 has them, of the powers of two that these scores can be scaled by."""
-    return _NARROW_SCALES if scores.dtype == np.float32 else _WIDE_SCALES
+def patterns_of(scores: NDArray[Any]) -> NDArray[Any]:
+    """The bits of floats, as integers."""
+    return scores.view(np.int32 if scores.dtype == np.float32 else np.int64)
+
+
+def scale_limits(scores: NDArray[Any]) -> tuple[int, int, np.signedinteger[Any]]:
+    """What scaling such scores is bounded by.
+
+    Two exponents, as a float64 has them, of powers of two that they can be scaled by; and the bits
+    of their patterns that are not the sign.
+    """
+    if scores.dtype == np.float32:
+        return *_NARROW_SCALES, np.int32(np.iinfo(np.int32).max)
+    return *_WIDE_SCALES, np.int64(np.iinfo(np.int64).max)
 
 
 def no_prices(held: Held) -> Prices:
@@ -113,7 +129,7 @@ def run_of(tiles, lane, across):
 
 
 @helper
-def load(scores, mask, tiles, across, limits, bits, block):
+def load(scores, patterns, mask, tiles, across, limits, bits, block):
     """Read tiles, as :func:`place_of` counts them, in ascending order."""
     rows, columns, _ = block.low.shape
     lane = 0
@@ -124,10 +140,10 @@ def load(scores, mask, tiles, across, limits, bits, block):
         right = left + (tiles[lane + run - 1] - tiles[lane] + 1) * columns
         top = i * rows
         offset, scale = block.offset[lane : lane + run], block.scale[lane : lane + run]
-        largest, row_scale = block.largest[: right - left], block.row_scale[: right - left]
+        row_scale = block.row_scale[: right - left]
         for t in range(run):
             offset[t] = (tiles[lane + t] - tiles[lane]) * columns
-        set_scales(scores[b], top, rows, left, columns, limits, bits, largest, offset, scale)
+        set_scales(patterns[b], top, rows, left, columns, limits, bits, block, offset, scale)
         for x in range(row_scale.size):
             row_scale[x] = 0
         for t in range(run):
@@ -141,19 +157,21 @@ def load(scores, mask, tiles, across, limits, bits, block):
 
 
 @helper
-def set_scales(scores, top, rows, left, columns, limits, bits, largest, offset, scale):
+def set_scales(patterns, top, rows, left, columns, limits, bits, block, offset, scale):
     """Of each tile of a row of tiles: the power of two that leaves its scores so many bits."""
+    largest = block.largest_pattern[: offset[offset.size - 1] + columns]
     for x in range(largest.size):
         largest[x] = 0
     for i in range(top, top + rows):
-        row = scores[i, left : left + largest.size]
+        row = patterns[i, left : left + largest.size]
         for x in range(row.size):
-            size = abs(row[x])
+            # Of floats that are not negative the larger one has the larger pattern.
+            size = row[x] & limits[2]
             largest[x] = size if size > largest[x] else largest[x]
     for t in range(scale.size):
-        most = largest[offset[t]]
+        most = block.largest[offset[t]]
         for j in range(1, columns):
-            size = largest[offset[t] + j]
+            size = block.largest[offset[t] + j]
             most = size if size > most else most
         scale[t] = most
     exponents = scale.view(np.int64)
