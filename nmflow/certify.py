@@ -169,12 +169,7 @@ def _certify_window(
     # Kernels are compiled for arrays that are contiguous and may be written to.
     scores, mask = np.ascontiguousarray(scores), np.array(given, order="C")
     held = count_kept(mask, window.tile)
-<<<<<<< HEAD
-    _check_counts(tally, window, held.rows, held.columns)
     proof = prove(scores, mask, held, n, window.full, prices)
-=======
-    proof = prove(scores, mask, held, n, window.full)
->>>>>>> proof
     tally.count(proof.optimal)
     value = kept_sum(scores, mask)
     tally.value += value

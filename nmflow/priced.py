@@ -96,7 +96,7 @@ def _complete(
     prices: Prices, batch: MatrixBatch, mask: NDArray[np.bool_], pattern: Pattern, threads: int
 ) -> Prices:
     """Prices of all tiles: those that the engine found, if they prove its mask, else others."""
-    from nmflow.proof.checker import count_kept
+    # It needs numba, which takes longer to import than all of nmflow.
     from nmflow.proof.prove import prove_as_it_stands
 
     wide = Prices(*(part.astype(np.float64) for part in prices))
@@ -108,11 +108,7 @@ def _complete(
             part.rows[:], part.columns[:] = np.nan, np.nan
             return
         kept = np.array(mask[window.box], order="C")
-        held = count_kept(kept, window.tile)
-        proved, found = prove_as_it_stands(scores, kept, held, pattern.n, window.full, part)
-        height, width = window.tile
-        part.rows[:] = np.where(np.repeat(proved, height, axis=1), found.rows, np.nan)
-        part.columns[:] = np.where(np.repeat(proved, width, axis=2), found.columns, np.nan)
+        prove_as_it_stands(scores, kept, pattern.n, window.full, part, window.tile)
 
     run_all(work, windows(batch.shape, pattern.m, _WINDOW_ENTRIES), threads)
     return wide

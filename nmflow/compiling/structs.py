@@ -36,13 +36,18 @@ class StructType(types.Type):
         digest = hashlib.sha256(repr(fields).encode()).hexdigest()[:12]
         super().__init__(name=f"{name}({digest})")
 
+    def place_of(self, name: str) -> int:
+        """Where in the table a field begins: of an array its address, and then its shape."""
+        before = list(self.fields.values())[: list(self.fields).index(name)]
+        return sum(1 + getattr(kind, "ndim", 0) for kind in before)
+
 
 @dataclass_transform(frozen_default=True)
 class Struct:
     """Base of classes whose annotated fields kernels may read.
 
-    A field is a one-dimensional contiguous array that kernels may write to, an int, or a Struct. To
-    the interpreter it is an ordinary frozen dataclass.
+    A field is a C-contiguous array that kernels may write to, an int, or a Struct. To the
+    interpreter it is an ordinary frozen dataclass.
     """
 
     def __init_subclass__(cls) -> None:
@@ -54,17 +59,16 @@ class Struct:
         for field in dataclasses.fields(self):  # type: ignore[arg-type]
             value = getattr(self, field.name)
             if isinstance(value, np.ndarray):
-                assert value.ndim == 1
                 assert value.flags.c_contiguous
                 assert value.flags.writeable
-                fields[field.name] = types.Array(from_dtype(value.dtype), 1, "C")
-                table += value.ctypes.data, value.size
+                fields[field.name] = types.Array(from_dtype(value.dtype), value.ndim, "C")
+                table += value.ctypes.data, *value.shape
             elif isinstance(value, Struct):
                 fields[field.name] = value._numba_type_
-                table += value._address, 0
+                table += (value._address,)
             else:
                 fields[field.name] = types.int64
-                table += value, 0
+                table += (value,)
         memory = np.array(table, np.int64)
         object.__setattr__(self, "_memory", memory)
         object.__setattr__(self, "_address", memory.ctypes.data)
@@ -83,10 +87,9 @@ class Struct:
 
     def update(self, **numbers: int) -> None:
         """Set fields that are ints, while no kernel runs with the struct."""
-        names = [field.name for field in dataclasses.fields(self)]  # type: ignore[arg-type]
         for name, value in numbers.items():
             object.__setattr__(self, name, value)
-            self._memory[2 * names.index(name)] = value
+            self._memory[self._numba_type_.place_of(name)] = value
 
     _memory: np.ndarray
     _address: int
@@ -123,19 +126,23 @@ def _lower_attribute(context: Any, builder: Any, kind: StructType, value: Any, a
     table = builder.bitcast(value, word.as_pointer())
 
     def load(index: int) -> Any:
-        place = builder.gep(table, [word(index)], source_etype=word)
-        loaded = builder.load(place, typ=word)
+        address = builder.gep(table, [word(index)], source_etype=word)
+        loaded = builder.load(address, typ=word)
         # The table never changes while a kernel runs, whatever it writes.
         loaded.set_metadata("invariant.load", builder.module.add_metadata([]))
         return loaded
 
-    index = 2 * list(kind.fields).index(attr)
+    place = kind.place_of(attr)
     if isinstance(field, types.Array):
         array = context.make_array(field)(context, builder)
-        data = builder.inttoptr(load(index), array.data.type)
+        data = builder.inttoptr(load(place), array.data.type)
         size = context.get_abi_sizeof(context.get_data_type(field.dtype))
-        populate_array(array, data, [load(index + 1)], [word(size)], size, None)
+        shape = [load(place + 1 + axis) for axis in range(field.ndim)]
+        strides = [word(size)]
+        for length in reversed(shape[1:]):
+            strides.insert(0, builder.mul(strides[0], length))
+        populate_array(array, data, shape, strides, size, None)
         return array._getvalue()
     if isinstance(field, StructType):
-        return builder.inttoptr(load(index), context.get_value_type(field))
-    return load(index)
+        return builder.inttoptr(load(place), context.get_value_type(field))
+    return load(place)

@@ -7,12 +7,13 @@ too little: :mod:`nmflow.proof.checker` decides.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nmflow.compiling.jit import helper
+from nmflow.compiling.structs import Struct
 from nmflow.problem.prices import Prices
 from nmflow.proof.checker import Held
 
@@ -33,7 +34,7 @@ _NARROW_SCALES = (_BIAS - 126, _BIAS + 126)
 _WIDE_SCALES = (1, 2 * _BIAS - 1)
 
 
-class Block(NamedTuple):
+class Block(Struct):
     """Memory for as many tiles as are worked on at a time.
 
     Attributes

@@ -10,19 +10,18 @@ columns, at theirs; with rows and columns that have room, whose price is 0, it d
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
 from nmflow.compiling.jit import helper
+from nmflow.compiling.structs import Struct
 from nmflow.proof.limbs import MOST_LIMBS, add, clear, copy, is_less, sign, subtract
 
 UNREACHED, REACHED, FINAL = 0, 1, 2
 _TEMPORARIES = 2
 
 
-class Network(NamedTuple):
+class Network(Struct):
     """Memory for a tile of r x c.
 
     Attributes

@@ -11,7 +11,6 @@ from nmflow.problem.prices import Prices
 from nmflow.proof.ascent import ascend
 from nmflow.proof.checker import Held, check, count_kept
 from nmflow.proof.labels import label
-from nmflow.proof.lanes import no_prices
 from nmflow.proof.search import search
 
 
@@ -51,7 +50,14 @@ def prove(
     n : int
     full : bool
         Whether rows and columns must hold exactly n, or at most n.
+    given : Prices, optional
+        Of the window, from anywhere; NaN where there are none.
     """
+    if given is not None and scores.dtype.kind == "f":
+        proved = _check_given(scores, mask, held, given, n, full)
+        # Where there are few prices, tiles are sooner looked at once more than cut out.
+        if 2 * np.count_nonzero(proved) >= proved.size:
+            return _prove_rest(scores, mask, held, n, full, proved)
     optimal = _as_due(held, n, full)
     # 64-bit integers are for the search alone, which knows no floats.
     of_floats = scores.dtype.kind == "f"
@@ -79,39 +85,67 @@ def prove(
     return Proof(optimum, optimal)
 
 
-def prove_as_it_stands(
+def cut(window: NDArray[Any], tile: tuple[int, int]) -> NDArray[Any]:
+    """A window (B, R, C) as tiles: a view (B, I, J, r, c)."""
+    (b, rows, columns), (r, c) = window.shape, tile
+    return window.reshape(b, rows // r, r, columns // c, c).swapaxes(2, 3)
+
+
+def _prove_rest(
     scores: NDArray[Any],
     mask: NDArray[np.bool_],
     held: Held,
     n: int,
     full: bool,
-    given: Prices | None = None,
-) -> tuple[NDArray[np.bool_], Prices]:
-    """Which tiles of a window, of floats, are optimal, and prices that prove those.
+    optimal: NDArray[np.bool_],
+) -> Proof:
+    """As :func:`prove`, of the tiles that are not proved ``optimal`` yet, side by side."""
+    where = np.nonzero(~optimal)
+    if not where[0].size:
+        return Proof(mask, optimal)
+    tiles = cut(mask, held.tile)[where]
+    rest = prove(cut(scores, held.tile)[where], tiles, count_kept(tiles, held.tile), n, full)
+    optimal[where] = rest.optimal[:, 0, 0]
+    optimum = mask.copy()
+    cut(optimum, held.tile)[where] = rest.optimum
+    return Proof(optimum, optimal)
 
-    Prices of the others mean nothing. Parameters are those of :func:`prove`.
+
+def prove_as_it_stands(
+    scores: NDArray[Any], mask: NDArray[np.bool_], n: int, full: bool, prices: Prices, tile: Any
+) -> None:
+    """Replace prices of a window, of floats, that don't prove its mask: by such as do, or NaN.
+
+    Parameters
+    ----------
+    scores, mask, n, full
+        As for :func:`prove`.
+    prices : Prices
+        Of the window, float64. Written.
+    tile : (int, int)
+        Rows and columns of a tile.
     """
-    if given is None:
-        prices = None
-        proved: NDArray[np.bool_] = np.zeros_like(_as_due(held, n, full))
-    else:
-        prices = Prices(*(np.array(part, np.float64, order="C") for part in given))
-        proved = check(scores, mask, held, prices, n, full)
-    unproved = _as_due(held, n, full) & ~proved
-    if unproved.any():
-        found = label(scores, mask, held, np.flatnonzero(unproved), n, full)
-        proved = np.logical_or(proved, check(scores, mask, held, found, n, full))
-        prices = found if prices is None else _merge(prices, found, unproved, held)
-    return proved, prices or no_prices(held)
+    unproved = np.nonzero(~_check_given(scores, mask, count_kept(mask, tile), prices, n, full))
+    if not unproved[0].size:
+        return
+    scores, mask = cut(scores, tile)[unproved], cut(mask, tile)[unproved]
+    held = count_kept(mask, tile)
+    found = label(scores, mask, held, np.flatnonzero(_as_due(held, n, full)), n, full)
+    proved = check(scores, mask, held, found, n, full)[:, 0, 0]
+    b, i, j = unproved
+    lines = np.arange(tile[0]), np.arange(tile[1])
+    rows = np.where(proved[:, None], found.rows[:, :, 0], np.nan)
+    columns = np.where(proved[:, None], found.columns[:, 0], np.nan)
+    prices.rows[b[:, None], i[:, None] * tile[0] + lines[0], j[:, None]] = rows
+    prices.columns[b[:, None], i[:, None], j[:, None] * tile[1] + lines[1]] = columns
 
 
-def _merge(prices: Prices, found: Prices, tiles: NDArray[np.bool_], held: Held) -> Prices:
-    """Prices, and of some tiles those that were found."""
-    r, c = held.tile
-    return Prices(
-        np.where(np.repeat(tiles, r, axis=1), found.rows, prices.rows),
-        np.where(np.repeat(tiles, c, axis=2), found.columns, prices.columns),
-    )
+def _check_given(
+    scores: NDArray[Any], mask: NDArray[np.bool_], held: Held, given: Prices, n: int, full: bool
+) -> NDArray[np.bool_]:
+    """Which tiles prices prove that may be of any float type, and anywhere in memory."""
+    prices = Prices(*(np.array(part, np.float64, order="C") for part in given))
+    return check(scores, mask, held, prices, n, full)
 
 
 def _as_due(held: Held, n: int, full: bool) -> NDArray[np.bool_]:
