@@ -79,7 +79,7 @@ class LayerJob:
         )
         seconds = time.perf_counter() - begin
         certificate = nmflow.certify(
-            matrices, mask, n, m, pattern=name, axes=axes, score=self.score
+            matrices, mask, n, m, pattern=name, axes=axes, score=self.score, workers=workers
         )
         kept = {name: certificate.value} | {
             other: optimal_value(matrices, Pattern(n, m, other), axes, self.score, workers)

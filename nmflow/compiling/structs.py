@@ -9,6 +9,7 @@ lengths, from which a kernel loads what it uses.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 from typing import Any, dataclass_transform
 
@@ -55,35 +56,39 @@ class Struct:
 
     def __post_init__(self) -> None:
         table: list[int] = []
-        fields: dict[str, types.Type] = {}
-        for field in dataclasses.fields(self):  # type: ignore[arg-type]
-            value = getattr(self, field.name)
+        kinds: list[Any] = []
+        for name in self._names():
+            value = getattr(self, name)
             if isinstance(value, np.ndarray):
                 assert value.flags.c_contiguous
                 assert value.flags.writeable
-                fields[field.name] = types.Array(from_dtype(value.dtype), value.ndim, "C")
+                kinds.append((value.dtype, value.ndim))
                 table += value.ctypes.data, *value.shape
             elif isinstance(value, Struct):
-                fields[field.name] = value._numba_type_
-                table += (value._address,)
+                kinds.append(value._numba_type_)
+                table.append(value._address)
             else:
-                fields[field.name] = types.int64
-                table += (value,)
+                kinds.append(None)
+                table.append(value)
         memory = np.array(table, np.int64)
         object.__setattr__(self, "_memory", memory)
         object.__setattr__(self, "_address", memory.ctypes.data)
-        object.__setattr__(self, "_numba_type_", StructType(type(self).__name__, fields))
+        kind = _type_of(type(self), tuple(kinds))  # type: ignore[arg-type]
+        object.__setattr__(self, "_numba_type_", kind)
+
+    @classmethod
+    def _names(cls) -> list[str]:
+        return [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
 
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays."""
-        values = (getattr(self, field.name) for field in dataclasses.fields(self))  # type: ignore[arg-type]
+        values = (getattr(self, name) for name in self._names())
         return sum(value.nbytes for value in values if isinstance(value, np.ndarray | Struct))
 
     def __reduce__(self) -> Any:
         # The table of a copy must hold the copy's addresses.
-        names = [field.name for field in dataclasses.fields(self)]  # type: ignore[arg-type]
-        return type(self), tuple(getattr(self, name) for name in names)
+        return type(self), tuple(getattr(self, name) for name in self._names())
 
     def update(self, **numbers: int) -> None:
         """Set fields that are ints, while no kernel runs with the struct."""
@@ -94,6 +99,20 @@ class Struct:
     _memory: np.ndarray
     _address: int
     _numba_type_: StructType
+
+
+@functools.cache
+def _type_of(cls: type[Struct], kinds: tuple[Any, ...]) -> StructType:
+    """The type of a struct whose fields are arrays (dtype, ndim), structs, or None for an int."""
+    fields = {}
+    for name, kind in zip(cls._names(), kinds, strict=True):
+        if kind is None:
+            fields[name] = types.int64
+        elif isinstance(kind, StructType):
+            fields[name] = kind
+        else:
+            fields[name] = types.Array(from_dtype(kind[0]), kind[1], "C")
+    return StructType(cls.__name__, fields)
 
 
 @register_model(StructType)

@@ -23,7 +23,7 @@ from nmflow.compiling.jit import compile_kernel, helper
 from nmflow.problem.prices import Prices
 
 # Sums of two prices must not overflow.
-LARGEST_PRICE = 2.0**1000
+LARGEST_PRICE = {np.dtype(np.float32): 2.0**120, np.dtype(np.float64): 2.0**1000}
 
 
 class Held(NamedTuple):
@@ -65,7 +65,8 @@ def check(
     held : Held
         What :func:`count_kept` says of the mask.
     prices : Prices
-        Of the window, float64. NaN, infinite and huge ones prove nothing.
+        Of the window, float64; or float32, if the scores are. NaN, infinite and huge ones prove
+        nothing.
     n : int
     full : bool
         Whether rows and columns must hold exactly n, or at most n.
@@ -76,16 +77,17 @@ def check(
 
     Notes
     -----
-    With p the float64 nearest to u + v and e = (u + v) - p, a score s, which is a float64 too, is
+    With p the float nearest to u + v and e = (u + v) - p, a score s, which is such a float too, is
     at least u + v if and only if s > p, or s = p and e <= 0. For rounding to nearest is monotone
     and leaves s as it is: s < u + v gives s <= p, and s > u + v gives s >= p. So s > p excludes
     s < u + v, s < p excludes s > u + v, and s < p excludes s = u + v, whose p would be s. Where
-    s = p, s - (u + v) = -e. The same holds the other way round. e is a float64, and Knuth's TwoSum
+    s = p, s - (u + v) = -e. The same holds the other way round. e is a float, and Knuth's TwoSum
     finds it (The Art of Computer Programming 2, sec. 4.2.2, theorem B): six operations that round
-    to nearest and, with prices up to 2**1000, never overflow.
+    to nearest and, with prices of limited size, never overflow.
     """
     proved = np.empty((*held.columns.shape[:2], held.rows.shape[2]), np.bool_)
-    check_window(scores, mask.view(np.uint8), *held, *prices, n, full, proved)
+    limit = LARGEST_PRICE[prices.rows.dtype]
+    check_window(scores, mask.view(np.uint8), *held, *prices, limit, n, full, proved)
     return proved
 
 
@@ -122,24 +124,26 @@ def count_window(mask, held_rows, held_columns):
 
 
 @compile_kernel
-def check_window(scores, mask, held_rows, held_columns, row_prices, column_prices, n, full, proved):
+def check_window(
+    scores, mask, held_rows, held_columns, row_prices, column_prices, limit, n, full, proved
+):
     """As :func:`check`, which see; writes what is proved."""
     matrices, rows, columns = scores.shape
     _, down, across = proved.shape
     height, width = rows // down, columns // across
-    wrong, price_of_row = np.empty(columns, np.int64), np.empty(columns)
+    wrong, price_of_row = np.empty(columns, np.int32), np.empty(columns, row_prices.dtype)
     for b in range(matrices):
         for i in range(down):
             verdict, v, in_column = proved[b, i], column_prices[b, i], held_columns[b, i]
             for t in range(across):
                 verdict[t] = True
             for x in range(columns):
-                wrong[x] = not is_due(v[x], in_column[x], n, full)
+                wrong[x] = not is_due(v[x], in_column[x], limit, n, full)
             for k in range(i * height, (i + 1) * height):
                 u, in_row = row_prices[b, k], held_rows[b, k]
                 for t in range(across):
                     price = u[t]
-                    verdict[t] &= is_due(price, in_row[t], n, full)
+                    verdict[t] &= is_due(price, in_row[t], limit, n, full)
                     for j in range(width):
                         price_of_row[t * width + j] = price
                 check_row(scores[b, k], mask[b, k], price_of_row, v, wrong)
@@ -155,15 +159,15 @@ def check_row(scores, kept, u, v, wrong):
         price = u[x] + v[x]
         other = price - u[x]
         error = (u[x] - (price - other)) + (v[x] - other)
-        score = np.float64(scores[x])
+        score = scores[x]
         # Of the true sign: a difference of two floats is 0 only where they are equal.
         margin = -error if score == price else score - price
         wrong[x] |= (margin if kept[x] else -margin) < 0
 
 
 @helper
-def is_due(price, held, n, full):
+def is_due(price, held, limit, n, full):
     """Whether a row or column may hold so many at that price, which is a number that adds."""
     if full:
-        return held == n and abs(price) <= LARGEST_PRICE
-    return (held == n and 0 <= price <= LARGEST_PRICE) or (held < n and price == 0)
+        return held == n and abs(price) <= limit
+    return (held == n and 0 <= price <= limit) or (held < n and price == 0)

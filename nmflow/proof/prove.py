@@ -144,7 +144,9 @@ def _check_given(
     scores: NDArray[Any], mask: NDArray[np.bool_], held: Held, given: Prices, n: int, full: bool
 ) -> NDArray[np.bool_]:
     """Which tiles prices prove that may be of any float type, and anywhere in memory."""
-    prices = Prices(*(np.array(part, np.float64, order="C") for part in given))
+    narrow = all(part.dtype == np.float32 for part in (scores, *given))
+    dtype = np.float32 if narrow else np.float64
+    prices = Prices(*(np.array(part, dtype, order="C") for part in given))
     return check(scores, mask, held, prices, n, full)
 
 

@@ -112,7 +112,7 @@ def load_kernels(
     n, m = pattern.n, pattern.m
     # One worker: whatever has to be compiled is compiled under one lock.
     mask = solve(weights, n, m, method, pattern=pattern.name, score=score, workers=1)
-    certify(weights, mask, n, m, pattern=pattern.name, score=score)
+    certify(weights, mask, n, m, pattern=pattern.name, score=score, workers=1)
     if tracker:
         tracked = Tracker(shape, n, m, score=score, workers=1)
         # The first update starts from nothing.

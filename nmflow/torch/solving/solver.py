@@ -155,6 +155,8 @@ class Solver:
     def certify(self, values: Any, mask: Any, n: int) -> Any:
         """The certificate of any mask of theirs."""
         problem, matrices = self.problem, self.layout.matrices(values)
+        # Prices of other values, or of another n, prove less, and nothing that is wrong.
+        tracker = self.tracker
         return certify(
             matrices,
             self.layout.matrices(mask),
@@ -163,6 +165,7 @@ class Solver:
             pattern=problem.pattern.name,
             axes=self._axes(matrices.ndim),
             score=problem.solver_score,
+            prices=None if tracker is None else tracker.prices,
         )
 
     def state_dict(self) -> dict[str, Any]:
