@@ -91,6 +91,12 @@ def measure(kind: str, n: int, m: int, rounds: int) -> dict[str, Any]:
         if certificate.optimal != (name == "optimal"):
             raise RuntimeError(f"the {name} mask of {kind} at {n}:{m} is called otherwise")
         calls[f"certify {name}"] = call
+    # As training does, which holds a tracker for each weight.
+    tracker = nmflow.Tracker(weights.shape, n, m)
+    tracker.refresh(weights)
+    calls["certify with prices"] = partial(
+        nmflow.certify, weights, masks["optimal"], n, m, prices=tracker.prices, workers=1
+    )
     rows, columns = weights.shape
     tiles = -(-rows // m) * -(-columns // m)
     times = interleaved(calls, "solve", rounds)

@@ -10,7 +10,7 @@
 from nmflow.certify import certify
 from nmflow.diversity import log10_mask_diversity, mask_diversity
 from nmflow.errors import MissingExtraError, NmflowError
-from nmflow.priced import Solution, solve_with_prices
+from nmflow.priced import solve_with_prices
 from nmflow.problem.pattern import Pattern
 from nmflow.problem.prices import Prices
 from nmflow.proof.certificate import Certificate, Violation
@@ -46,7 +46,6 @@ __all__ = [
     "NmflowError",
     "Pattern",
     "Prices",
-    "Solution",
     "Tracker",
     "Update",
     "Violation",

@@ -215,19 +215,7 @@ class Tracker:
     def refresh(self, weights: Any) -> Update:
         """As :meth:`update`, without making an array: ``mask`` tells the mask when it is needed.
 
-        Parameters
-        ----------
-        weights : array_like
-            As for :meth:`update`.
-
-        Returns
-        -------
-        Update
-
-        Raises
-        ------
-        NmflowError
-            As :meth:`update`.
+        Takes weights, raises, and returns an :class:`Update`, as that does.
         """
         began = time.perf_counter()
         batch = self._batch_of(weights)
