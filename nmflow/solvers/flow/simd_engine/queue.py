@@ -5,8 +5,8 @@ from __future__ import annotations
 from nmflow.compiling.jit import inlined
 from nmflow.simd.tile_shape import ROW
 from nmflow.solvers.flow.simd_engine.enumeration import enumerates
+from nmflow.solvers.flow.simd_engine.fixed_point import FIRST_SHIFT
 from nmflow.solvers.flow.simd_engine.strips import (
-    FIRST_SHIFT,
     add_potentials,
     copy_strip,
     reset_potentials,
