@@ -10,6 +10,7 @@ linked where the kernel is.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from numba import _dynfunc
@@ -50,11 +51,42 @@ class HelperLibrary(JITCodeLibrary):
         self._finalize_dynamic_globals()
         self._finalized = True
 
-    def linked(self) -> Iterator[JITCodeLibrary]:
-        """The library, and all that it calls."""
-        yield self
+    def linked(self) -> Iterator[Any]:
+        """The library by itself, and all that it calls."""
+        yield _Alone(self)
         for library in self._linking_libraries:
             yield from library.linked() if isinstance(library, HelperLibrary) else (library,)
+
+    def _get_module_for_linking(self) -> Any:
+        """With all that it calls, for functions that numba compiles in its own way."""
+        if self._whole is None:
+            self._whole = self.alone().clone()
+            for library in set(self.linked()) - {_Alone(self)}:
+                self._whole.link_in(library._get_module_for_linking(), preserve=True)
+        return self._whole
+
+    _whole: Any = None
+
+    def alone(self) -> Any:
+        """Without what it calls."""
+        return super()._get_module_for_linking()
+
+
+@dataclass(frozen=True, slots=True)
+class _Alone:
+    """What a kernel links of a helper: nothing that the helper calls."""
+
+    library: HelperLibrary
+
+    @property
+    def _reload_init(self) -> Any:
+        return self.library._reload_init
+
+    def _ensure_finalized(self) -> None:
+        self.library._ensure_finalized()
+
+    def _get_module_for_linking(self) -> Any:
+        return self.library.alone()
 
 
 class KernelLibrary(JITCodeLibrary):

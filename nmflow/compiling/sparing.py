@@ -14,8 +14,8 @@ from numba import config
 
 from nmflow.compiling.pointers import is_at_hand
 
-PATIENCE = 1 << 14
-"""Entries of tiles that the interpreter may see of each kernel: half a second."""
+PATIENCE = 1 << 16
+"""Entries of tiles that the interpreter may see of each kernel: two seconds."""
 
 _lock = threading.Lock()
 _interpreted: Counter[str] = Counter()

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmflow.compiling.pointers import address_of, is_at_hand
-from nmflow.compiling.sparing import compiles_at_once
+from nmflow.compiling.sparing import PATIENCE, compiles_at_once
 from nmflow.problem import ties
 from nmflow.simd.tile_shape import LANES, ROW, TileShape, tile_shape
 from nmflow.solvers.flow.simd_engine.fixed_point import (
@@ -146,7 +146,7 @@ def solve_box(
         count = solve_full_tiles(*args)
     unproved = None
     if count >= 0:
-        _left_over[shape.m] += count
+        _left_over[shape.m] += count * shape.m * width
         unproved = Unproved(
             scratch.unproved.position[:count] + first, scratch.unproved.start[:count].copy()
         )
@@ -203,8 +203,9 @@ def side_by_side(tiles: NDArray[Any], shape: TileShape) -> NDArray[Any]:
 
 _strip_solvers: dict[int, int] = {}
 _left_over: Counter[int] = Counter()
-_PATIENCE = 64
-"""Strips that go to the scalar fallback before the strip solver, which spares it most, pays."""
+_PATIENCE = PATIENCE // 2
+"""Entries that go to the scalar fallback before the strip solver, which spares it most, pays: it is
+compiled in less time than the fallback, and so before that is."""
 
 
 def _strip_solver(scratch: _Scratch, shape: TileShape, *, needed: bool) -> int:
