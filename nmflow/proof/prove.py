@@ -13,6 +13,9 @@ from nmflow.proof.checker import Held, check, count_kept
 from nmflow.proof.labels import label
 from nmflow.proof.search import search
 
+# One tile of so many is few.
+_FEW = 64
+
 
 class Proof(NamedTuple):
     """The outcome for the tiles of a window.
@@ -69,6 +72,12 @@ def prove(
     if optimal.all():
         return Proof(mask, optimal)
     others = np.flatnonzero(~optimal)
+    if of_floats and _FEW * others.size <= optimal.size:
+        # Most likely optimal, but for more digits: ascent would find what is there already.
+        optimum = mask.copy()
+        none = Prices(*(np.zeros(part.shape) for part in held))
+        optimal.ravel()[others] = search(scores, optimum, held, none, others, n, full)
+        return Proof(optimum, optimal)
     near = scores if of_floats else scores.astype(np.float64)
     optimum = mask.copy()
     prices = ascend(near, optimum, held, others, n, full)

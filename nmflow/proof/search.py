@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmflow.compiling.jit import compile_kernel, helper
+from nmflow.compiling.sparing import run_sparingly
 from nmflow.problem.prices import Prices
 from nmflow.proof.checker import Held
 from nmflow.proof.integers import read_price, read_scores, width_of
@@ -72,7 +73,8 @@ def search(
     """
     same, proved = np.empty(tiles.size, np.bool_), np.empty(tiles.size, np.bool_)
     parts, net = _as_floats(scores), Network.of(held.tile)
-    search_window(parts, mask.view(np.uint8), *prices, tiles, n, full, net, same, proved)
+    args = (parts, mask.view(np.uint8), *prices, tiles, n, full, net, same, proved)
+    run_sparingly(search_window, args, tiles.size * net.kept.size)
     if not proved.all():
         raise AssertionError("shortest paths ended without a proof; please report this")
     return same
