@@ -76,7 +76,7 @@ def print_report(console: Console, report: PruneReport) -> None:
         " kept weights and all other tensors are unchanged."
     )
     if report.kernels.compiled:
-        console.print(_plain(_compiled(report)))
+        console.print(_plain(_compiled(report)), soft_wrap=True)
     console.print(
         f"Wrote {_plain(report.target)} in {report.seconds:.1f} s,"
         f" of which {report.solve_seconds:.3g} s to find the masks."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import pickle
 import warnings
@@ -124,8 +123,14 @@ def _read_sealed(path: Path) -> Any:
         return None
 
 
-@functools.cache
+_warned: set[str] = set()
+
+
 def _warn_unsaved(folder: str, reason: str) -> None:
+    """Once for each reason, however many folders it is."""
+    if reason in _warned:
+        return
+    _warned.add(reason)
     warnings.warn(
         f"compiled kernels of nmflow can't be saved in {folder} ({reason}): they work, but each"
         " new process compiles them again, for seconds to a minute; make room or let it be written"
