@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import itertools
 from typing import Any, dataclass_transform
 
 import numpy as np
@@ -36,11 +37,9 @@ class StructType(types.Type):
         # The name becomes part of each function's.
         digest = hashlib.sha256(repr(fields).encode()).hexdigest()[:12]
         super().__init__(name=f"{name}({digest})")
-
-    def place_of(self, name: str) -> int:
+        ends = itertools.accumulate(1 + getattr(kind, "ndim", 0) for kind in fields.values())
+        self.places = dict(zip(fields, itertools.chain((0,), ends), strict=False))
         """Where in the table a field begins: of an array its address, and then its shape."""
-        before = list(self.fields.values())[: list(self.fields).index(name)]
-        return sum(1 + getattr(kind, "ndim", 0) for kind in before)
 
 
 @dataclass_transform(frozen_default=True)
@@ -94,7 +93,7 @@ class Struct:
         """Set fields that are ints, while no kernel runs with the struct."""
         for name, value in numbers.items():
             object.__setattr__(self, name, value)
-            self._memory[self._numba_type_.place_of(name)] = value
+            self._memory[self._numba_type_.places[name]] = value
 
     _memory: np.ndarray
     _address: int
@@ -138,20 +137,25 @@ class _StructAttributes(AttributeTemplate):
         return value.fields.get(attr)
 
 
+def _load(context: Any, builder: Any, struct: Any, place: int) -> Any:
+    """A number of the table."""
+    word = context.get_value_type(types.int64)
+    table = builder.bitcast(struct, word.as_pointer())
+    loaded = builder.load(builder.gep(table, [word(place)], source_etype=word), typ=word)
+    # The table never changes while a kernel runs, whatever it writes.
+    loaded.set_metadata("invariant.load", builder.module.add_metadata([]))
+    return loaded
+
+
 @lower_getattr_generic(StructType)
 def _lower_attribute(context: Any, builder: Any, kind: StructType, value: Any, attr: str) -> Any:
     field = kind.fields[attr]
+
+    def load(place: int) -> Any:
+        return _load(context, builder, value, place)
+
     word = context.get_value_type(types.int64)
-    table = builder.bitcast(value, word.as_pointer())
-
-    def load(index: int) -> Any:
-        address = builder.gep(table, [word(index)], source_etype=word)
-        loaded = builder.load(address, typ=word)
-        # The table never changes while a kernel runs, whatever it writes.
-        loaded.set_metadata("invariant.load", builder.module.add_metadata([]))
-        return loaded
-
-    place = kind.place_of(attr)
+    place = kind.places[attr]
     if isinstance(field, types.Array):
         array = context.make_array(field)(context, builder)
         data = builder.inttoptr(load(place), array.data.type)
