@@ -137,11 +137,13 @@ class _StructAttributes(AttributeTemplate):
         return value.fields.get(attr)
 
 
-def _load(context: Any, builder: Any, struct: Any, place: int) -> Any:
-    """A number of the table."""
+def _load(context: Any, builder: Any, struct: Any, place: int, kind: Any) -> Any:
+    """What stands in the table, as that LLVM type."""
     word = context.get_value_type(types.int64)
     table = builder.bitcast(struct, word.as_pointer())
-    loaded = builder.load(builder.gep(table, [word(place)], source_etype=word), typ=word)
+    address = builder.gep(table, [word(place)], source_etype=word)
+    # As a pointer where it is one: LLVM trusts a number that becomes a pointer less.
+    loaded = builder.load(builder.bitcast(address, kind.as_pointer()), typ=kind)
     # The table never changes while a kernel runs, whatever it writes.
     loaded.set_metadata("invariant.load", builder.module.add_metadata([]))
     return loaded
@@ -149,23 +151,16 @@ def _load(context: Any, builder: Any, struct: Any, place: int) -> Any:
 
 @lower_getattr_generic(StructType)
 def _lower_attribute(context: Any, builder: Any, kind: StructType, value: Any, attr: str) -> Any:
-    field = kind.fields[attr]
-
-    def load(place: int) -> Any:
-        return _load(context, builder, value, place)
-
+    field, place = kind.fields[attr], kind.places[attr]
+    if not isinstance(field, types.Array):
+        return _load(context, builder, value, place, context.get_value_type(field))
     word = context.get_value_type(types.int64)
-    place = kind.places[attr]
-    if isinstance(field, types.Array):
-        array = context.make_array(field)(context, builder)
-        data = builder.inttoptr(load(place), array.data.type)
-        size = context.get_abi_sizeof(context.get_data_type(field.dtype))
-        shape = [load(place + 1 + axis) for axis in range(field.ndim)]
-        strides = [word(size)]
-        for length in reversed(shape[1:]):
-            strides.insert(0, builder.mul(strides[0], length))
-        populate_array(array, data, shape, strides, size, None)
-        return array._getvalue()
-    if isinstance(field, StructType):
-        return builder.inttoptr(load(place), context.get_value_type(field))
-    return load(place)
+    array = context.make_array(field)(context, builder)
+    data = _load(context, builder, value, place, array.data.type)
+    size = context.get_abi_sizeof(context.get_data_type(field.dtype))
+    shape = [_load(context, builder, value, place + 1 + axis, word) for axis in range(field.ndim)]
+    strides = [word(size)]
+    for length in reversed(shape[1:]):
+        strides.insert(0, builder.mul(strides[0], length))
+    populate_array(array, data, shape, strides, size, None)
+    return array._getvalue()
