@@ -120,7 +120,7 @@ def _check_prices(prices: Prices, batch: MatrixBatch, pattern: Pattern) -> Price
     if pattern.name != "transposable":
         raise NmflowError(f"prices for {pattern}: only transposable masks have prices; leave them")
     rows, columns = (np.asarray(part) for part in prices)
-    expected = [part.shape for part in Prices.unknown(batch.shape, pattern.m)]
+    expected = Prices.shapes(batch.shape, pattern.m)
     for part, shape, what in zip((rows, columns), expected, ("rows", "columns"), strict=True):
         if part.shape != shape or part.dtype.kind != "f":
             raise NmflowError(

@@ -268,6 +268,7 @@ for n, m in {patterns}:
         weights = np.random.default_rng(3).standard_normal((3 * m, 5 * m + 16)).astype(dtype)
         for values in (weights, np.floor(weights), weights * (weights > 1)):
             mask = nmflow.solve(values, n, m)
+            assert nmflow.certify(values, mask, n, m).optimal
             print(hashlib.sha256(np.packbits(mask).tobytes()).hexdigest())
 """
 

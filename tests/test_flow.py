@@ -120,7 +120,7 @@ def test_any_small_matrix_has_the_mask_of_the_contract(problem):
 
 
 # Of each m one n or two, since each is compiled by itself up to 32; all of them in slow tests.
-SOME = {1: [1], 2: [2], 6: [5], 9: [4], 24: [13], 33: [1, 11, 32]}
+SOME = {1: [1], 2: [2], 6: [5], 9: [4], 12: [1], 24: [13], 33: [1, 11, 32]}
 SOME |= {48: [16, 48], 64: [32], 80: [1, 40, 79]}
 
 
@@ -130,7 +130,7 @@ def test_some_n_of_every_m(n, m, rng):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("m", SOME)
+@pytest.mark.parametrize("m", [*SOME, 3, 5])
 def test_every_n_of_m(m, rng):
     for n in {1, 2, m // 3, m // 2, m - 1, m} & set(range(1, m + 1)):
         check_that_n_are_kept(n, m, rng)

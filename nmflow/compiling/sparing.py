@@ -18,7 +18,7 @@ PATIENCE = 1 << 16
 """Entries of tiles that the interpreter may see of each kernel: two seconds."""
 
 _lock = threading.Lock()
-_interpreted: Counter[str] = Counter()
+_interpreted: Counter[Any] = Counter()
 _at_once = threading.Event()
 
 
@@ -36,7 +36,7 @@ def interprets(kernel: Any, args: tuple[Any, ...], entries: int) -> bool:
     """Whether :func:`run_sparingly` would leave tiles of so many entries to the interpreter."""
     if config.DISABLE_JIT or compiles_at_once():
         return bool(config.DISABLE_JIT)
-    seen = _interpreted[kernel.py_func.__qualname__]
+    seen = _interpreted[kernel]
     return seen + entries <= PATIENCE and not is_at_hand(kernel, args)
 
 
@@ -49,5 +49,5 @@ def run_sparingly(kernel: Any, args: tuple[Any, ...], entries: int) -> None:
         kernel(*args)
         return
     with _lock:
-        _interpreted[kernel.py_func.__qualname__] += entries
+        _interpreted[kernel] += entries
     kernel.py_func(*args)

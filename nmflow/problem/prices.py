@@ -28,14 +28,16 @@ class Prices(NamedTuple):
     rows: NDArray[Any]
     columns: NDArray[Any]
 
-    @classmethod
-    def unknown(cls, shape: tuple[int, int, int], m: int, dtype: Any = np.float32) -> Prices:
-        """NaN for every tile of a batch of that shape."""
+    @staticmethod
+    def shapes(shape: tuple[int, int, int], m: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The shapes of ``rows`` and ``columns`` for a batch of that shape."""
         matrices, rows, columns = shape
-        return cls(
-            np.full((matrices, rows, -(-columns // m)), np.nan, dtype),
-            np.full((matrices, -(-rows // m), columns), np.nan, dtype),
-        )
+        return (matrices, rows, -(-columns // m)), (matrices, -(-rows // m), columns)
+
+    @classmethod
+    def unknown(cls, shape: tuple[int, int, int], m: int) -> Prices:
+        """NaN for every tile of a batch of that shape."""
+        return cls(*(np.full(part, np.nan, np.float32) for part in cls.shapes(shape, m)))
 
     def of(self, window: Window, m: int) -> Prices:
         """Views: those of a window of the batch."""

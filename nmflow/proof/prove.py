@@ -175,6 +175,5 @@ def _restore(
 ) -> None:
     """Put some tiles' masks back."""
     if tiles.any():
-        (b, i, j), (r, c) = tiles.shape, held.tile
-        where = tiles[:, :, None, :, None]
-        np.copyto(optimum.reshape(b, i, r, j, c), mask.reshape(b, i, r, j, c), where=where)
+        tile, where = held.tile, tiles[..., None, None]
+        np.copyto(cut(optimum, tile), cut(mask, tile), where=where)
