@@ -14,6 +14,15 @@ try:
 except ImportError:
     raise MissingExtraError("nmflow.torch", "torch") from None
 
+from nmflow.torch.conversion.convert import convert
+from nmflow.torch.conversion.methods.adam import Adam
+from nmflow.torch.conversion.methods.alps import ALPS
+from nmflow.torch.conversion.methods.least_squares import LeastSquares
+from nmflow.torch.conversion.methods.one_shot import OBS, RIA, Magnitude, Wanda
+from nmflow.torch.conversion.methods.problem import LayerProblem
+from nmflow.torch.conversion.methods.registry import AdaPrune
+from nmflow.torch.conversion.methods.sparsegpt import SparseGPT
+from nmflow.torch.conversion.report import ConversionReport, ConvertedLayer
 from nmflow.torch.handle import Handle
 from nmflow.torch.masking.masked import Masked
 from nmflow.torch.masking.masked_weight import MaskedWeight
@@ -26,18 +35,31 @@ from nmflow.torch.solving.statistics import LayerStatistics, RefreshStatistics
 from nmflow.torch.sparsify import sparsify
 
 __all__ = [
+    "ALPS",
+    "OBS",
+    "RIA",
     "SRSTE",
+    "AdaPrune",
+    "Adam",
+    "ConversionReport",
+    "ConvertedLayer",
     "Handle",
+    "LayerProblem",
     "LayerReport",
     "LayerStatistics",
+    "LeastSquares",
+    "Magnitude",
     "Masked",
     "MaskedWeight",
     "NMPruning",
     "Refresh",
     "RefreshStatistics",
     "Report",
+    "SparseGPT",
     "StraightThrough",
+    "Wanda",
     "bake",
+    "convert",
     "refresh",
     "remove",
     "sparse_state_dict",

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from nmflow.errors import NmflowError
-from nmflow.problem.pattern import Pattern, PatternName
+from nmflow.problem.pattern import PatternName
 from nmflow.problem.scores import ScoreName, check_score
 from nmflow.problem.workers import thread_count
 from nmflow.solvers.interface import Method
@@ -20,7 +20,7 @@ from nmflow.torch.policy import Refresh, as_refresh
 from nmflow.torch.rules import StraightThrough, as_rule
 from nmflow.torch.selecting.layout import Layouts
 from nmflow.torch.selecting.select import Weight, choose_weights
-from nmflow.torch.selecting.wanted import Wanted
+from nmflow.torch.selecting.wanted import Wanted, as_patterns
 from nmflow.torch.solving.given import Masks, put_in_force
 from nmflow.torch.solving.layer import Layer
 from nmflow.torch.solving.mask_set import MaskSet
@@ -147,7 +147,7 @@ def sparsify(
     if scores is not None and score != "abs":
         raise NmflowError("scores takes the place of score: leave one of the two out")
     solver = find_method(method)
-    patterns = _patterns(n, m, pattern)
+    patterns = as_patterns(n, m, pattern)
     gradient_rule = as_rule(rule)
     policy = None if refresh is None else as_refresh(refresh)
     threads = thread_count(workers)
@@ -172,21 +172,6 @@ def sparsify(
     except BaseException:
         take_off(masked.look())
         raise
-
-
-def _patterns(
-    n: int | Mapping[str, tuple[int, int]], m: int | None, name: PatternName
-) -> Pattern | dict[str, Pattern]:
-    if isinstance(n, Mapping):
-        if m is not None:
-            raise NmflowError(f"n maps names to (n, m), so m must be left out, got {m!r}")
-        try:
-            return {glob: Pattern(*pair, name) for glob, pair in n.items()}
-        except TypeError:
-            raise NmflowError(f"n must map globs to pairs (n, m), got {dict(n)!r}") from None
-    if m is None:
-        raise NmflowError("m is missing: sparsify(model, 4, 8) keeps 4 of every 8")
-    return Pattern(n, m, name)
 
 
 def _masked(weight: Weight, problem: Problem, mean_absorption: bool) -> Masked:

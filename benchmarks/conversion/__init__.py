@@ -1,0 +1,1 @@
+"""What conversion of real models costs and loses: ``python -m benchmarks.conversion``."""

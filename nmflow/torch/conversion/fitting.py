@@ -1,0 +1,250 @@
+"""From the moments of what a weight sees to its new values, and what they are worth."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from nmflow.errors import NmflowError
+from nmflow.proof.certificate import Certificate
+from nmflow.solvers.interface import Method
+from nmflow.torch.conversion.calibrating.moments import Moments
+from nmflow.torch.conversion.methods.one_shot import Magnitude
+from nmflow.torch.conversion.methods.problem import (
+    ConversionMethod,
+    Fit,
+    LayerProblem,
+    Reconstruction,
+)
+from nmflow.torch.conversion.methods.projection import Projection
+from nmflow.torch.conversion.targets import Target
+
+
+# Of mean squares, what is left of them by rounding once means are taken off, with room.
+_ROUNDED = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How each weight is converted.
+
+    Attributes
+    ----------
+    method : ConversionMethod
+    reconstruction : Reconstruction or None
+    solver : Method
+        Of :func:`nmflow.solve`.
+    damping : float
+        Part of the mean of H's diagonal that is added to it.
+    bias_correction : bool
+        Whether biases make up for what the means of inputs lose.
+    keep_zeros : bool
+        Whether weights that are 0 stay so.
+    certify : bool
+    dtype : dtype
+        In which weights are calculated.
+    """
+
+    method: ConversionMethod
+    reconstruction: Reconstruction | None
+    solver: Method
+    damping: float
+    bias_correction: bool
+    keep_zeros: bool
+    certify: bool
+    dtype: Any
+
+    def __str__(self) -> str:
+        refit = "" if self.reconstruction is None else f" + {self.reconstruction.name}"
+        return self.method.name + refit
+
+    @property
+    def needs_inputs(self) -> bool:
+        """Whether samples themselves are read, and not only their moments."""
+        refits = self.reconstruction is not None and self.reconstruction.needs_inputs
+        return self.method.needs_inputs or refits
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """New values of a weight.
+
+    Attributes
+    ----------
+    weight : Tensor
+        Of the weight's shape.
+    bias : Tensor or None
+        Of the bias's shape; None where it stays.
+    kept_share : float
+        Of the scores, what the mask keeps; NaN without scores.
+    masked_error, error : float
+        Squared output error relative to the squared outputs (without their mean where there is a
+        bias), of the mask alone and after the weights were refitted; NaN without samples.
+    certificate : Certificate or None
+    samples : int
+    seconds : float
+    note : str
+    history : tuple of mapping
+    """
+
+    weight: Any
+    bias: Any
+    kept_share: float
+    masked_error: float
+    error: float
+    certificate: Certificate | None
+    samples: int
+    seconds: float
+    note: str
+    history: tuple[Any, ...] = ()
+
+
+@torch.no_grad()
+def fit(target: Target, moments: Moments, recipe: Recipe) -> Outcome:
+    """Find a weight's mask and its new values.
+
+    Raises
+    ------
+    NmflowError
+        If what the layer sees is not finite, or its second moments can't be factored.
+    """
+    began = time.perf_counter()
+    dense = target.matrices.split(target.parameter.detach()).to(recipe.dtype)
+    seen = _Seen.of(target, moments, recipe)
+    problem = _problem(target, dense, seen, moments, recipe)
+    try:
+        found = recipe.method.fit(problem)
+        if recipe.reconstruction is not None:
+            found = recipe.reconstruction.refit(problem, found)
+    except torch.linalg.LinAlgError as error:
+        raise NmflowError(
+            f"{target.name}: the second moments of its {moments.samples} samples can't be factored"
+            f" with damping {recipe.damping}: give more samples, or more damping ({error})"
+        ) from error
+    bias = None
+    if seen.corrects_bias:
+        lost = (dense @ seen.aim[:, :, None] - found.weights @ seen.mean[:, :, None]).flatten()
+        bias = target.bias.detach().to(recipe.dtype).flatten() + lost
+    return Outcome(
+        weight=target.matrices.join(found.weights),
+        bias=bias,
+        kept_share=_kept_share(found),
+        masked_error=problem.error(problem.weights * problem.usable(found.mask)),
+        error=problem.error(found.weights),
+        certificate=_certificate(problem, found, recipe),
+        samples=moments.samples,
+        seconds=time.perf_counter() - began,
+        note=_note(problem, moments),
+        history=found.history,
+    )
+
+
+@torch.no_grad()
+def by_magnitude(target: Target, recipe: Recipe) -> Outcome:
+    """The mask of the largest weights, for a weight of which nobody knows what it sees."""
+    began = time.perf_counter()
+    dense = target.matrices.split(target.parameter.detach()).to(recipe.dtype)
+    nothing = dense.new_zeros(0)
+    project = Projection(target.matrices, target.pattern, recipe.solver)
+    problem = LayerProblem(target.name, dense, nothing, nothing, project)
+    found = Magnitude().fit(problem)
+    return Outcome(
+        weight=target.matrices.join(found.weights),
+        bias=None,
+        kept_share=_kept_share(found),
+        masked_error=float("nan"),
+        error=float("nan"),
+        certificate=_certificate(problem, found, recipe),
+        samples=0,
+        seconds=time.perf_counter() - began,
+        note="no sample reaches it: the largest weights are kept as they are",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """Means and moments, ready for use.
+
+    Attributes
+    ----------
+    second : Tensor (groups, features, features)
+        Damped, and without means where the bias takes them over.
+    norms : Tensor (groups, features)
+    mean, aim : Tensor (groups, features)
+        Of what the layer sees, and of what the dense model's does.
+    cross : Tensor (groups, features, features) or None
+        Damped as ``second``.
+    corrects_bias : bool
+    """
+
+    second: Any
+    norms: Any
+    mean: Any
+    aim: Any
+    cross: Any
+    corrects_bias: bool
+
+    @classmethod
+    def of(cls, target: Target, moments: Moments, recipe: Recipe) -> _Seen:
+        second, cross = moments.second(), moments.cross()
+        mean, aim = moments.mean(), moments.dense_mean()
+        if not bool(torch.isfinite(second).all() & torch.isfinite(aim).all()):
+            raise NmflowError(
+                f"{target.name}: what it sees of the calibration is not finite; look for NaN in"
+                " the model's weights, or for an overflow of its dtype"
+            )
+        norms = second.diagonal(dim1=-2, dim2=-1).sqrt()
+        corrects = recipe.bias_correction and target.bias is not None
+        if corrects:
+            second = second - mean[:, :, None] * mean[:, None, :]
+            cross = None if cross is None else cross - aim[:, :, None] * mean[:, None, :]
+        power = (
+            second.diagonal(dim1=-2, dim2=-1).mean(-1).clamp_min(torch.finfo(torch.float32).tiny)
+        )
+        added = torch.diag_embed((recipe.damping * power)[:, None].expand(norms.shape))
+        second = (second + added).to(recipe.dtype)
+        cross = None if cross is None else (cross + added).to(recipe.dtype)
+        dtype = recipe.dtype
+        return cls(second, norms.to(dtype), mean.to(dtype), aim.to(dtype), cross, corrects)
+
+
+def _problem(
+    target: Target, dense: Any, seen: _Seen, moments: Moments, recipe: Recipe
+) -> LayerProblem:
+    allowed = dense != 0 if recipe.keep_zeros else None
+    weights = dense
+    if seen.cross is not None:
+        # What gives the dense outputs from the inputs that there are now, as nearly as can be.
+        weights = torch.linalg.solve(seen.second, dense @ seen.cross, left=False)
+    return LayerProblem(
+        target.name,
+        weights,
+        seen.second,
+        seen.norms,
+        Projection(target.matrices, target.pattern, recipe.solver, allowed),
+        moments.inputs(),
+    )
+
+
+def _kept_share(found: Fit) -> float:
+    if found.scores is None:
+        return float("nan")
+    scores = found.scores.to(torch.float64)
+    total = float(scores.sum())
+    return float((scores * found.mask).sum()) / total if total else 1.0
+
+
+def _certificate(problem: LayerProblem, found: Fit, recipe: Recipe) -> Certificate | None:
+    if not recipe.certify or found.scores is None:
+        return None
+    return problem.project.certify(found.scores, found.mask)
+
+
+def _note(problem: LayerProblem, moments: Moments) -> str:
+    features = problem.weights.shape[2]
+    if moments.samples >= features:
+        return ""
+    return f"{moments.samples} samples for {features} features: damping decides the rest"
