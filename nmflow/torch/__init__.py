@@ -14,6 +14,7 @@ try:
 except ImportError:
     raise MissingExtraError("nmflow.torch", "torch") from None
 
+from nmflow.torch.dynamic.training import DynamicSparseTraining
 from nmflow.torch.handle import Handle
 from nmflow.torch.masking.masked import Masked
 from nmflow.torch.masking.masked_weight import MaskedWeight
@@ -27,6 +28,7 @@ from nmflow.torch.sparsify import sparsify
 
 __all__ = [
     "SRSTE",
+    "DynamicSparseTraining",
     "Handle",
     "LayerReport",
     "LayerStatistics",
