@@ -267,6 +267,15 @@ def test_wrong_input_to_suggestions(arguments, options, words):
         assert word in str(raised.value)
 
 
+def test_what_the_documents_say():
+    """README and docstrings: 0.993 at 4:8 for nine zeros in ten, and the n that go with them."""
+    assert round(group_fit_probability(4, 8, sparsity=0.9), 4) == 0.9932
+    assert round(group_fit_probability(2, 4, sparsity=0.5, pattern="rows"), 4) == 0.6875
+    assert suggest_n(8, 0.9) == 4
+    assert suggest_n(8, 0.9, pattern="rows") == 2
+    assert suggest_n(16, 0.75, confidence=0.99) == 10
+
+
 def test_shares_of_any_kind():
     for half in (0.5, np.float16(0.5), np.float64(0.5), Fraction(1, 2)):
         assert group_fit_probability(1, 2, sparsity=half) == 7 / 16
