@@ -5,10 +5,17 @@
 >>> mask = nmflow.solve(weights, 4, 8)
 >>> nmflow.certify(weights, mask, 4, 8).gap
 0.0
+>>> nmflow.suggest_n(8, sparsity=0.9)  # for weights with nine zeros in ten, anywhere
+4
 """
 
 from nmflow.certify import certify
-from nmflow.diversity import log10_mask_diversity, mask_diversity
+from nmflow.diversity import (
+    group_fit_probability,
+    log10_mask_diversity,
+    mask_diversity,
+    suggest_n,
+)
 from nmflow.errors import MissingExtraError, NmflowError
 from nmflow.priced import solve_with_prices
 from nmflow.problem.pattern import Pattern
@@ -27,7 +34,7 @@ from nmflow.solvers.registry import (
     NetworkSimplex,
 )
 from nmflow.tracker import Tracker, Update
-from nmflow.warming.processes import Warmed, warmup
+from nmflow.warming.processes import warmup
 
 __version__ = "0.1.0"
 
@@ -49,13 +56,13 @@ __all__ = [
     "Tracker",
     "Update",
     "Violation",
-    "Warmed",
-    "__version__",
     "certify",
+    "group_fit_probability",
     "log10_mask_diversity",
     "mask_diversity",
     "methods",
     "solve",
     "solve_with_prices",
+    "suggest_n",
     "warmup",
 ]

@@ -88,14 +88,14 @@ def test_terms_are_those_of_the_sum(n, m, monkeypatch):
 
     expected = mask_diversity(n, m)
     visited = 0
-    block = quadrature._Sum._block
+    block = quadrature.NodeSum._block
 
     def counted(self, a, b, *weights):
         nonlocal visited
         visited += a.shape[0] * a.shape[1] * b.shape[2]
         return block(self, a, b, *weights)
 
-    monkeypatch.setattr(quadrature._Sum, "_block", counted)
+    monkeypatch.setattr(quadrature.NodeSum, "_block", counted)
     chosen = Quadrature.exactly(m, n)
     assert chosen.count() == expected
     primes = len(find_primes(chosen.order, chosen.bound))

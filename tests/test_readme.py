@@ -82,7 +82,7 @@ def test_masks_of_every_step_end_within_the_dense_spread():
     assert digits["runs"]["8:16 STE"]["within_dense"]
 
 
-SOLVE, TRAIN, WANDA, CALLBACK = re.findall(r"```python\n(.*?)```", TEXT, flags=re.S)
+SOLVE, TRAIN, ZEROS, DYNAMIC, WANDA, CALLBACK = re.findall(r"```python\n(.*?)```", TEXT, flags=re.S)
 
 
 def test_example_runs(capsys, rng):
@@ -111,6 +111,42 @@ def test_training_runs(capsys):
     kept = model[0].weight.detach().reshape(2, 8, 8) != 0
     assert (kept.sum(1) == 4).all()
     assert (kept.sum(2) == 4).all()
+
+
+def test_fine_tuning_under_zeros_runs():
+    torch = pytest.importorskip("torch")
+    pruned = torch.nn.Sequential(torch.nn.Linear(8, 16))
+    with torch.no_grad():
+        kept = torch.arange(8)[:, None] % 2 == torch.arange(8) % 2
+        pruned[0].weight *= kept.repeat(2, 1)
+    before = pruned[0].weight.detach().clone()
+
+    def train(model):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        model(torch.ones(4, 8)).square().sum().backward()
+        optimizer.step()
+
+    exec("import nmflow.torch\n" + ZEROS, {"nmflow": nmflow, "pruned": pruned, "train": train})
+    assert torch.equal(pruned[0].weight == 0, before == 0)
+    assert not torch.equal(pruned[0].weight, before)
+
+
+def test_dynamic_training_runs():
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 8))
+    inputs = torch.randn(64, 8)
+    given = {
+        "model": model,
+        "nmflow": nmflow,
+        "torch": torch,
+        "loss_function": torch.nn.functional.mse_loss,
+        "batches": [(inputs, inputs.roll(1, 1))] * 40,
+    }
+    exec("import nmflow.torch\n" + DYNAMIC, given)
+    assert 0 <= given["sparsity"] < 1
+    assert 1 <= given["n"] <= 8
+    assert given["handle"].frozen
 
 
 def test_scores_of_wanda_drive_the_masks():

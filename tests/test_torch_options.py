@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from masked_nets import dense_of, masked_of, net  # noqa: E402
+from masked_nets import dense_of, masked_of, net, sgd, train  # noqa: E402
 from torch import nn  # noqa: E402
 
 import nmflow  # noqa: E402
@@ -143,6 +143,66 @@ class TestGivenMasks:
         with pytest.raises(nmflow.NmflowError, match=message):
             nmflow.torch.sparsify(layer, 2, 4, masks=masks)
         assert not hasattr(layer, "parametrizations")
+
+
+class TestZeros:
+    def pruned(self, pattern="transposable"):
+        model = net()
+        for layer in (model[0], model[2]):
+            mask = nmflow.solve(layer.weight.detach(), 2, 4, pattern=pattern)
+            with torch.no_grad():
+                layer.weight.copy_(torch.where(mask, layer.weight, -0.0))
+        return model
+
+    @pytest.mark.parametrize("pattern", ["transposable", "rows"])
+    def test_fine_tuning_keeps_the_zeros(self, pattern):
+        model = self.pruned(pattern)
+        before = [layer.weight.detach().clone() for layer in (model[0], model[2])]
+        handle = nmflow.torch.sparsify(model, 2, 4, pattern=pattern, masks="zeros", refresh=None)
+        assert handle.frozen
+        assert not handle.history
+        optimizer = sgd(model, lr=0.1, weight_decay=0.01, momentum=0.9)
+        train(model, optimizer, handle, 5)
+        handle.bake()
+        for layer, old in zip((model[0], model[2]), before, strict=True):
+            assert torch.equal(layer.weight == 0, old == 0)
+            assert not torch.equal(layer.weight, old)
+
+    def test_groups_may_hold_fewer(self):
+        model = self.pruned()
+        with torch.no_grad():
+            model[0].weight[0] = 0
+        nmflow.torch.sparsify(model, 2, 4, masks="zeros", refresh=None).bake()
+        assert not model[0].weight[0].any()
+
+    def test_until_the_first_refresh(self):
+        model = self.pruned()
+        handle = nmflow.torch.sparsify(model, 2, 4, masks="zeros", refresh=1)
+        assert torch.equal(masked_of(model[0]).mask, dense_of(model[0]) != 0)
+        with torch.no_grad():
+            dense_of(model[0]).copy_(torch.randn(16, 8))
+        assert handle.step().layers["0.weight"].sad > 0
+
+    def test_zeros_that_are_not_nm(self):
+        model = self.pruned("rows")
+        with torch.no_grad():
+            model[2].weight[5, 8:12] = 1
+        with pytest.raises(
+            nmflow.NmflowError,
+            match=r"the zeros of 2\.weight are not 2:4 rows: 1 row groups hold more than 2 of 4;"
+            r" the first, row 5, columns 8 to 11, holds 4\. Ask for a larger n",
+        ):
+            nmflow.torch.sparsify(model, 2, 4, pattern="rows", masks="zeros", refresh=None)
+        assert not hasattr(model[0], "parametrizations")
+        asked = {"pattern": "rows", "masks": "zeros", "refresh": None}
+        nmflow.torch.sparsify(model, 2, 4, **asked, exclude="2").bake()
+
+    def test_other_words_and_no_values(self):
+        with pytest.raises(nmflow.NmflowError, match="unknown masks 'zero'; did you mean 'zeros'"):
+            nmflow.torch.sparsify(net(), 2, 4, masks="zero")
+        layer = nn.Linear(8, 8, device="meta")
+        with pytest.raises(nmflow.NmflowError, match="weight is on the meta device"):
+            nmflow.torch.sparsify(layer, 2, 4, masks="zeros", refresh=None)
 
 
 class TestManyPatterns:

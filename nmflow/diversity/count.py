@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
@@ -13,7 +12,7 @@ from nmflow.diversity import estimates, tile
 from nmflow.diversity.quadrature import at_most_of
 from nmflow.errors import NmflowError
 from nmflow.problem.floating_point import standard_arithmetic
-from nmflow.problem.pattern import as_integer
+from nmflow.problem.pattern import as_integer, check_known
 
 DiversityPattern = Literal["transposable", "rows", "columns", "unstructured", "sequential"]
 DiversityMethod = Literal["exact", "paper", "asymptotic"]
@@ -209,8 +208,8 @@ def _factors(n: Any, m: Any, pattern: Any, shape: Any, method: Any) -> list[Fact
             f"n:m = {n}:{m} keeps n of every m entries, so m >= 1 and 0 <= n <= m must hold"
             " (n counts the kept entries, not the zeros)"
         )
-    _known("pattern", pattern, PATTERNS)
-    _known("method", method, METHODS)
+    check_known("pattern", pattern, PATTERNS)
+    check_known("method", method, METHODS)
     *batch, rows, columns = (m, m) if shape is None else _sides(shape)
     matrices = math.prod(batch)
     if method == "paper" and pattern != "unstructured":
@@ -291,10 +290,3 @@ def _sides(shape: Any) -> list[int]:
 
 def _shown(shape: Any) -> str:
     return str(tuple(shape)) if shape is not None else "(m, m)"
-
-
-def _known(label: str, name: Any, names: tuple[str, ...]) -> None:
-    if name not in names:
-        near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.4)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise NmflowError(f"unknown {label} {name!r}{hint} (known: {', '.join(map(repr, names))})")

@@ -105,7 +105,7 @@ class Quadrature:
         batch = max(TABLE_ENTRIES // largest, 1)
         residues: list[int] = []
         for first in range(0, len(primes), batch):
-            residues += _Sum(self, Residues(primes[first : first + batch])).run()
+            residues += NodeSum(self, Residues(primes[first : first + batch]), self.n).run()
         return combine(primes, residues)
 
 
@@ -115,12 +115,12 @@ def at_most_of(length: int, n: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _Table:
+class Table:
     """All ways to give ``size`` variables to some nodes.
 
     Attributes
     ----------
-    coefficients : ndarray, shape (primes, ways, n + 1)
+    coefficients : ndarray, shape (primes, ways, degree + 1)
         Of prod (1 + x t)**k_j.
     weights : ndarray, shape (primes, ways)
         prod q_j**k_j / k_j!.
@@ -132,22 +132,26 @@ class _Table:
     weights: Floats
     classes: NDArray[np.int64]
 
-    def sorted(self, count: int) -> tuple[_Table, NDArray[np.intp]]:
+    def sorted(self, count: int) -> tuple[Table, NDArray[np.intp]]:
         """The same with equal classes side by side, and where each of ``count`` begins."""
         if count == 1:
             return self, np.array([0, len(self.classes)], np.intp)
         order = np.argsort(self.classes, kind="stable")
         classes = self.classes[order]
-        table = _Table(self.coefficients[:, order], self.weights[:, order], classes)
+        table = Table(self.coefficients[:, order], self.weights[:, order], classes)
         return table, np.searchsorted(classes, np.arange(count + 1))
 
 
-class _Sum:
-    """The sum of one quadrature modulo one batch of primes."""
+class NodeSum:
+    """The sum of one quadrature modulo one batch of primes.
 
-    def __init__(self, quadrature: Quadrature, residues: Residues) -> None:
+    ``degree``: of the elementary symmetric polynomials that tables go up to.
+    """
+
+    def __init__(self, quadrature: Quadrature, residues: Residues, degree: int) -> None:
         self.q = quadrature
         self.residues = residues
+        self.degree = degree
         # Where columns may hold fewer the summand has no symmetry: all terms are one class.
         self.classes = quadrature.order if quadrature.exact else 1
         self.visited = math.gcd(quadrature.columns, quadrature.order) if quadrature.exact else 1
@@ -167,30 +171,30 @@ class _Sum:
         """The count modulo each prime."""
         columns = self.q.columns
         half = len(self.q.nodes) // 2
-        left = [table.sorted(self.classes) for table in self._tables(range(half))]
+        left = [table.sorted(self.classes) for table in self.tables(range(half))]
         totals = np.zeros(len(self.residues.primes))
-        for size, table in enumerate(self._tables(range(half, len(self.q.nodes)))):
+        for size, table in enumerate(self.tables(range(half, len(self.q.nodes)))):
             self._add_products(totals, left[columns - size], table.sorted(self.classes))
         factor = math.factorial(columns) * self.classes // self.visited
         return [
             int(total) * factor % p for total, p in zip(totals, self.residues.primes, strict=True)
         ]
 
-    def _tables(self, nodes: range) -> Iterator[_Table]:
+    def tables(self, nodes: range) -> Iterator[Table]:
         """Tables of some nodes for 0, 1, ... variables; only the last of each stays in memory."""
         tables = self._no_nodes()
         for node in nodes:
             tables = self._with_node(tables, node)
         return tables
 
-    def _no_nodes(self) -> Iterator[_Table]:
+    def _no_nodes(self) -> Iterator[Table]:
         primes = len(self.residues.primes)
         for ways in [1] + [0] * self.q.columns:
-            coefficients = np.zeros((primes, ways, self.q.n + 1))
+            coefficients = np.zeros((primes, ways, self.degree + 1))
             coefficients[:, :, 0] = 1
-            yield _Table(coefficients, np.ones((primes, ways)), np.zeros(ways, np.int64))
+            yield Table(coefficients, np.ones((primes, ways)), np.zeros(ways, np.int64))
 
-    def _with_node(self, tables: Iterator[_Table], node: int) -> Iterator[_Table]:
+    def _with_node(self, tables: Iterator[Table], node: int) -> Iterator[Table]:
         """Either none of the variables takes the node, or one does and the others as before."""
         residues, primes = self.residues, self.residues.primes
         point = residues.centred([[row[node]] for row in self._points])[:, :, None]
@@ -208,7 +212,7 @@ class _Sum:
             weights = residues.reduce(last.weights * shares[:, times])
             classes = (last.classes + self.q.nodes[node]) % self.classes
             times = np.concatenate([np.zeros(len(without.classes), np.int64), times + 1])
-            last = _Table(
+            last = Table(
                 np.concatenate([without.coefficients, residues.reduce(grown)], 1),
                 np.concatenate([without.weights, weights], 1),
                 np.concatenate([without.classes, classes]),
@@ -218,8 +222,8 @@ class _Sum:
     def _add_products(
         self,
         totals: Floats,
-        left: tuple[_Table, NDArray[np.intp]],
-        right: tuple[_Table, NDArray[np.intp]],
+        left: tuple[Table, NDArray[np.intp]],
+        right: tuple[Table, NDArray[np.intp]],
     ) -> None:
         """Add the terms of one size of either group."""
         (ours, our_starts), (others, other_starts) = left, right
@@ -232,8 +236,8 @@ class _Sum:
         for first in range(self.classes):
             for target in range(self.visited):
                 second = (target - first) % self.classes
-                for rows in _chunks(our_starts[first], our_starts[first + 1], side):
-                    for columns in _chunks(other_starts[second], other_starts[second + 1], side):
+                for rows in chunks(our_starts[first], our_starts[first + 1], side):
+                    for columns in chunks(other_starts[second], other_starts[second + 1], side):
                         totals += self._block(
                             ours.coefficients[:, rows],
                             flipped[:, :, columns],
@@ -254,6 +258,7 @@ class _Sum:
         return total
 
 
-def _chunks(start: int, stop: int, step: int) -> Iterator[slice]:
+def chunks(start: int, stop: int, step: int) -> Iterator[slice]:
+    """What lies from ``start`` to ``stop``, so much at a time."""
     for first in range(start, stop, step):
         yield slice(first, min(first + step, stop))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import operator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal, SupportsIndex, get_args
@@ -70,3 +72,11 @@ def as_integer(label: str, value: SupportsIndex) -> int:
         raise NmflowError(
             f"{label} must be an integer, got {value!r} of type {type(value).__name__}"
         ) from None
+
+
+def check_known(label: str, name: object, names: Sequence[str]) -> None:
+    """Raise unless ``name`` is one of those known; ``label`` says of what."""
+    if name not in names:
+        near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.4)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise NmflowError(f"unknown {label} {name!r}{hint} (known: {', '.join(map(repr, names))})")

@@ -23,6 +23,7 @@ from nmflow.torch.conversion.methods.problem import LayerProblem
 from nmflow.torch.conversion.methods.registry import AdaPrune
 from nmflow.torch.conversion.methods.sparsegpt import SparseGPT
 from nmflow.torch.conversion.report import ConversionReport, ConvertedLayer
+from nmflow.torch.dynamic.training import DynamicSparseTraining
 from nmflow.torch.handle import Handle
 from nmflow.torch.masking.masked import Masked
 from nmflow.torch.masking.masked_weight import MaskedWeight
@@ -43,6 +44,7 @@ __all__ = [
     "Adam",
     "ConversionReport",
     "ConvertedLayer",
+    "DynamicSparseTraining",
     "Handle",
     "LayerProblem",
     "LayerReport",

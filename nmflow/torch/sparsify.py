@@ -82,9 +82,11 @@ def sparsify(
         Importance scores instead of ``score``: a function of (name, weight) that is called at
         each refresh, by the calling thread, or a tensor for each name; of the weights' shapes.
         Negative ones are allowed; only their order and sums count.
-    masks : mapping or callable, optional
+    masks : mapping, callable or "zeros", optional
         Masks to begin with, by name or as a function of (name, weight) that may give None; others
-        are solved. With ``refresh=None`` they stay; any other policy moves on from them.
+        are solved. ``"zeros"`` keeps what is not 0, for weights that are n:m already (each group
+        may hold fewer than n). With ``refresh=None`` they stay, which is how to fine-tune a pruned
+        model; any other policy moves on from them.
     workers : int, optional
         Threads of a refresh, which share out the layers; by default one for each core.
     mean_absorption : bool, default False
@@ -104,7 +106,8 @@ def sparsify(
     ------
     NmflowError
         For options that make no sense, a glob that matches nothing, a model with nothing to mask,
-        masked already, sharded already, or with NaN in its weights. The model stays as it was.
+        masked already, sharded already, or with NaN in its weights; with ``masks="zeros"`` for
+        zeros that are not n:m, naming weight and group. The model stays as it was.
 
     Notes
     -----

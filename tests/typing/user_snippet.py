@@ -1,6 +1,7 @@
 """What users write, for their type checkers: checked by test_typing.py, never run."""
 
 from collections.abc import Iterable
+from fractions import Fraction
 from typing import assert_type
 
 import numpy as np
@@ -53,6 +54,15 @@ def counted() -> tuple[int, int, float, float]:
     near = nmflow.mask_diversity(4, 8, method="asymptotic")
     assert_type(near, float)
     return exact, papers, near, nmflow.log10_mask_diversity(4, 8)
+
+
+def fitted(weights: NDArray[np.float32]) -> int:
+    """A probability is a float, or a Fraction on request; shares are numbers of any kind."""
+    zeros = 1 - np.count_nonzero(weights) / weights.size
+    assert_type(nmflow.group_fit_probability(4, 8, sparsity=zeros), float)
+    exact = nmflow.group_fit_probability(4, 8, density=Fraction(1, 10), result="fraction")
+    assert_type(exact, Fraction)
+    return nmflow.suggest_n(8, zeros, confidence=np.float32(0.99), pattern="rows")
 
 
 def other_arrays(weights: torch.Tensor, lists: list[list[float]]) -> torch.Tensor:

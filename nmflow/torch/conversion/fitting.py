@@ -22,7 +22,6 @@ from nmflow.torch.conversion.methods.problem import (
 from nmflow.torch.conversion.methods.projection import Projection
 from nmflow.torch.conversion.targets import Target
 
-
 # Of mean squares, what is left of them by rounding once means are taken off, with room.
 _ROUNDED = 1e-4
 

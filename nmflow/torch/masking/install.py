@@ -23,14 +23,15 @@ class Place(NamedTuple):
     module : Module
     tensor : str
         The weight's name in the module.
-    masked : Masked
+    masked : Module
+        The parametrization, :class:`Masked` unless another was asked for.
     name : str
         Of the weight, in the model as it is now.
     """
 
     module: Any
     tensor: str
-    masked: Masked
+    masked: Any
     name: str
 
     @property
@@ -44,8 +45,8 @@ class Place(NamedTuple):
         return self.parametrizations.original
 
 
-def install(masked: Masked, module: Any, tensor: str) -> None:
-    """Let a parameter go through a mask."""
+def install(masked: Any, module: Any, tensor: str) -> None:
+    """Let a parameter go through a mask, or another parametrization."""
     position = list(module._parameters).index(tensor)
     parameter = module._parameters[tensor]
     # PyTorch's call sets the parameter to itself, which parts it from the node of the graph that
@@ -56,14 +57,16 @@ def install(masked: Masked, module: Any, tensor: str) -> None:
     module.parametrizations[tensor].position = position
 
 
-def places_of(model: Any, masks: Iterable[Masked] | None = None) -> list[Place]:
-    """Where masks are installed in a model as it is now: those given, or all."""
+def places_of(
+    model: Any, masks: Iterable[Any] | None = None, kind: type[nn.Module] = Masked
+) -> list[Place]:
+    """Where masks, or what of that kind, are installed in a model as it is now: some, or all."""
     wanted = None if masks is None else set(masks)
     return [
         Place(module, tensor, parametrizations[0], f"{name}.{tensor}".lstrip("."))
         for name, module in model.named_modules()
         for tensor, parametrizations in getattr(module, "parametrizations", {}).items()
-        if isinstance(parametrizations[0], Masked)
+        if isinstance(parametrizations[0], kind)
         and (wanted is None or parametrizations[0] in wanted)
     ]
 
