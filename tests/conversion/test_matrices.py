@@ -15,6 +15,7 @@ from nmflow.torch.conversion.calibrating.features import (  # noqa: E402
     features_of,
     output_projection_inputs,
 )
+from nmflow.torch.conversion.calibrating.moments import Moments  # noqa: E402
 from nmflow.torch.conversion.matrices import Matrices  # noqa: E402
 from nmflow.torch.selecting.layout import layouts_of  # noqa: E402
 from nmflow.torch.selecting.sites import Site  # noqa: E402
@@ -129,3 +130,32 @@ def test_a_call_without_features_is_named():
     site = Site("odd", nn.Linear(4, 6), "weight", nn.Linear(4, 6).weight)
     with pytest.raises(NmflowError, match=r"odd.weight: its module \(Linear\) is called"):
         features_of(site, Layout(), (torch.randn(2, 5),), {}, None)
+
+
+def test_moments_of_calls_are_those_of_all_samples():
+    generator = torch.Generator().manual_seed(0)
+    # Far from 0 for their spread, where sums of plain squares in float32 would be rounded away.
+    seen = torch.randn(60, 5, generator=generator) + torch.tensor([0.0, 1e3, -3e3, 1.0, 0.0])
+    dense = seen + torch.randn(60, 5, generator=generator)
+    moments = Moments(with_dense=True, keep_inputs=True)
+    for k in range(0, 60, 20):
+        moments.add([seen[k : k + 20]], [dense[k : k + 20]])
+    moments.add([seen[:0]], [dense[:0]])
+    x, z = seen.double(), dense.double()
+    torch.testing.assert_close(moments.second()[0], x.T @ x / 60, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(
+        moments.second(True)[0], torch.cov(x.T, correction=0), rtol=1e-5, atol=1e-5
+    )
+    torch.testing.assert_close(moments.cross()[0], z.T @ x / 60, rtol=1e-6, atol=1e-6)
+    centred = (z - z.mean(0)).T @ (x - x.mean(0)) / 60
+    torch.testing.assert_close(moments.cross(True)[0], centred, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(moments.mean()[0], x.mean(0))
+    torch.testing.assert_close(moments.dense_mean()[0], z.mean(0))
+    assert torch.equal(moments.inputs()[0], seen)
+    assert moments.samples == 60
+
+
+def test_where_the_dense_model_sees_other_samples_there_is_no_other_aim():
+    moments, rows = Moments(with_dense=True), torch.randn(6, 3)
+    moments.add([rows], [torch.randn(5, 3)])
+    assert torch.equal(moments.cross(), moments.second())

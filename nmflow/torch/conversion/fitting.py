@@ -18,12 +18,13 @@ from nmflow.torch.conversion.methods.problem import (
     Fit,
     LayerProblem,
     Reconstruction,
+    quadratic,
 )
 from nmflow.torch.conversion.methods.projection import Projection
 from nmflow.torch.conversion.targets import Target
 
-# Of mean squares, what is left of them by rounding once means are taken off, with room.
-_ROUNDED = 1e-4
+# Of squares, what is left of them by rounding once means are taken off, with room.
+_ROUNDED = 1e-10
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +132,8 @@ def fit(target: Target, moments: Moments, recipe: Recipe) -> Outcome:
         weight=target.matrices.join(found.weights),
         bias=bias,
         kept_share=_kept_share(found),
-        masked_error=problem.error(problem.weights * problem.usable(found.mask)),
-        error=problem.error(found.weights),
+        masked_error=_error(problem, seen, problem.weights * problem.usable(found.mask)),
+        error=_error(problem, seen, found.weights),
         certificate=_certificate(problem, found, recipe),
         samples=moments.samples,
         seconds=time.perf_counter() - began,
@@ -171,43 +172,47 @@ class _Seen:
     ----------
     second : Tensor (groups, features, features)
         Damped, and without means where the bias takes them over.
-    norms : Tensor (groups, features)
-    mean, aim : Tensor (groups, features)
-        Of what the layer sees, and of what the dense model's does.
     cross : Tensor (groups, features, features) or None
         Damped as ``second``.
     corrects_bias : bool
+    norms : Tensor (groups, features)
+    mean, aim : Tensor (groups, features)
+        Of what the layer sees, and of what the dense model's does.
+    damping : Tensor (groups,)
+        What the diagonals of ``second`` and ``cross`` have in addition.
     """
 
     second: Any
+    cross: Any
+    corrects_bias: bool
     norms: Any
     mean: Any
     aim: Any
-    cross: Any
-    corrects_bias: bool
+    damping: Any
 
     @classmethod
     def of(cls, target: Target, moments: Moments, recipe: Recipe) -> _Seen:
-        second, cross = moments.second(), moments.cross()
+        corrects = recipe.bias_correction and target.bias is not None
+        second, cross = moments.second(corrects), moments.cross(corrects)
         mean, aim = moments.mean(), moments.dense_mean()
         if not bool(torch.isfinite(second).all() & torch.isfinite(aim).all()):
             raise NmflowError(
                 f"{target.name}: what it sees of the calibration is not finite; look for NaN in"
                 " the model's weights, or for an overflow of its dtype"
             )
-        norms = second.diagonal(dim1=-2, dim2=-1).sqrt()
-        corrects = recipe.bias_correction and target.bias is not None
-        if corrects:
-            second = second - mean[:, :, None] * mean[:, None, :]
-            cross = None if cross is None else cross - aim[:, :, None] * mean[:, None, :]
-        power = (
-            second.diagonal(dim1=-2, dim2=-1).mean(-1).clamp_min(torch.finfo(torch.float32).tiny)
-        )
-        added = torch.diag_embed((recipe.damping * power)[:, None].expand(norms.shape))
+        variances = second.diagonal(dim1=-2, dim2=-1)
+        norms = (variances + mean.square() * corrects).clamp_min(0).sqrt()
+        power = variances.mean(-1)
+        # What varies less than its size is rounded by does not vary.
+        power = torch.maximum(power, _ROUNDED * norms.square().mean(-1))
+        power = torch.where(power > 0, power, 1.0)
+        damping = recipe.damping * power
+        added = torch.diag_embed(damping[:, None].expand(norms.shape))
         second = (second + added).to(recipe.dtype)
         cross = None if cross is None else (cross + added).to(recipe.dtype)
         dtype = recipe.dtype
-        return cls(second, norms.to(dtype), mean.to(dtype), aim.to(dtype), cross, corrects)
+        parts = (each.to(dtype) for each in (norms, mean, aim, damping))
+        return cls(second, cross, corrects, *parts)
 
 
 def _problem(
@@ -226,6 +231,17 @@ def _problem(
         Projection(target.matrices, target.pattern, recipe.solver, allowed),
         moments.inputs(),
     )
+
+
+def _error(problem: LayerProblem, seen: _Seen, weights: Any) -> float:
+    """Relative, without what damping adds."""
+
+    def squared(values: Any) -> float:
+        damped = (seen.damping * values.square().sum((1, 2))).sum()
+        return max(quadratic(values, problem.second_moments) - float(damped), 0.0)
+
+    lost, whole = squared(problem.weights - weights), squared(problem.weights)
+    return lost / whole if whole else 0.0
 
 
 def _kept_share(found: Fit) -> float:

@@ -21,7 +21,9 @@ class Moments:
     Notes
     -----
     Products are taken in float32 (float64 where features are), their sums in float64: 8 features^2
-    bytes a group, twice as many with the dense model's.
+    bytes a group, twice as many with the dense model's. Some features of language models are
+    hundreds of times their standard deviation away from 0: the mean of the first call is taken off
+    before products are rounded.
     """
 
     def __init__(self, with_dense: bool = False, keep_inputs: bool = False) -> None:
@@ -54,25 +56,25 @@ class Moments:
         """The fewest that a group has seen."""
         return min((sums.count for sums in self._groups), default=0)
 
-    def second(self) -> Any:
-        """Mean of x x', (groups, features, features)."""
-        return torch.stack([sums.second / sums.count for sums in self._groups])
+    def second(self, centred: bool = False) -> Any:
+        """Mean of x x', (groups, features, features); ``centred`` is the covariance."""
+        return torch.stack([sums.product("seen", centred) for sums in self._groups])
 
-    def mean(self) -> Any:
-        """Mean of x, (groups, features)."""
-        return torch.stack([sums.first / sums.count for sums in self._groups])
-
-    def cross(self) -> Any:
+    def cross(self, centred: bool = False) -> Any:
         """Mean of z x'; None without z."""
         if not self._with_dense:
             return None
-        return torch.stack([sums.cross / sums.count for sums in self._groups])
+        return torch.stack([sums.product("dense", centred) for sums in self._groups])
+
+    def mean(self) -> Any:
+        """Mean of x, (groups, features)."""
+        return torch.stack([sums.mean("seen") for sums in self._groups])
 
     def dense_mean(self) -> Any:
         """Mean of z; that of x without z."""
         if not self._with_dense:
             return self.mean()
-        return torch.stack([sums.dense_first / sums.count for sums in self._groups])
+        return torch.stack([sums.mean("dense") for sums in self._groups])
 
     def inputs(self) -> Any:
         """The samples (groups, samples, features), as many for each group; None if not kept."""
@@ -83,27 +85,42 @@ class Moments:
 
 
 class _Sums:
-    """Of one group."""
+    """Of one group: of samples less the mean of the first call, so that little cancels later."""
 
     def __init__(self) -> None:
         self.count = 0
-        self.second: Any = 0
-        self.first: Any = 0
-        self.cross: Any = 0
-        self.dense_first: Any = 0
         self.inputs: list[Any] = []
+        self._shift: dict[str, Any] = {}
+        self._first: dict[str, Any] = {}
+        self._second: dict[str, Any] = {}
 
     def add(self, rows: Any, dense: Any, keep: bool) -> None:
         self.count += len(rows)
-        self.second = _plus(self.second, rows.mT @ rows)
-        self.first = _plus(self.first, rows.sum(0, dtype=torch.float64))
+        seen = self._shifted("seen", rows)
+        self._plus(self._second, "seen", seen.mT @ seen)
         if dense is not None:
-            self.cross = _plus(self.cross, dense.mT @ rows)
-            self.dense_first = _plus(self.dense_first, dense.sum(0, dtype=torch.float64))
+            self._plus(self._second, "dense", self._shifted("dense", dense).mT @ seen)
         if keep:
             self.inputs.append(rows.clone())
 
+    def _shifted(self, kind: str, rows: Any) -> Any:
+        if kind not in self._shift:
+            # A call without samples must not make the mean NaN.
+            self._shift[kind] = rows.sum(0) / max(len(rows), 1)
+        shifted = rows - self._shift[kind]
+        self._plus(self._first, kind, shifted.sum(0, dtype=torch.float64))
+        return shifted
 
-def _plus(total: Any, part: Any) -> Any:
-    part = part.to(torch.float64)
-    return part if isinstance(total, int) else total.add_(part)
+    @staticmethod
+    def _plus(totals: dict[str, Any], kind: str, part: Any) -> None:
+        part = part.to(torch.float64)
+        totals[kind] = totals[kind].add_(part) if kind in totals else part
+
+    def mean(self, kind: str) -> Any:
+        return self._first[kind] / self.count + self._shift[kind].to(torch.float64)
+
+    def product(self, kind: str, centred: bool) -> Any:
+        """Mean of the products of a kind's samples with those seen."""
+        product = self._second[kind] / self.count
+        product -= torch.outer(self._first[kind], self._first["seen"]) / self.count**2
+        return product if centred else product + torch.outer(self.mean(kind), self.mean("seen"))
