@@ -8,10 +8,11 @@ from typing import Any, ClassVar, Literal
 import torch
 
 from nmflow.torch.conversion.methods.conjugate_gradients import conjugate_gradients
+from nmflow.torch.conversion.methods.factors import factored
 from nmflow.torch.conversion.methods.problem import Fit, LayerProblem
 
 # Of the matrices that are factored side by side.
-_CHUNK_BYTES = 1 << 28
+_CHUNK_BYTES = 1 << 27
 # Of a refined solution, relative to the right side; and how often a factor is used for it.
 _RESIDUAL, _REFINEMENTS = 1e-10, 12
 # Above that many kept features a row's factor takes longer than conjugate gradients.
@@ -86,13 +87,20 @@ def least_squares(weights: Any, moments: Any, mask: Any) -> Any:
         return found
     # The kept features of each row in front.
     order = torch.argsort(mask.to(torch.uint8), dim=1, descending=True, stable=True)[:, :width]
-    chunk = max(1, _CHUNK_BYTES // (width * width * 4))
+    chunk = min(len(weights), max(1, _CHUNK_BYTES // (width * width * 4)))
     narrow = moments.to(torch.float32)
+    # Memory used again for each chunk: fresh pages take as long as factors.
+    memory = narrow.new_empty(chunk, width, width)
     for first in range(0, len(weights), chunk):
         rows = slice(first, first + chunk)
         some = _Rows(target[rows], mask[rows], order[rows], counts[rows].tolist())
-        values = some.refined(moments, narrow)
-        found[rows] = some.refined(moments, moments) if values is None else values
+        values = some.refined(moments, narrow, memory)
+        if values is None:
+            wide = moments.new_empty(len(some.counts), width, width)
+            values = some.refined(moments, moments, wide)
+        if values is None:
+            raise torch.linalg.LinAlgError("second moments of kept features are singular")
+        found[rows] = values
     return found
 
 
@@ -100,45 +108,44 @@ class _Rows:
     """Some rows of the problem, solved side by side."""
 
     def __init__(self, target: Any, mask: Any, order: Any, counts: list[int]) -> None:
+        self.counts = counts
         self._target = target * mask
         self._mask = mask
         self._order = order
-        self._counts = counts
 
-    def refined(self, moments: Any, factored: Any) -> Any:
-        """The solution by factors of ``factored``, moments of any precision; None if too rough."""
-        factor, info = torch.linalg.cholesky_ex(self._cut(factored))
-        if bool(info.any()):
-            return None if factored is not moments else self._raise()
+    def refined(self, moments: Any, source: Any, memory: Any) -> Any:
+        """The solution by factors of ``source``, moments of any precision; None if too rough.
+
+        ``memory`` is room for H_ss of each row, in the precision of ``source``.
+        """
+        cut = memory[: len(self.counts)]
+        self._cut(source, cut)
+        factors = factored(cut)
+        if factors is None:
+            return None
         size = torch.linalg.vector_norm(self._target, dim=1)
         found, residual, left = torch.zeros_like(self._target), self._target, size
         for _ in range(_REFINEMENTS):
-            found = found + self._solve(factor, residual)
+            found = found + self._solve(factors, residual)
             residual = self._target - (found @ moments) * self._mask
             before, left = left, torch.linalg.vector_norm(residual, dim=1)
             if bool((left <= _RESIDUAL * size).all()):
                 return found
-            if factored is moments and not bool((left < before / 2).any()):
+            if source is moments and not bool((left < before / 2).any()):
                 return found
-        return found if factored is moments else None
+        return found if source is moments else None
 
-    def _cut(self, moments: Any) -> Any:
-        """H_ss of each row; what a row lacks is filled with rows of the identity."""
+    def _cut(self, moments: Any, cut: Any) -> None:
+        """Write H_ss of each row; what a row lacks is filled with rows of the identity."""
         width = self._order.shape[1]
-        cut = moments.new_zeros(len(self._counts), width, width)
-        for matrix, index, count in zip(cut, self._order, self._counts, strict=True):
+        for matrix, index, count in zip(cut, self._order, self.counts, strict=True):
             kept = index[:count]
+            if count < width:
+                matrix.zero_().diagonal().fill_(1)
             matrix[:count, :count] = moments.index_select(0, kept).index_select(1, kept)
-            matrix.diagonal()[count:] = 1
-        return cut
 
-    def _solve(self, factor: Any, right: Any) -> Any:
+    def _solve(self, factors: Any, right: Any) -> Any:
         # Scaled, for what is small in float64 may be nothing in float32.
         size = right.abs().amax(1, keepdim=True).clamp_min(torch.finfo(right.dtype).tiny)
-        cut = (right / size).gather(1, self._order).to(factor.dtype)
-        values = torch.cholesky_solve(cut[:, :, None], factor)[:, :, 0].to(right.dtype)
+        values = factors.solve((right / size).gather(1, self._order)).to(right.dtype)
         return torch.zeros_like(right).scatter_(1, self._order, values * size) * self._mask
-
-    @staticmethod
-    def _raise() -> None:
-        raise torch.linalg.LinAlgError("the second moments of kept features are singular")
