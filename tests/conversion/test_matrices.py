@@ -159,3 +159,20 @@ def test_where_the_dense_model_sees_other_samples_there_is_no_other_aim():
     moments, rows = Moments(with_dense=True), torch.randn(6, 3)
     moments.add([rows], [torch.randn(5, 3)])
     assert torch.equal(moments.cross(), moments.second())
+
+
+def test_offsets_count_from_the_first_call_on():
+    moments, rows = Moments(with_dense=True), torch.randn(30, 3)
+    offset = torch.randn(20, 2) + 5
+    moments.add([rows[:20]], [rows[:20]], offset)
+    moments.add([rows[20:]], [rows[20:]])
+    whole = torch.cat([offset, torch.zeros(10, 2)]).double()
+    product, mean = moments.offset()
+    torch.testing.assert_close(product[0], whole.T @ rows.double() / 30, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(mean[0], whole.mean(0))
+    centred = (whole - whole.mean(0)).T @ (rows - rows.mean(0)).double() / 30
+    torch.testing.assert_close(moments.offset(True)[0][0], centred, rtol=1e-5, atol=1e-6)
+    late = Moments(with_dense=True)
+    late.add([rows[:20]], [rows[:20]])
+    late.add([rows[20:]], [rows[20:]], offset[:10])
+    assert late.offset() == (None, None)

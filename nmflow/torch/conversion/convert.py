@@ -95,7 +95,8 @@ def convert(
     inputs : {"both", "converted", "dense"}
         What layers are fitted to. ``"both"``: from the inputs that the model has now, with what is
         converted before, to the outputs that the dense model has there, so that errors of earlier
-        layers are made up for. ``"converted"``, as published methods do: the outputs of the dense
+        layers are made up for; where outputs are added to a residual stream, also to what that has
+        lost by then. ``"converted"``, as published methods do: the outputs of the dense
         weights on the inputs that the model has now. ``"dense"``: all on the dense model's inputs.
     solver : str or Method, default "flow"
         The method of :func:`nmflow.solve` for masks.

@@ -127,7 +127,7 @@ def fit(target: Target, moments: Moments, recipe: Recipe) -> Outcome:
     bias = None
     if seen.corrects_bias:
         lost = (dense @ seen.aim[:, :, None] - found.weights @ seen.mean[:, :, None]).flatten()
-        bias = target.bias.detach().to(recipe.dtype).flatten() + lost
+        bias = target.bias.detach().to(recipe.dtype).flatten() + lost + seen.mean_offset
     return Outcome(
         weight=target.matrices.join(found.weights),
         bias=bias,
@@ -180,6 +180,10 @@ class _Seen:
         Of what the layer sees, and of what the dense model's does.
     damping : Tensor (groups,)
         What the diagonals of ``second`` and ``cross`` have in addition.
+    offset : Tensor (1, outputs, features) or 0
+        Of what the dense model adds to the outputs beyond what is added now, with the inputs.
+    mean_offset : Tensor (outputs,) or 0
+        Of that itself.
     """
 
     second: Any
@@ -189,11 +193,14 @@ class _Seen:
     mean: Any
     aim: Any
     damping: Any
+    offset: Any = 0
+    mean_offset: Any = 0
 
     @classmethod
     def of(cls, target: Target, moments: Moments, recipe: Recipe) -> _Seen:
         corrects = recipe.bias_correction and target.bias is not None
         second, cross = moments.second(corrects), moments.cross(corrects)
+        offset, mean_offset = moments.offset(corrects)
         mean, aim = moments.mean(), moments.dense_mean()
         if not bool(torch.isfinite(second).all() & torch.isfinite(aim).all()):
             raise NmflowError(
@@ -211,8 +218,17 @@ class _Seen:
         second = (second + added).to(recipe.dtype)
         cross = None if cross is None else (cross + added).to(recipe.dtype)
         dtype = recipe.dtype
-        parts = (each.to(dtype) for each in (norms, mean, aim, damping))
-        return cls(second, cross, corrects, *parts)
+        return cls(
+            second,
+            cross,
+            corrects,
+            norms=norms.to(dtype),
+            mean=mean.to(dtype),
+            aim=aim.to(dtype),
+            damping=damping.to(dtype),
+            offset=0 if offset is None else offset.to(dtype),
+            mean_offset=0 if mean_offset is None else mean_offset.flatten().to(dtype),
+        )
 
 
 def _problem(
@@ -222,7 +238,8 @@ def _problem(
     weights = dense
     if seen.cross is not None:
         # What gives the dense outputs from the inputs that there are now, as nearly as can be.
-        weights = torch.linalg.solve(seen.second, dense @ seen.cross, left=False)
+        aim = dense @ seen.cross + seen.offset
+        weights = torch.linalg.solve(seen.second, aim, left=False)
     return LayerProblem(
         target.name,
         weights,

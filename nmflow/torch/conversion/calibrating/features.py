@@ -52,7 +52,7 @@ def features_of(
     """
     module = site.module
     if isinstance(module, nn.MultiheadAttention):
-        return [_rows(each) for each in _attention_inputs(site, args, kwargs)]
+        return [rows_of(each) for each in _attention_inputs(site, args, kwargs)]
     seen = first_tensor(args, kwargs)
     if isinstance(module, _CONVOLUTIONS):
         return _patches(module, seen)
@@ -63,13 +63,13 @@ def features_of(
             f"{site.name}: its module ({site.kind}) is called with {got}, not with one of {inputs}"
             " features: what its weight multiplies can't be told; leave it out with exclude"
         )
-    if counts is not None and seen.ndim == 3 and seen.shape[:2] == counts.shape:
-        seen = seen[counts.to(seen.device)]
-    return [_rows(seen)] * layout.groups
+    return [rows_of(seen, counts)] * layout.groups
 
 
-def _rows(tensor: Any) -> Any:
+def rows_of(tensor: Any, counts: Any = None) -> Any:
     """(samples, features), in a precision in which products can be added up."""
+    if counts is not None and tensor.ndim == 3 and tensor.shape[:2] == counts.shape:
+        tensor = tensor[counts.to(tensor.device)]
     rows = tensor.detach().reshape(-1, tensor.shape[-1])
     return rows if rows.dtype == torch.float64 else rows.to(torch.float32)
 
@@ -100,7 +100,7 @@ def _patches(module: Any, images: Any) -> list[Any]:
     columns = images.shape[-1]
     for size in module.kernel_size:
         columns *= size
-    return [_rows(group.reshape(-1, columns)) for group in images]
+    return [rows_of(group.reshape(-1, columns)) for group in images]
 
 
 def output_projection_inputs(
@@ -115,4 +115,4 @@ def output_projection_inputs(
     if attention.out_proj.bias is not None:
         identity["out_proj.bias"] = torch.zeros_like(attention.out_proj.bias)
     outputs = torch.func.functional_call(attention, identity, tuple(args), dict(kwargs))
-    return [_rows(outputs[0])]
+    return [rows_of(outputs[0])]

@@ -31,7 +31,9 @@ class Moments:
         self._keep_inputs = keep_inputs
         self._groups: list[_Sums] = []
 
-    def add(self, seen: Sequence[Any], dense: Sequence[Any] | None = None) -> None:
+    def add(
+        self, seen: Sequence[Any], dense: Sequence[Any] | None = None, offset: Any = None
+    ) -> None:
         """Add the samples of one call.
 
         Parameters
@@ -41,6 +43,8 @@ class Moments:
         dense : sequence of Tensor, optional
             What the dense model's layer sees at the same places. Where it sees other numbers of
             samples, as experts do whose router decides otherwise, ``seen`` stands for it.
+        offset : Tensor (samples, outputs), optional
+            What the dense model adds to the outputs beyond what the model adds now; of one group.
         """
         if not self._groups:
             self._groups = [_Sums() for _ in seen]
@@ -49,7 +53,7 @@ class Moments:
             if self._with_dense:
                 there = rows if dense is None else dense[number]
                 there = there if there.shape == rows.shape else rows
-            sums.add(rows, there, self._keep_inputs)
+            sums.add(rows, there, offset, self._keep_inputs)
 
     @property
     def samples(self) -> int:
@@ -65,6 +69,15 @@ class Moments:
         if not self._with_dense:
             return None
         return torch.stack([sums.product("dense", centred) for sums in self._groups])
+
+    def offset(self, centred: bool = False) -> tuple[Any, Any]:
+        """Mean of d x', (1, outputs, features), and of d, (1, outputs); None without offsets d."""
+        found = [
+            (sums.product("offset", centred)[None], sums.mean("offset")[None])
+            for sums in self._groups
+            if sums.has_offset
+        ]
+        return found[0] if found else (None, None)
 
     def mean(self) -> Any:
         """Mean of x, (groups, features)."""
@@ -94,12 +107,22 @@ class _Sums:
         self._first: dict[str, Any] = {}
         self._second: dict[str, Any] = {}
 
-    def add(self, rows: Any, dense: Any, keep: bool) -> None:
+    @property
+    def has_offset(self) -> bool:
+        return "offset" in self._second
+
+    def add(self, rows: Any, dense: Any, offset: Any, keep: bool) -> None:
+        if offset is None and self.has_offset:
+            offset = rows.new_zeros(len(rows), len(self._first["offset"]))
+        if not self.has_offset and self.count:
+            # Of calls before this one there is none.
+            offset = None
         self.count += len(rows)
         seen = self._shifted("seen", rows)
         self._plus(self._second, "seen", seen.mT @ seen)
-        if dense is not None:
-            self._plus(self._second, "dense", self._shifted("dense", dense).mT @ seen)
+        for kind, others in (("dense", dense), ("offset", offset)):
+            if others is not None:
+                self._plus(self._second, kind, self._shifted(kind, others).mT @ seen)
         if keep:
             self.inputs.append(rows.clone())
 

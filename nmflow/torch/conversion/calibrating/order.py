@@ -32,6 +32,15 @@ class Stage:
     once: bool
 
     @property
+    def adds_alone(self) -> Target | None:
+        """The one weight of the stage, if its outputs have the places of its inputs."""
+        if len(self.targets) != 1:
+            return None
+        (target,) = self.targets
+        plain = len(target.sites) == 1 and target.weight.layout.groups == 1
+        return target if plain and not isinstance(target.sites[0].module, _ConvNd) else None
+
+    @property
     def watched(self) -> tuple[Target, ...]:
         """Those of which it has to be watched what they see: one where all see the same."""
         plain = all(

@@ -68,6 +68,10 @@ class Recorder:
             hook.remove()
         self._hooks = []
 
+    def module_of(self, site: Site) -> Any:
+        """The module that puts out what a weight was multiplied by."""
+        return self._attentions.get(site.module, site.module)
+
     def _hook(self, target: Target, site: Site) -> Any:
         attention = self._attentions.get(site.module)
         if attention is not None:
