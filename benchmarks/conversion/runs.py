@@ -100,41 +100,38 @@ class Run:
         )
 
 
-_BY_METHOD = {(how.method, how.reconstruction, how.inputs): how for how in WAYS}
-DEFAULT = _BY_METHOD["alps", "least-squares", "both"]
-WANDA = _BY_METHOD["wanda", "least-squares", "converted"]
-ALPS = _BY_METHOD["alps", "least-squares", "converted"]
+_BY_WAY = {(how.method, how.reconstruction, how.inputs): how for how in WAYS}
+DEFAULT = _BY_WAY["alps", "least-squares", "both"]
+WANDA = _BY_WAY["wanda", "least-squares", "converted"]
+ALPS = _BY_WAY["alps", "least-squares", "converted"]
+EXACT = _BY_WAY["magnitude", "least-squares", "converted"]
+SPARSEGPT = _BY_WAY["sparsegpt", "least-squares", "converted"]
 COMMON = ((2, 4), (4, 8), (8, 16), (16, 32))
 DRAWS = 3
-SIZES = (16, 48, 128, 384, 1152)
+SIZES = (16, 48, 128)
 SPARSITIES = (0.5, 0.6, 0.7)
 
 
 def runs() -> list[Run]:
     """All conversions, those that matter most first."""
-    draws = [Run(how, 4, 8, draw=draw) for draw in range(DRAWS) for how in WAYS]
+    first = [Run(how, 4, 8) for how in WAYS]
+    most = [DEFAULT, WANDA, ALPS]
     patterns = [
         Run(how, n, m, pattern)
-        for how in WAYS
+        for how in (*most, *(how for how in WAYS if how not in most))
         for pattern in ("transposable", "rows")
         for n, m in COMMON
         if (n, m, pattern) != (4, 8, "transposable")
     ]
-    sizes = [
-        Run(how, 4, 8, samples=size)
-        for size in SIZES
-        for how in (WANDA, ALPS, DEFAULT)
-        if size != SAMPLES
+    important = [run for run in patterns if run.how in most]
+    draws = [
+        Run(how, 4, 8, draw=draw)
+        for draw in range(1, DRAWS)
+        for how in (EXACT, WANDA, SPARSEGPT, ALPS, DEFAULT)
     ]
-    zeros = [
-        Run(how, n, m, sparsity=share)
-        for share in SPARSITIES
-        for n, m in ((4, 8), (8, 16))
-        for how in (WANDA, DEFAULT)
-    ]
-    important = [run for run in patterns if run.how in (DEFAULT, WANDA, ALPS)]
-    others = [run for run in patterns if run not in important]
-    return draws + important + zeros + sizes + others
+    zeros = [Run(how, 4, 8, sparsity=share) for share in SPARSITIES for how in (WANDA, DEFAULT)]
+    sizes = [Run(how, 4, 8, samples=size) for size in SIZES for how in most]
+    return first + important + draws + zeros + sizes + patterns[len(important) :]
 
 
 def quick() -> list[Run]:

@@ -215,6 +215,22 @@ def test_zeros_stay_zeros():
     assert new[0].weight[model[0].weight == 0].any()
 
 
+def test_n_is_chosen_from_zeros():
+    model = nn.Sequential(*mlp(), nn.Linear(16, 16))
+    with torch.no_grad():
+        for k, share in ((0, 0.9), (2, 0.6)):
+            torch.manual_seed(k)
+            model[k].weight *= torch.rand(model[k].weight.shape) >= share
+    new, report = converted(model, samples(), None, 8, keep_zeros=True, include="*")
+    for k, layer in zip((0, 2), report.converted, strict=True):
+        sparsity = float((model[k].weight == 0).double().mean())
+        assert layer.pattern.n == nmflow.suggest_n(8, sparsity) < 8
+        assert is_transposable(new[k].weight, layer.pattern.n, 8)
+    assert "4.weight: SKIPPED, 0 % of it are 0, too few for any n below m" in str(report)
+    _, loose = converted(model, samples(), None, 8, confidence=0.1)
+    assert loose.converted[0].pattern.n < report.converted[0].pattern.n
+
+
 def test_a_weight_of_two_layers_sees_what_both_see():
     model, inputs = mlp(), samples()
     twin = nn.Sequential(nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 16))

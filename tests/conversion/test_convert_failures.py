@@ -84,6 +84,15 @@ def test_wrong_input_is_one_clear_error(make, calibration, options, message):
 def test_m_is_missing():
     with pytest.raises(nmflow.NmflowError, match="m is missing"):
         nmflow.torch.convert(mlp(), samples(), 2)
+    with pytest.raises(nmflow.NmflowError, match=r"m is missing: convert\(model, data, None, 16\)"):
+        nmflow.torch.convert(mlp(), samples(), None)
+
+
+def test_zeros_that_suggest_nothing():
+    with pytest.raises(nmflow.NmflowError, match=r"no weight has zeros enough .* at most 0 % of a"):
+        nmflow.torch.convert(mlp(), samples(), None, 4)
+    with pytest.raises(nmflow.NmflowError, match="zeros suggest none for 1:4 unstructured"):
+        nmflow.torch.convert(mlp(), samples(), None, 4, pattern="unstructured")
 
 
 def test_fewer_samples_than_features_is_said():

@@ -29,6 +29,7 @@ from nmflow.torch.conversion.methods.registry import (
 from nmflow.torch.conversion.progress import shown
 from nmflow.torch.conversion.report import ConversionReport, ConvertedLayer
 from nmflow.torch.conversion.store import Store
+from nmflow.torch.conversion.suggested import pattern_of_m, with_suggested_n
 from nmflow.torch.conversion.targets import Target
 from nmflow.torch.selecting.layout import Layouts
 from nmflow.torch.selecting.report import Report
@@ -41,7 +42,7 @@ Unreached = Literal["error", "magnitude"]
 def convert(
     model: Any,
     calibration: CalibrationData,
-    n: int | Mapping[str, tuple[int, int]],
+    n: int | Mapping[str, tuple[int, int]] | None,
     m: int | None = None,
     *,
     method: MethodChoice = "alps",
@@ -55,6 +56,7 @@ def convert(
     damping: float = 0.01,
     bias_correction: bool = True,
     keep_zeros: bool = False,
+    confidence: float = 0.95,
     unreached: Unreached = "error",
     certify: bool = True,
     resume: str | os.PathLike[str] | None = None,
@@ -77,7 +79,9 @@ def convert(
         which is left out of account. Or a function that is given the model and runs it; it is
         called again for each stage of layers.
     n, m : int
-        As for :func:`sparsify`: keep n of every m, or a mapping of globs to (n, m).
+        As for :func:`sparsify`: keep n of every m, or a mapping of globs to (n, m). With n None
+        each weight gets the n that its zeros call for, by :func:`nmflow.suggest_n`: for models that
+        are sparse already.
     method : str, method or callable, default "alps"
         How masks are found:
 
@@ -108,6 +112,8 @@ def convert(
         are then fitted to what varies.
     keep_zeros : bool, default False
         Whether weights that are 0 stay 0. They are the first to be pruned where the pattern lets.
+    confidence : float, default 0.95
+        Where n is None: how likely a tile is to fit as it is.
     unreached : {"error", "magnitude"}
         What to do with weights that no sample reaches, such as those of idle experts.
     certify : bool, default True
@@ -177,9 +183,10 @@ def convert(
         certify=certify,
         dtype=torch.float64,
     )
-    weights, selection = choose_weights(
-        model, as_patterns(n, m, pattern), include, exclude, layouts
-    )
+    patterns = pattern_of_m(m, pattern) if n is None else as_patterns(n, m, pattern)
+    weights, selection = choose_weights(model, patterns, include, exclude, layouts)
+    if n is None:
+        weights, selection = with_suggested_n(weights, selection, confidence)
     targets = [Target(weight) for weight in weights]
     store = None if resume is None else Store(resume, _settings(recipe, inputs, targets))
     runs = Calibration(model, calibration)
