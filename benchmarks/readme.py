@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import picture
+from benchmarks.conversion import tables as conversion
 from benchmarks.problems import COMMON
 from benchmarks.tables import number, percent, seconds, title
 from benchmarks.training import tables as training
@@ -113,6 +114,7 @@ def filled(text: str) -> str:
     """The README with its tables written anew."""
     bodies = {name: table(report()) for name, table in TABLES.items()}
     bodies |= {name: table(report("training")) for name, table in TRAINING_TABLES.items()}
+    bodies["conversion"] = conversion.readme(report("conversion"))
     for name, body in bodies.items():
         pattern = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
         body += "\n" if body else ""

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import picture, readme, tables  # noqa: E402
+from benchmarks.conversion import tables as conversion_tables  # noqa: E402
 from benchmarks.training import tables as training_tables  # noqa: E402
 
 TEXT = (ROOT / "README.md").read_text()
@@ -82,7 +83,8 @@ def test_masks_of_every_step_end_within_the_dense_spread():
     assert digits["runs"]["8:16 STE"]["within_dense"]
 
 
-SOLVE, TRAIN, ZEROS, DYNAMIC, WANDA, CALLBACK = re.findall(r"```python\n(.*?)```", TEXT, flags=re.S)
+BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, flags=re.S)
+SOLVE, TRAIN, CONVERT, ZEROS, DYNAMIC, WANDA, CALLBACK = BLOCKS
 
 
 def test_example_runs(capsys, rng):
@@ -111,6 +113,43 @@ def test_training_runs(capsys):
     kept = model[0].weight.detach().reshape(2, 8, 8) != 0
     assert (kept.sum(1) == 4).all()
     assert (kept.sum(2) == 4).all()
+
+
+def test_conversion_runs(capsys):
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(16, 32), torch.nn.Tanh(), torch.nn.Linear(32, 16))
+    batches = [torch.randn(32, 16) for _ in range(4)]
+    exec("import nmflow.torch\n" + CONVERT, {"nmflow": nmflow, "model": model, "batches": batches})
+    assert "alps + least-squares: 2 converted in" in capsys.readouterr().out
+    kept = (model[0].weight.detach() != 0).numpy()
+    assert nmflow.certify(kept.astype("f4"), kept, 4, 8).full
+
+
+def conversion(title, n, m, pattern="transposable"):
+    """A row of the committed results."""
+    found = readme.report("conversion")["fidelity"]
+    wanted = (title, n, m, pattern)
+    (row,) = (r for r in found if (r["title"], r["n"], r["m"], r["pattern"]) == wanted)
+    return row
+
+
+def test_conversions_are_the_committed_results():
+    report = readme.report("conversion")
+    text = conversion_tables.text(report) + "\n"
+    assert (readme.RESULTS / "conversion.txt").read_text() == text
+    assert all(row["gap"] == 0 for row in report["fidelity"])
+
+
+def test_the_default_is_the_best_way_everywhere():
+    rows = readme.report("conversion")["fidelity"]
+    for n, m, pattern in {(row["n"], row["m"], row["pattern"]) for row in rows}:
+        here = {
+            row["title"]: row["cosine"]
+            for row in rows
+            if (row["n"], row["m"], row["pattern"]) == (n, m, pattern)
+        }
+        assert max(here, key=lambda title: here[title]) == "ALPS, dense aims (the default)"
 
 
 def test_fine_tuning_under_zeros_runs():

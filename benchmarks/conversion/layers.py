@@ -8,7 +8,13 @@ from benchmarks.conversion.process import alone, timed
 
 # Outputs and features.
 SHAPES = ((512, 512), (1024, 1024), (2048, 2048), (4096, 4096))
-WAYS = (("wanda", None), ("wanda", "least-squares"), ("sparsegpt", None), ("alps", "least-squares"))
+WAYS = (
+    ("wanda", None),
+    ("wanda", "adam"),
+    ("wanda", "least-squares"),
+    ("sparsegpt", None),
+    ("alps", "least-squares"),
+)
 
 
 def measure(say: Any) -> list[dict[str, Any]]:
@@ -47,7 +53,7 @@ def _measure(shape: tuple[int, int], method: str, reconstruction: str | None) ->
     damped = second + 0.01 * second.diagonal(dim1=1, dim2=2).mean() * torch.eye(features)
     project = Projection(Matrices(shape, Layout()), Pattern(8, 16), find_solver("flow"))
     norms = second.diagonal(dim1=1, dim2=2).sqrt()
-    problem = LayerProblem("layer", weights.double(), damped, norms, project)
+    problem = LayerProblem("layer", weights.double(), damped, norms, project, inputs[None])
     small = project(torch.rand(1, 32, features))  # compiled
     project.follow(torch.rand(weights.shape))
     fits: list[Any] = [small]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from benchmarks.conversion.projection import projected
 from benchmarks.tables import machine
 
 Report = dict[str, Any]
@@ -111,6 +112,12 @@ def _layers(rows: Sequence[dict[str, Any]]) -> list[str]:
         figures = f"{row['seconds']:.2f}", f"{row['bytes_beyond'] / 1e6:.0f}"
         iterations = str(3 * row["iterations"]) if row["iterations"] else ""
         lines.append(_line(title, (shape, *figures, iterations)))
+    lines += ["", "Projected from the largest of these, not measured: fits of whole models, 8:16"]
+    lines.append(_line("", ("model", "core hours", "GB")))
+    for row in projected(rows):
+        title = row["method"] + (f" + {row['reconstruction']}" if row["reconstruction"] else "")
+        figures = f"{row['hours']:.1f}", f"{row['gigabytes']:.0f}"
+        lines.append(_line(title, (row["model"], *figures)))
     return lines
 
 
