@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmflow.errors import NmflowError
-from nmflow.problem.arrays import to_host
+from nmflow.problem.arrays import for_kernels, to_host
 from nmflow.problem.batch import MatrixBatch, as_matrices
 from nmflow.problem.floating_point import standard_arithmetic
 from nmflow.problem.pattern import Pattern, PatternName
@@ -24,8 +24,8 @@ from nmflow.proof.certificate import Certificate
 from nmflow.proof.groups import certify_groups
 from nmflow.proof.tally import Place, Tally
 
-# Of a window: few enough to stay in a cache, many enough for what each call costs by itself.
-_WINDOW_ENTRIES = 1 << 17
+# Of a window: enough for what each call costs by itself, and few enough for memory not to matter.
+_FEWEST_ENTRIES, _MOST_ENTRIES = 1 << 17, 1 << 20
 
 
 @standard_arithmetic
@@ -139,15 +139,17 @@ def _certify_tiles(
 ) -> None:
     """Certify all tiles, window by window."""
     pieces: dict[int, Tally] = {}
+    m = tally.pattern.m
 
     def work(item: tuple[int, Window]) -> None:
         number, window = item
         pieces[number] = Tally(tally.pattern)
-        known = None if prices is None else prices.of(window, tally.pattern.m)
-        scores = batch.scores(window.box)
-        _certify_window(pieces[number], window, scores, given[window.box], known)
+        known = None if prices is None else prices.of(window, m)
+        _certify_window(pieces[number], window, batch, given[window.box], known)
 
-    run_all(work, enumerate(windows(batch.shape, tally.pattern.m, _WINDOW_ENTRIES)), threads)
+    share = batch.matrices.size // threads
+    entries = min(max(share, _FEWEST_ENTRIES), _MOST_ENTRIES)
+    run_all(work, enumerate(windows(batch.shape, m, entries)), threads)
     for number in sorted(pieces):
         tally.add(pieces[number])
 
@@ -155,43 +157,49 @@ def _certify_tiles(
 def _certify_window(
     tally: Tally,
     window: Window,
-    scores: NDArray[Any],
+    batch: MatrixBatch,
     given: NDArray[np.bool_],
     prices: Prices | None,
 ) -> None:
     """Certify the tiles of one window."""
     # Importing numba takes longer than importing all of nmflow.
-    from nmflow.proof.checker import count_kept
     from nmflow.proof.kept_sum import kept_sum
-    from nmflow.proof.prove import prove
+    from nmflow.proof.prove import cut, prove, read, side_by_side
 
-    n = tally.pattern.n
-    # Kernels are compiled for arrays that are contiguous and may be written to.
-    scores, mask = np.ascontiguousarray(scores), np.array(given, order="C")
-    held = count_kept(mask, window.tile)
-    proof = prove(scores, mask, held, n, window.full, prices)
-    tally.count(proof.optimal)
-    value = kept_sum(scores, mask)
-    tally.value += value
-    if not proof.optimal.all():
-        _check_counts(tally, window, held.rows, held.columns)
-        tally.missed += kept_sum(scores, proof.optimum) - value
+    rule = window.tile, tally.pattern.n, window.full
+    values, unsigned = batch.values(window.box)
+    values, mask = for_kernels(values), for_kernels(given)
+    reading = read(values, unsigned, mask, prices, *rule)
+    if not reading.finite:
+        batch.raise_not_finite()
+    due, optimal = reading.verdict
+    if not optimal.all():
+        left = np.nonzero(~optimal)
+        some = left[0].size < optimal.size
+        part = side_by_side(values, window.tile, left) if some else values
+        kept = side_by_side(mask, window.tile, left) if some else mask
+        scores = np.abs(part) if unsigned else part
+        proof = prove(scores, kept, due[left].reshape(1, 1, -1) if some else due, *rule)
+        optimal[left] = proof.optimal.ravel()
+        if not proof.optimal.all():
+            tally.missed += kept_sum(scores, proof.optimum) - kept_sum(scores, kept)
+    tally.count(optimal)
+    tally.value += reading.value
+    if not due.all():
+        _check_counts(tally, window, cut(mask, window.tile), np.nonzero(~due))
 
 
 def _check_counts(
-    tally: Tally, window: Window, per_row: NDArray[Any], per_column: NDArray[Any]
+    tally: Tally, window: Window, tiles: NDArray[np.bool_], wrong: tuple[NDArray[Any], ...]
 ) -> None:
-    """Note rows and columns that hold what they should not, tile by tile."""
-    n = tally.pattern.n
-    matrix_count, down, across = window.grid
-    matrices, row_span, column_span = window.box
-    corner = row_span.start // tally.pattern.m, column_span.start // tally.pattern.m
+    """Note rows and columns of the wrong tiles that hold what they should not, tile by tile."""
+    n, m = tally.pattern.n, tally.pattern.m
+    matrices, rows, columns = window.box
+    matrix, i, j = (part.tolist() for part in wrong)
 
     def place(tile: int, index: int) -> Place:
-        matrix, rest = divmod(tile, down * across)
-        i, j = divmod(rest, across)
-        return matrices.start + matrix, (corner[0] + i, corner[1] + j), index
+        where = rows.start // m + i[tile], columns.start // m + j[tile]
+        return matrices.start + matrix[tile], where, index
 
-    by_tile = per_row.reshape(matrix_count, down, -1, across).swapaxes(2, 3)
-    tally.check_counts(by_tile.reshape(window.count, -1), n, window.full, "row", place)
-    tally.check_counts(per_column.reshape(window.count, -1), n, window.full, "column", place)
+    for axis, line in ((2, "row"), (1, "column")):
+        tally.check_counts(tiles[wrong].sum(axis=axis), n, window.full, line, place)

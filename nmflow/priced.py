@@ -7,6 +7,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from nmflow.problem.arrays import for_kernels
 from nmflow.problem.batch import MatrixBatch
 from nmflow.problem.floating_point import standard_arithmetic
 from nmflow.problem.pattern import Pattern
@@ -102,13 +103,15 @@ def _complete(
     wide = Prices(*(part.astype(np.float64) for part in prices))
 
     def work(window: Window) -> None:
-        scores = np.ascontiguousarray(batch.scores(window.box))
+        values, unsigned = batch.values(window.box)
         part = wide.of(window, pattern.m)
-        if scores.dtype.kind != "f":
+        if values.dtype.kind != "f":
             part.rows[:], part.columns[:] = np.nan, np.nan
             return
-        kept = np.array(mask[window.box], order="C")
-        prove_as_it_stands(scores, kept, pattern.n, window.full, part, window.tile)
+        kept = for_kernels(mask[window.box])
+        prove_as_it_stands(
+            for_kernels(values), unsigned, kept, part, window.tile, pattern.n, window.full
+        )
 
     run_all(work, windows(batch.shape, pattern.m, _WINDOW_ENTRIES), threads)
     return wide

@@ -84,6 +84,16 @@ class MatrixBatch:
         """The scores of some of the finite values."""
         return scores_of(self.host.decode(part), self.score)
 
+    def values(self, box: tuple[slice, ...]) -> tuple[NDArray[Any], bool]:
+        """Numbers that are the scores of a box, or are when their signs are left out; and which.
+
+        float32, float64 or 64-bit integers. Floats may not be finite where they lie as they are.
+        """
+        values = self.host.decode(self.matrices[box])
+        if self.score == "square" or values.dtype.kind != "f":
+            return self.scores(box), False
+        return values.astype(np.result_type(values, np.float32), copy=False), self.score == "abs"
+
     def raise_not_finite(self) -> NoReturn:
         """Raise for the first NaN or infinity, with its index in the array as the user has it."""
         values = self.host.values

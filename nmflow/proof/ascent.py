@@ -17,18 +17,17 @@ from numpy.typing import NDArray
 
 from nmflow.compiling.jit import compile_kernel, helper
 from nmflow.problem.prices import Prices
-from nmflow.proof.checker import Held
 from nmflow.proof.lanes import (
     BELOW_REACH,
     SCORE_BITS,
     Block,
     load,
-    no_prices,
-    patterns_of,
     place_of,
     scale_limits,
+    signed_patterns_of,
     store_prices,
 )
+from nmflow.proof.lines import no_prices
 
 _ROUNDS = 8
 # Below all scores, though not by much.
@@ -38,8 +37,8 @@ _LOW_PRICE = 1 << (SCORE_BITS + 1)
 def ascend(
     scores: NDArray[Any],
     mask: NDArray[np.bool_],
-    held: Held,
     tiles: NDArray[np.intp],
+    tile: tuple[int, int],
     n: int,
     full: bool,
 ) -> Prices:
@@ -50,23 +49,23 @@ def ascend(
     scores : ndarray of float32 or float64, shape (B, R, C)
     mask : ndarray of bool, shape (B, R, C)
         Of these tiles it becomes what is worth its price.
-    held : Held
-        Of the window, whose shapes say how it is cut.
     tiles : ndarray of intp
         Which tiles, ascending, from left to right and downwards.
+    tile : (int, int)
+        Rows and columns of a tile.
     n : int
     full : bool
         Whether rows and columns hold exactly n, or at most n at prices that are not negative.
     """
-    prices = no_prices(held)
-    block = Block.of(held.tile, tiles.size, scores)
+    prices = no_prices(scores, tile)
+    block = Block.of(tile, tiles.size, scores)
     limits = scale_limits(scores)
-    wires = np.empty((max(held.tile), block.scale.size), np.int32)
-    networks = tuple(comparators(length, n) for length in held.tile[::-1])
+    wires = np.empty((max(tile), block.scale.size), np.int32)
+    networks = tuple(comparators(length, n) for length in tile[::-1])
     everything = np.ones(scores.shape, np.uint8)
     ascend_window(
         scores,
-        patterns_of(scores),
+        signed_patterns_of(scores),
         everything,
         tiles,
         n,

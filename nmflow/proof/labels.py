@@ -15,18 +15,17 @@ from numpy.typing import NDArray
 
 from nmflow.compiling.jit import compile_kernel, helper
 from nmflow.problem.prices import Prices
-from nmflow.proof.checker import Held
 from nmflow.proof.lanes import (
     BELOW_REACH,
     OUT_OF_REACH,
     SCORE_BITS,
     Block,
     load,
-    no_prices,
-    patterns_of,
     scale_limits,
+    signed_patterns_of,
     store_prices,
 )
+from nmflow.proof.lines import no_prices
 
 # A sweep takes prices further by two scores at most, and they are to stay below 2**29. Sweeps that
 # make a path of all nodes, and one, are always enough.
@@ -36,8 +35,8 @@ _MOST_SWEEPS = 16
 def label(
     scores: NDArray[Any],
     mask: NDArray[np.bool_],
-    held: Held,
     tiles: NDArray[np.intp],
+    tile: tuple[int, int],
     n: int,
     full: bool,
 ) -> Prices:
@@ -47,19 +46,27 @@ def label(
     ----------
     scores : ndarray of float32 or float64, shape (B, R, C)
     mask : ndarray of bool, shape (B, R, C)
-    held : Held
-        What it keeps.
     tiles : ndarray of intp
         Which tiles, ascending, from left to right and downwards: such as hold what they should.
+    tile : (int, int)
+        Rows and columns of a tile.
     n : int
     full : bool
         Whether rows and columns hold exactly n, or at most n.
     """
-    prices = no_prices(held)
-    block = Block.of(held.tile, tiles.size, scores)
+    prices = no_prices(scores, tile)
+    block = Block.of(tile, tiles.size, scores)
     limits = scale_limits(scores)
     label_window(
-        scores, patterns_of(scores), mask.view(np.uint8), tiles, n, full, limits, block, *prices
+        scores,
+        signed_patterns_of(scores),
+        mask.view(np.uint8),
+        tiles,
+        n,
+        full,
+        limits,
+        block,
+        *prices,
     )
     return prices
 

@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 
 from nmflow.compiling.jit import helper
 from nmflow.compiling.structs import Struct
-from nmflow.problem.prices import Prices
-from nmflow.proof.checker import Held
 
 # What a score may be after scaling, in bits: floats of 32 bits have as many.
 SCORE_BITS = 24
@@ -54,7 +52,7 @@ class Block(Struct):
     row_scale, largest : ndarray of float32 or float64, shape (C,)
         What its scores are multiplied by, and the largest score of each column.
     largest_pattern : ndarray of int32 or int64, shape (C,)
-        The same memory as ``largest``, see :func:`patterns_of`.
+        The same memory as ``largest``, see :func:`signed_patterns_of`.
     """
 
     low: NDArray[np.int32]
@@ -87,11 +85,11 @@ class Block(Struct):
             np.empty((2, width), np.int32),
             np.empty(width, scores.dtype),
             largest,
-            patterns_of(largest),
+            signed_patterns_of(largest),
         )
 
 
-def patterns_of(scores: NDArray[Any]) -> NDArray[Any]:
+def signed_patterns_of(scores: NDArray[Any]) -> NDArray[Any]:
     """The bits of floats, as integers."""
     return scores.view(np.int32 if scores.dtype == np.float32 else np.int64)
 
@@ -105,11 +103,6 @@ def scale_limits(scores: NDArray[Any]) -> tuple[int, int, np.signedinteger[Any]]
     if scores.dtype == np.float32:
         return *_NARROW_SCALES, np.int32(np.iinfo(np.int32).max)
     return *_WIDE_SCALES, np.int64(np.iinfo(np.int64).max)
-
-
-def no_prices(held: Held) -> Prices:
-    """Prices of as many rows and columns, to be written; what is not written proves nothing new."""
-    return Prices(*(np.empty(part.shape) for part in held))
 
 
 @helper

@@ -45,7 +45,7 @@ class Tally:
     def count(self, optimal: NDArray[np.bool_]) -> None:
         """Add tiles, of which some are optimal."""
         self.tiles += optimal.size
-        self.optimal_tiles += int(optimal.sum())
+        self.optimal_tiles += int(np.count_nonzero(optimal))
 
     def add(self, other: Tally) -> None:
         """Add what was found of the pieces that come next."""
