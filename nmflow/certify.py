@@ -18,14 +18,10 @@ from nmflow.problem.floating_point import standard_arithmetic
 from nmflow.problem.pattern import Pattern, PatternName
 from nmflow.problem.prices import Prices
 from nmflow.problem.scores import ScoreName
-from nmflow.problem.tiling import Window, windows
+from nmflow.problem.tiling import Window, shared_windows
 from nmflow.problem.workers import run_all, thread_count
-from nmflow.proof.certificate import Certificate
+from nmflow.proof.certificate import VIOLATIONS_LISTED, Certificate, Place, Tally
 from nmflow.proof.groups import certify_groups
-from nmflow.proof.tally import Place, Tally
-
-# Of a window: enough for what each call costs by itself, and few enough for memory not to matter.
-_FEWEST_ENTRIES, _MOST_ENTRIES = 1 << 17, 1 << 20
 
 
 @standard_arithmetic
@@ -147,9 +143,7 @@ def _certify_tiles(
         known = None if prices is None else prices.of(window, m)
         _certify_window(pieces[number], window, batch, given[window.box], known)
 
-    share = batch.matrices.size // threads
-    entries = min(max(share, _FEWEST_ENTRIES), _MOST_ENTRIES)
-    run_all(work, enumerate(windows(batch.shape, m, entries)), threads)
+    run_all(work, enumerate(shared_windows(batch.shape, m, threads)), threads)
     for number in sorted(pieces):
         tally.add(pieces[number])
 
@@ -163,8 +157,7 @@ def _certify_window(
 ) -> None:
     """Certify the tiles of one window."""
     # Importing numba takes longer than importing all of nmflow.
-    from nmflow.proof.kept_sum import kept_sum
-    from nmflow.proof.prove import cut, prove, read, side_by_side
+    from nmflow.proof.prove import read
 
     rule = window.tile, tally.pattern.n, window.full
     values, unsigned = batch.values(window.box)
@@ -174,32 +167,65 @@ def _certify_window(
         batch.raise_not_finite()
     due, optimal = reading.verdict
     if not optimal.all():
-        left = np.nonzero(~optimal)
-        some = left[0].size < optimal.size
-        part = side_by_side(values, window.tile, left) if some else values
-        kept = side_by_side(mask, window.tile, left) if some else mask
-        scores = np.abs(part) if unsigned else part
-        proof = prove(scores, kept, due[left].reshape(1, 1, -1) if some else due, *rule)
-        optimal[left] = proof.optimal.ravel()
-        if not proof.optimal.all():
-            tally.missed += kept_sum(scores, proof.optimum) - kept_sum(scores, kept)
+        tally.missed += _prove_rest(values, unsigned, mask, due, optimal, *rule)
     tally.count(optimal)
     tally.value += reading.value
     if not due.all():
-        _check_counts(tally, window, cut(mask, window.tile), np.nonzero(~due))
+        _check_counts(tally, window, values, mask, due)
+
+
+def _prove_rest(
+    values: NDArray[Any],
+    unsigned: bool,
+    mask: NDArray[np.bool_],
+    due: NDArray[np.bool_],
+    optimal: NDArray[np.bool_],
+    tile: tuple[int, int],
+    n: int,
+    full: bool,
+) -> int:
+    """Prove tiles that are not proved to be ``optimal``, and note which are; what others miss."""
+    from nmflow.proof.kept_sum import kept_sum
+    from nmflow.proof.prove import prove, side_by_side
+
+    if optimal.any():
+        left = np.nonzero(~optimal)
+        values, mask = (side_by_side(part, tile, left) for part in (values, mask))
+        due = due[left].reshape(1, 1, -1)
+        proof = prove(values, unsigned, mask, due, tile, n, full)
+        optimal[left] = proof.optimal.ravel()
+    else:
+        proof = prove(values, unsigned, mask, due, tile, n, full)
+        optimal[:] = proof.optimal
+    if proof.optimal.all():
+        return 0
+    scores = np.abs(values) if unsigned else values
+    return kept_sum(scores, proof.optimum) - kept_sum(scores, mask)
 
 
 def _check_counts(
-    tally: Tally, window: Window, tiles: NDArray[np.bool_], wrong: tuple[NDArray[Any], ...]
+    tally: Tally,
+    window: Window,
+    values: NDArray[Any],
+    mask: NDArray[np.bool_],
+    due: NDArray[np.bool_],
 ) -> None:
-    """Note rows and columns of the wrong tiles that hold what they should not, tile by tile."""
-    n, m = tally.pattern.n, tally.pattern.m
+    """Note rows and columns that hold what they should not, of the first tiles with such."""
+    from nmflow.proof.prove import count, cut
+
+    n, m, full = tally.pattern.n, tally.pattern.m, window.full
     matrices, rows, columns = window.box
-    matrix, i, j = (part.tolist() for part in wrong)
+    # Where no tile holds too much, each that is wrong holds too little.
+    overfull = ~count(values, mask, window.tile, n, False) if full else ~due
+    shown = np.zeros(due.shape, np.bool_)
+    for wrong in (overfull, ~due):
+        shown.ravel()[np.flatnonzero(wrong)[:VIOLATIONS_LISTED]] = True
+    tiles = cut(mask, window.tile)[shown]
+    matrix, i, j = (part.tolist() for part in np.nonzero(shown))
 
     def place(tile: int, index: int) -> Place:
         where = rows.start // m + i[tile], columns.start // m + j[tile]
         return matrices.start + matrix[tile], where, index
 
     for axis, line in ((2, "row"), (1, "column")):
-        tally.check_counts(tiles[wrong].sum(axis=axis), n, window.full, line, place)
+        tally.check_counts(tiles.sum(axis=axis), n, full, line, place)

@@ -111,7 +111,7 @@ def tiles_of(window, tile):
 def prove_all(window, mask, tile, n, full):
     """As a certificate without prices does."""
     due = read(window, False, mask, None, tile, n, full).verdict.due
-    return prove(window, mask, due, tile, n, full)
+    return prove(window, False, mask, due, tile, n, full)
 
 
 TYPES = {
@@ -198,13 +198,12 @@ def test_corrupted_masks_are_found_out(kind):
     proof = prove_all(window, given_mask, (m, m), n, True)
     assert (proof.optimal.ravel() == expected).all()
     # With the right prices, those of a neighbour, and some that were changed a little.
-    tiles = np.arange(count)
-    prices = label(window, given_mask, tiles, (m, m), n, True)
+    prices = label(window, given_mask, (m, m), n, True)
     for wrong in (
         Prices(np.roll(prices.rows, 1, axis=2), np.roll(prices.columns, m, axis=2)),
         Prices(np.nextafter(prices.rows, np.inf), prices.columns),
         Prices(prices.rows, prices.columns * (1 + 2.0**-30)),
-        ascent.ascend(window, given_mask.copy(), tiles, (m, m), n, True),
+        ascent.ascend(window, given_mask.copy(), (m, m), n, True),
     ):
         verdict = check(window, given_mask, wrong, (m, m), n, True).proved.ravel()
         assert not (verdict & ~expected).any()
@@ -215,10 +214,10 @@ def test_labels_alone_prove_most_masks(rng):
     for n, m in ((2, 4), (4, 8)):
         weights = rng.standard_normal((8 * m, 16 * m)).astype(np.float32)
         mask, scores = nmflow.solve(weights, n, m)[None], np.abs(weights)[None]
-        prices = label(scores, mask, np.arange(128), (m, m), n, True)
+        prices = label(scores, mask, (m, m), n, True)
         assert check(scores, mask, prices, (m, m), n, True).proved.mean() > 0.98
         empty = np.zeros_like(mask)
-        prices = ascent.ascend(scores, empty, np.arange(128), (m, m), n, True)
+        prices = ascent.ascend(scores, empty, (m, m), n, True)
         assert check(scores, empty, prices, (m, m), n, True).proved.mean() > 0.9
 
 

@@ -15,6 +15,9 @@ from nmflow.problem.arrays import HostArray, to_host
 from nmflow.problem.pattern import Pattern
 from nmflow.problem.scores import check_score, scores_of
 
+# Bytes of a float32.
+_NARROW = 4
+
 
 @dataclass(frozen=True, slots=True)
 class MatrixBatch:
@@ -83,6 +86,13 @@ class MatrixBatch:
     def scores_of(self, part: NDArray[Any]) -> NDArray[Any]:
         """The scores of some of the finite values."""
         return scores_of(self.host.decode(part), self.score)
+
+    @property
+    def has_narrow_scores(self) -> bool:
+        """Whether scores are float32."""
+        dtype = self.host.values.dtype
+        floats = self.host.bfloat16 or (dtype.kind == "f" and dtype.itemsize <= _NARROW)
+        return floats and self.score != "square"
 
     def values(self, box: tuple[slice, ...]) -> tuple[NDArray[Any], bool]:
         """Numbers that are the scores of a box, or are when their signs are left out; and which.

@@ -100,7 +100,7 @@ def check(
     verdict = Verdict(np.empty(grid, np.bool_), np.empty(grid, np.bool_))
     given = no_prices(scores, tile) if prices is None else prices
     dtype = given.rows.dtype
-    sums = KeptSums.unwanted(scores) if kept is None else kept
+    sums = KeptSums.unwanted(scores, False) if kept is None else kept
     check_window(
         scores,
         mask.view(np.uint8),

@@ -57,9 +57,9 @@ class KeptSums(NamedTuple):
         return cls(unsigned, matrices * rows, sums, np.array([0, digits, digits], bits))
 
     @classmethod
-    def unwanted(cls, scores: NDArray[Any]) -> KeptSums:
+    def unwanted(cls, scores: NDArray[Any], unsigned: bool) -> KeptSums:
         """For a window that is not to be added up."""
-        return cls(False, 0, np.empty(0), np.empty(0, patterns_of(scores).dtype))
+        return cls(unsigned, 0, np.empty(0), np.empty(0, patterns_of(scores).dtype))
 
     @property
     def finite(self) -> bool:

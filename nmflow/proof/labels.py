@@ -35,36 +35,40 @@ _MOST_SWEEPS = 16
 def label(
     scores: NDArray[Any],
     mask: NDArray[np.bool_],
-    tiles: NDArray[np.intp],
     tile: tuple[int, int],
     n: int,
     full: bool,
+    bits: int = SCORE_BITS,
+    unsigned: bool = False,
 ) -> Prices:
-    """Prices of some tiles of a window, which prove their masks where they can be found.
+    """Prices of the tiles of a window, which prove their masks where they can be found.
 
     Parameters
     ----------
     scores : ndarray of float32 or float64, shape (B, R, C)
     mask : ndarray of bool, shape (B, R, C)
-    tiles : ndarray of intp
-        Which tiles, ascending, from left to right and downwards: such as hold what they should.
     tile : (int, int)
         Rows and columns of a tile.
     n : int
     full : bool
         Whether rows and columns hold exactly n, or at most n.
+    bits : int
+        Of scores, that count: with fewer, prices have fewer, and prove fewer masks.
+    unsigned : bool
+        Whether the scores are what is given without its signs.
     """
     prices = no_prices(scores, tile)
-    block = Block.of(tile, tiles.size, scores)
+    block = Block.of(tile, scores)
     limits = scale_limits(scores)
     label_window(
         scores,
         signed_patterns_of(scores),
         mask.view(np.uint8),
-        tiles,
         n,
         full,
         limits,
+        bits,
+        unsigned,
         block,
         *prices,
     )
@@ -72,14 +76,17 @@ def label(
 
 
 @compile_kernel(nrt=False)
-def label_window(scores, patterns, mask, tiles, n, full, limits, block, row_prices, column_prices):
+def label_window(
+    scores, patterns, mask, n, full, limits, bits, unsigned, block, row_prices, column_prices
+):
     """As :func:`label`, block by block; writes the prices."""
-    lanes, across = block.scale.size, row_prices.shape[2]
-    for first in range(0, tiles.size, lanes):
-        some = tiles[first : first + lanes]
-        load(scores, patterns, mask, some, across, limits, SCORE_BITS, block)
-        relax(n, full, some.size, block)
-        store_prices(some, block, row_prices, column_prices)
+    lanes, down, across = block.scale.size, column_prices.shape[1], row_prices.shape[2]
+    tiles = scores.shape[0] * down * across
+    for first in range(0, tiles, lanes):
+        count = min(lanes, tiles - first)
+        load(scores, patterns, mask, first, count, across, limits, bits, unsigned, block)
+        relax(n, full, count, block)
+        store_prices(first, count, block, row_prices, column_prices)
 
 
 @helper
@@ -118,11 +125,17 @@ def lower(low, v, ceiling, u, count):
     """The price of a row: at most what each of its kept scores leaves."""
     for lane in range(count):
         u[lane] = ceiling[lane]
-    for j in range(v.shape[0]):
-        kept, price = low[j], v[j]
+    odd = v.shape[0] % 2
+    if odd:
+        for lane in range(count):
+            u[lane] = min(u[lane], np.int32(low[0, lane] - v[0, lane]))
+    # Two at a time: what is not loaded and stored between them is time won.
+    for j in range(odd, v.shape[0], 2):
+        kept, price, other_kept, other_price = low[j], v[j], low[j + 1], v[j + 1]
         for lane in range(count):
             left = np.int32(kept[lane] - price[lane])
-            u[lane] = left if left < u[lane] else u[lane]
+            other_left = np.int32(other_kept[lane] - other_price[lane])
+            u[lane] = min(u[lane], left, other_left)
 
 
 @helper
@@ -130,11 +143,16 @@ def raise_(high, j, u, v, before, count):
     """The price of a column: at least what each of its pruned scores asks for; whether it rose."""
     for lane in range(count):
         before[lane] = v[lane]
-    for i in range(u.shape[0]):
-        pruned, price = high[i, j], u[i]
+    odd = u.shape[0] % 2
+    if odd:
+        for lane in range(count):
+            v[lane] = max(v[lane], np.int32(high[0, j, lane] - u[0, lane]))
+    for i in range(odd, u.shape[0], 2):
+        pruned, price, other_pruned, other_price = high[i, j], u[i], high[i + 1, j], u[i + 1]
         for lane in range(count):
             asked = np.int32(pruned[lane] - price[lane])
-            v[lane] = asked if asked > v[lane] else v[lane]
+            other_asked = np.int32(other_pruned[lane] - other_price[lane])
+            v[lane] = max(v[lane], asked, other_asked)
     changed = 0
     for lane in range(count):
         changed |= before[lane] ^ v[lane]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,11 +14,17 @@ from nmflow.proof.ascent import ascend
 from nmflow.proof.checker import Verdict, check
 from nmflow.proof.kept_sum import KeptSums, kept_sum
 from nmflow.proof.labels import label
+from nmflow.proof.lanes import SCORE_BITS
 from nmflow.proof.lines import no_prices
 from nmflow.proof.search import search
 
 # One tile of so many is few.
 _FEW = 64
+# One of so many is few enough to be worked on longer before it is searched.
+_FEW_ENOUGH, _PATIENCE = 4, 4
+
+# Of scores whose prices, which are sums of a few, fit each type of prices.
+_BITS = {np.dtype(np.float32): SCORE_BITS - 3, np.dtype(np.float64): SCORE_BITS}
 
 # Matrices, tile rows and tile columns, as numpy.nonzero finds them.
 Where = tuple[NDArray[Any], ...]
@@ -80,8 +87,8 @@ def read(
         As for :func:`prove`.
     """
     if values.dtype.kind != "f":
-        verdict = check(values.astype(np.float64), mask, None, tile, n, full)
-        return Reading(verdict, kept_sum(values, mask), True)
+        due = count(values, mask, tile, n, full)
+        return Reading(Verdict(due, np.zeros_like(due)), kept_sum(values, mask), True)
     if prices is not None:
         narrow = all(part.dtype == np.float32 for part in (values, *prices))
         dtype = np.float32 if narrow else np.float64
@@ -96,8 +103,17 @@ def read(
     return Reading(verdict, value, True)
 
 
+def count(
+    values: NDArray[Any], mask: NDArray[np.bool_], tile: tuple[int, int], n: int, full: bool
+) -> NDArray[np.bool_]:
+    """Which tiles of a window, whose scores don't matter, hold what they should."""
+    scores = values if values.dtype.kind == "f" else np.empty(values.shape)
+    return check(scores, mask, None, tile, n, full).due
+
+
 def prove(
-    scores: NDArray[Any],
+    values: NDArray[Any],
+    unsigned: bool,
     mask: NDArray[np.bool_],
     due: NDArray[np.bool_],
     tile: tuple[int, int],
@@ -108,8 +124,10 @@ def prove(
 
     Parameters
     ----------
-    scores : ndarray, shape (B, R, C), float32, float64, int64 or uint64
+    values : ndarray, shape (B, R, C), float32, float64, int64 or uint64
         C-contiguous, as is the mask.
+    unsigned : bool
+        Whether the scores are these without their signs.
     mask : ndarray of bool, shape (B, R, C)
         Any.
     due : ndarray of bool, shape (B, I, J)
@@ -120,34 +138,68 @@ def prove(
     full : bool
         Whether rows and columns must hold exactly n, or at most n.
     """
-    # 64-bit integers are for the search alone, which knows no floats.
-    of_floats = scores.dtype.kind == "f"
     optimal = np.zeros(due.shape, np.bool_)
-    if of_floats and due.any():
-        prices = label(scores, mask, np.flatnonzero(due), tile, n, full)
-        optimal = check(scores, mask, prices, tile, n, full).proved
-    if optimal.all():
-        return Proof(mask, optimal)
-    others = np.flatnonzero(~optimal)
+    # 64-bit integers are for the search alone, which knows no floats.
+    if values.dtype.kind == "f" and due.any():
+        prices = label(values, mask, tile, n, full, unsigned=unsigned)
+        kept = KeptSums.unwanted(values, unsigned)
+        optimal = check(values, mask, prices, tile, n, full, kept).proved
+        if optimal.all():
+            return Proof(mask, optimal)
+    if 2 * np.count_nonzero(optimal) < optimal.size:
+        return _optimise(np.abs(values) if unsigned else values, mask, tile, n, full)
+    left = np.nonzero(~optimal)
+    part, given = side_by_side(values, tile, left), side_by_side(mask, tile, left)
+    part = np.abs(part) if unsigned else part
+    # Few are most likely optimal, but for more digits: ascent would find what is there already.
+    few = _FEW * left[0].size <= optimal.size
+    rest = (_search if few else _optimise)(part, given, tile, n, full)
+    optimal[left] = rest.optimal.ravel()
     optimum = mask.copy()
-    if of_floats and _FEW * others.size <= optimal.size:
-        # Most likely optimal, but for more digits: ascent would find what is there already.
-        none = Prices(*map(np.zeros_like, no_prices(scores, tile)))
-        optimal.ravel()[others] = search(scores, optimum, none, others, tile, n, full)
-        return Proof(optimum, optimal)
+    cut(optimum, tile)[left] = cut(rest.optimum, tile)[0, 0]
+    return Proof(optimum, optimal)
+
+
+def _search(
+    scores: NDArray[Any], mask: NDArray[np.bool_], tile: tuple[int, int], n: int, full: bool
+) -> Proof:
+    """As :func:`prove`, tile by tile."""
+    shape = scores.shape[0], scores.shape[1] // tile[0], scores.shape[2] // tile[1]
+    optimum, none = mask.copy(), Prices(*map(np.zeros_like, no_prices(scores, tile)))
+    same = search(scores, optimum, none, np.arange(math.prod(shape)), tile, n, full)
+    return Proof(optimum, same.reshape(shape))
+
+
+def _optimise(
+    scores: NDArray[Any],
+    mask: NDArray[np.bool_],
+    tile: tuple[int, int],
+    n: int,
+    full: bool,
+    patience: int = 1,
+) -> Proof:
+    """As :func:`prove`, of tiles most of which are not optimal."""
+    of_floats = scores.dtype.kind == "f"
     near = scores if of_floats else scores.astype(np.float64)
-    prices = ascend(near, optimum, others, tile, n, full)
-    done = optimal
-    if of_floats:
-        # Prices of an optimum prove every optimum.
-        optimal = optimal | check(scores, mask, prices, tile, n, full).proved
-        done = optimal | check(scores, optimum, prices, tile, n, full).proved
+    optimum = mask.copy()
+    prices = ascend(near, optimum, tile, n, full, patience)
+    # Prices of an optimum prove every optimum.
+    optimal = check(near, mask, prices, tile, n, full).proved & of_floats
+    done = (check(near, optimum, prices, tile, n, full).proved & of_floats) | optimal
     as_it_was = optimal | ~done
     if as_it_was.any():
         np.copyto(cut(optimum, tile), cut(mask, tile), where=as_it_was[..., None, None])
-    left = np.flatnonzero(~done)
-    if left.size:
-        optimal.ravel()[left] = search(scores, optimum, prices, left, tile, n, full)
+    if done.all():
+        return Proof(optimum, optimal)
+    left = np.nonzero(~done)
+    if patience == 1 and _FEW_ENOUGH * left[0].size <= done.size:
+        parts = side_by_side(scores, tile, left), side_by_side(mask, tile, left)
+        rest = _optimise(*parts, tile, n, full, _PATIENCE)
+        optimal[left] = rest.optimal.ravel()
+        cut(optimum, tile)[left] = cut(rest.optimum, tile)[0, 0]
+    else:
+        tiles = np.flatnonzero(~done)
+        optimal.ravel()[tiles] = search(scores, optimum, prices, tiles, tile, n, full)
     return Proof(optimum, optimal)
 
 
@@ -171,22 +223,37 @@ def prove_as_it_stands(
     tile: tuple[int, int],
     n: int,
     full: bool,
-) -> None:
-    """Replace prices of a window, of floats, that don't prove its mask: by such as do, or NaN.
+) -> bool:
+    """Replace prices of a window, of floats, that don't prove its mask, by such as do, or NaN.
 
-    Parameters as for :func:`read`; the prices are float64, and written.
+    Parameters as for :func:`read`; the prices are written, and are float64, or float32 if the
+    values are. Whether there are such prices for all tiles, of that type.
     """
-    due, proved = read(values, unsigned, mask, prices, tile, n, full).verdict
-    left = np.nonzero(~proved)
-    if not left[0].size:
-        return
-    scores, mask = (side_by_side(part, tile, left) for part in (values, mask))
-    scores = np.abs(scores) if unsigned else scores
-    found = label(scores, mask, np.flatnonzero(due[left]), tile, n, full)
-    wrong = ~check(scores, mask, found, tile, n, full).proved[0, 0]
-    found.rows[0, :, wrong] = np.nan
-    found.columns.reshape(-1, tile[1])[wrong] = np.nan
-    by_row = cut(prices.rows, (tile[0], 1))[..., 0]
-    by_column = cut(prices.columns, (1, tile[1]))[..., 0, :]
-    by_row[left] = found.rows[0].T
-    by_column[left] = found.columns.reshape(-1, tile[1])
+    proved = read(values, unsigned, mask, prices, tile, n, full).verdict.proved
+    if proved.all():
+        return True
+    some = bool(proved.any())
+    if some:
+        left = np.nonzero(~proved)
+        values, mask = (side_by_side(part, tile, left) for part in (values, mask))
+    dtype = prices.rows.dtype
+    found = label(values, mask, tile, n, full, _BITS[dtype], unsigned)
+    found = Prices(*(part.astype(dtype, copy=False) for part in found))
+    kept = KeptSums.unwanted(values, unsigned)
+    wrong = ~check(values, mask, found, tile, n, full, kept).proved
+    if wrong.any():
+        for part in _by_tile(found, tile):
+            part[wrong] = np.nan
+    if not some:
+        prices.rows[:], prices.columns[:] = found
+    else:
+        for to, part in zip(_by_tile(prices, tile), _by_tile(found, tile), strict=True):
+            to[left] = part[0, 0]
+    return not wrong.any()
+
+
+def _by_tile(prices: Prices, tile: tuple[int, int]) -> Prices:
+    """Views of prices, shapes (B, I, J, r) and (B, I, J, c)."""
+    return Prices(
+        cut(prices.rows, (tile[0], 1))[..., 0], cut(prices.columns, (1, tile[1]))[..., 0, :]
+    )
