@@ -28,7 +28,8 @@ class Solution(NamedTuple, Generic[Mask]):
     mask : bool array
         As :func:`nmflow.solve` returns it.
     prices : Prices
-        In host memory. NaN for the few tiles whose proof takes wider numbers than a float64.
+        In host memory. float32 where the scores are, unless some mask takes prices of more digits;
+        else float64. NaN for the few tiles whose proof takes wider numbers than that.
     """
 
     mask: Mask

@@ -19,7 +19,7 @@ from nmflow.proof import ascent
 from nmflow.proof.checker import Prices, check
 from nmflow.proof.kept_sum import KeptSums, kept_sum
 from nmflow.proof.labels import label
-from nmflow.proof.prove import prove, read
+from nmflow.proof.prove import prove
 from nmflow.proof.sums import exact_sum
 
 odd_prices = st.sampled_from([np.nan, np.inf, -np.inf, 1e308, -1e308, 2.0**1000, -0.0])
@@ -108,12 +108,6 @@ def tiles_of(window, tile):
     return cut.transpose(0, 1, 3, 2, 4).reshape(-1, *tile)
 
 
-def prove_all(window, mask, tile, n, full):
-    """As a certificate without prices does."""
-    due = read(window, False, mask, None, tile, n, full).verdict.due
-    return prove(window, False, mask, due, tile, n, full)
-
-
 TYPES = {
     "float32": lambda tiles: tiles.astype(np.float32),
     "float64": lambda tiles: tiles,
@@ -144,7 +138,7 @@ def test_proofs_against_cycle_cancelling(kind, n, tile, dtype):
     assert expected.proved.all()
     window, given_mask = window_of(scores), window_of(mask)
     before = given_mask.copy()
-    proof = prove_all(window, given_mask, tile, n, full)
+    proof = prove(window, False, given_mask, tile, n, full)
     assert (given_mask == before).all()
     found = tiles_of(proof.optimum, tile)
     same = (expected.optimum == mask).all(axis=(1, 2))
@@ -195,10 +189,10 @@ def test_corrupted_masks_are_found_out(kind):
     expected = due & np.array([a == b for a, b in zip(worth, most, strict=True)])
     assert 0 < expected.sum() < 0.6 * count
     window, given_mask = window_of(scores), window_of(mask)
-    proof = prove_all(window, given_mask, (m, m), n, True)
+    proof = prove(window, False, given_mask, (m, m), n, True)
     assert (proof.optimal.ravel() == expected).all()
     # With the right prices, those of a neighbour, and some that were changed a little.
-    prices = label(window, given_mask, (m, m), n, True)
+    prices = label(window, given_mask, (m, m), n, True, np.float64)
     for wrong in (
         Prices(np.roll(prices.rows, 1, axis=2), np.roll(prices.columns, m, axis=2)),
         Prices(np.nextafter(prices.rows, np.inf), prices.columns),
@@ -214,7 +208,7 @@ def test_labels_alone_prove_most_masks(rng):
     for n, m in ((2, 4), (4, 8)):
         weights = rng.standard_normal((8 * m, 16 * m)).astype(np.float32)
         mask, scores = nmflow.solve(weights, n, m)[None], np.abs(weights)[None]
-        prices = label(scores, mask, (m, m), n, True)
+        prices = label(scores, mask, (m, m), n, True, np.float64)
         assert check(scores, mask, prices, (m, m), n, True).proved.mean() > 0.98
         empty = np.zeros_like(mask)
         prices = ascent.ascend(scores, empty, (m, m), n, True)

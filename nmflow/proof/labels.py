@@ -30,6 +30,8 @@ from nmflow.proof.lines import no_prices
 # A sweep takes prices further by two scores at most, and they are to stay below 2**29. Sweeps that
 # make a path of all nodes, and one, are always enough.
 _MOST_SWEEPS = 16
+# Of scores, so that prices, which are sums of a few, fit each type.
+_BITS = {np.dtype(np.float32): SCORE_BITS - 3, np.dtype(np.float64): SCORE_BITS}
 
 
 def label(
@@ -38,7 +40,7 @@ def label(
     tile: tuple[int, int],
     n: int,
     full: bool,
-    bits: int = SCORE_BITS,
+    dtype: Any,
     unsigned: bool = False,
 ) -> Prices:
     """Prices of the tiles of a window, which prove their masks where they can be found.
@@ -52,12 +54,12 @@ def label(
     n : int
     full : bool
         Whether rows and columns hold exactly n, or at most n.
-    bits : int
-        Of scores, that count: with fewer, prices have fewer, and prove fewer masks.
+    dtype : dtype
+        Of the prices: float32 or float64. The one has digits for a few masks less.
     unsigned : bool
         Whether the scores are what is given without its signs.
     """
-    prices = no_prices(scores, tile)
+    prices, bits = no_prices(scores, tile, dtype), _BITS[np.dtype(dtype)]
     block = Block.of(tile, scores)
     limits = scale_limits(scores)
     label_window(

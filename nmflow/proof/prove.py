@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +13,6 @@ from nmflow.proof.ascent import ascend
 from nmflow.proof.checker import Verdict, check
 from nmflow.proof.kept_sum import KeptSums, kept_sum
 from nmflow.proof.labels import label
-from nmflow.proof.lanes import SCORE_BITS
 from nmflow.proof.lines import no_prices
 from nmflow.proof.search import search
 
@@ -22,9 +20,6 @@ from nmflow.proof.search import search
 _FEW = 64
 # One of so many is few enough to be worked on longer before it is searched.
 _FEW_ENOUGH, _PATIENCE = 4, 4
-
-# Of scores whose prices, which are sums of a few, fit each type of prices.
-_BITS = {np.dtype(np.float32): SCORE_BITS - 3, np.dtype(np.float64): SCORE_BITS}
 
 # Matrices, tile rows and tile columns, as numpy.nonzero finds them.
 Where = tuple[NDArray[Any], ...]
@@ -72,7 +67,7 @@ def read(
     n: int,
     full: bool,
 ) -> Reading:
-    """Count, add up, and hold against prices, if there are any, in one pass over a window.
+    """Count, add up, and hold against prices in one pass over a window.
 
     Parameters
     ----------
@@ -82,14 +77,19 @@ def read(
         Whether the scores are these without their signs.
     mask : ndarray of bool, shape (B, R, C)
     prices : Prices, optional
-        Of the window, of any float type and anywhere in memory; NaN where there are none.
+        Of the window, of any float type and anywhere in memory; NaN where there are none. By
+        default those that :func:`nmflow.proof.labels.label` finds.
     tile, n, full
         As for :func:`prove`.
     """
     if values.dtype.kind != "f":
         due = count(values, mask, tile, n, full)
         return Reading(Verdict(due, np.zeros_like(due)), kept_sum(values, mask), True)
-    if prices is not None:
+    if prices is None:
+        # Numbers that are not finite are found below; the interpreter would warn of them.
+        with np.errstate(invalid="ignore", over="ignore"):
+            prices = label(values, mask, tile, n, full, values.dtype, unsigned)
+    else:
         narrow = all(part.dtype == np.float32 for part in (values, *prices))
         dtype = np.float32 if narrow else np.float64
         prices = Prices(*(for_kernels(part.astype(dtype, copy=False)) for part in prices))
@@ -115,7 +115,6 @@ def prove(
     values: NDArray[Any],
     unsigned: bool,
     mask: NDArray[np.bool_],
-    due: NDArray[np.bool_],
     tile: tuple[int, int],
     n: int,
     full: bool,
@@ -130,44 +129,81 @@ def prove(
         Whether the scores are these without their signs.
     mask : ndarray of bool, shape (B, R, C)
         Any.
-    due : ndarray of bool, shape (B, I, J)
-        Which tiles hold what they should, as :func:`nmflow.proof.checker.check` finds it.
     tile : (int, int)
         Rows and columns of a tile.
     n : int
     full : bool
         Whether rows and columns must hold exactly n, or at most n.
     """
-    optimal = np.zeros(due.shape, np.bool_)
-    # 64-bit integers are for the search alone, which knows no floats.
-    if values.dtype.kind == "f" and due.any():
-        prices = label(values, mask, tile, n, full, unsigned=unsigned)
-        kept = KeptSums.unwanted(values, unsigned)
-        optimal = check(values, mask, prices, tile, n, full, kept).proved
-        if optimal.all():
-            return Proof(mask, optimal)
-    if 2 * np.count_nonzero(optimal) < optimal.size:
+    optimal = _label(values, unsigned, mask, tile, n, full, values.dtype)
+    return prove_rest(values, unsigned, mask, optimal, tile, n, full)
+
+
+def prove_rest(
+    values: NDArray[Any],
+    unsigned: bool,
+    mask: NDArray[np.bool_],
+    optimal: NDArray[np.bool_],
+    tile: tuple[int, int],
+    n: int,
+    full: bool,
+    labelled: bool = True,
+) -> Proof:
+    """As :func:`prove`, of tiles of which some, shape (B, I, J), are known to be ``optimal``.
+
+    ``labelled`` says whether labels were tried with the others.
+    """
+    count = optimal.size - np.count_nonzero(optimal)
+    if not count:
+        return Proof(mask, optimal)
+    if 2 * count > optimal.size and labelled:
         return _optimise(np.abs(values) if unsigned else values, mask, tile, n, full)
+    if count == optimal.size:
+        return prove(values, unsigned, mask, tile, n, full)
     left = np.nonzero(~optimal)
     part, given = side_by_side(values, tile, left), side_by_side(mask, tile, left)
-    part = np.abs(part) if unsigned else part
-    # Few are most likely optimal, but for more digits: ascent would find what is there already.
-    few = _FEW * left[0].size <= optimal.size
-    rest = (_search if few else _optimise)(part, given, tile, n, full)
+    if not labelled:
+        rest = prove(part, unsigned, given, tile, n, full)
+    else:
+        # Few are most likely optimal, but for more digits: ascent would find what is there already.
+        few = _FEW * count <= optimal.size
+        rest = (_search if few else _optimise)(
+            np.abs(part) if unsigned else part, given, tile, n, full
+        )
+    optimal, optimum = optimal.copy(), mask.copy()
     optimal[left] = rest.optimal.ravel()
-    optimum = mask.copy()
     cut(optimum, tile)[left] = cut(rest.optimum, tile)[0, 0]
     return Proof(optimum, optimal)
+
+
+def _label(
+    values: NDArray[Any],
+    unsigned: bool,
+    mask: NDArray[np.bool_],
+    tile: tuple[int, int],
+    n: int,
+    full: bool,
+    dtype: Any,
+) -> NDArray[np.bool_]:
+    """Which tiles labels of that type prove; none of 64-bit integers, which are for the search."""
+    if values.dtype.kind != "f":
+        return np.zeros(cut(mask, tile).shape[:3], np.bool_)
+    prices = label(values, mask, tile, n, full, dtype, unsigned)
+    kept = KeptSums.unwanted(values, unsigned)
+    return check(values, mask, prices, tile, n, full, kept).proved
 
 
 def _search(
     scores: NDArray[Any], mask: NDArray[np.bool_], tile: tuple[int, int], n: int, full: bool
 ) -> Proof:
-    """As :func:`prove`, tile by tile."""
-    shape = scores.shape[0], scores.shape[1] // tile[0], scores.shape[2] // tile[1]
+    """As :func:`prove`, by labels of more digits, and tile by tile what they leave."""
+    optimal = _label(scores, False, mask, tile, n, full, np.float64)
+    left = np.flatnonzero(~optimal)
+    if not left.size:
+        return Proof(mask, optimal)
     optimum, none = mask.copy(), Prices(*map(np.zeros_like, no_prices(scores, tile)))
-    same = search(scores, optimum, none, np.arange(math.prod(shape)), tile, n, full)
-    return Proof(optimum, same.reshape(shape))
+    optimal.ravel()[left] = search(scores, optimum, none, left, tile, n, full)
+    return Proof(optimum, optimal)
 
 
 def _optimise(
@@ -236,9 +272,7 @@ def prove_as_it_stands(
     if some:
         left = np.nonzero(~proved)
         values, mask = (side_by_side(part, tile, left) for part in (values, mask))
-    dtype = prices.rows.dtype
-    found = label(values, mask, tile, n, full, _BITS[dtype], unsigned)
-    found = Prices(*(part.astype(dtype, copy=False) for part in found))
+    found = label(values, mask, tile, n, full, prices.rows.dtype, unsigned)
     kept = KeptSums.unwanted(values, unsigned)
     wrong = ~check(values, mask, found, tile, n, full, kept).proved
     if wrong.any():
