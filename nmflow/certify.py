@@ -77,8 +77,7 @@ def certify(
     gaps of masks that are ``full``.
 
     Time: one pass over the weights where ``prices`` prove the mask, about that of ``flow``; a few
-    times as much where they have to be found, and more where an optimum has to be
-    found.
+    times as much where they have to be found, and more where an optimum has to be.
     """
     wanted = Pattern(n, m, pattern)
     threads = thread_count(workers)

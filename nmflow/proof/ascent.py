@@ -19,6 +19,7 @@ from nmflow.compiling.jit import compile_kernel, helper
 from nmflow.problem.prices import Prices
 from nmflow.proof.lanes import (
     BELOW_REACH,
+    BITS_FOR,
     SCORE_BITS,
     Block,
     load,
@@ -58,7 +59,7 @@ def ascend(
     """
     # A tile of so many times as many rows and columns takes longer for a price to get about.
     rounds = min(_FEWEST_ROUNDS + max(tile) // 4, _MOST_ROUNDS) * patience
-    prices = no_prices(scores, tile)
+    prices = no_prices(scores, tile, scores.dtype)
     block = Block.of(tile, scores)
     limits = scale_limits(scores)
     wires = np.empty((max(tile), block.scale.size), np.int32)
@@ -71,11 +72,12 @@ def ascend(
         n,
         full,
         limits,
+        BITS_FOR[scores.dtype],
         rounds,
         block,
         wires,
         networks,
-        Lines.of(scores.shape[2], tile, np.float64),
+        Lines.of(scores.shape[2], tile, scores.dtype),
         *prices,
         mask,
     )
@@ -116,6 +118,7 @@ def ascend_window(
     n,
     full,
     limits,
+    bits,
     rounds,
     block,
     wires,
@@ -130,7 +133,7 @@ def ascend_window(
     tiles = scores.shape[0] * down * across
     for first in range(0, tiles, lanes):
         count = min(lanes, tiles - first)
-        load(scores, patterns, everything, first, count, across, limits, SCORE_BITS, False, block)
+        load(scores, patterns, everything, first, count, across, limits, bits, False, block)
         take_turns(n, full, rounds, count, block, wires, networks)
         store_prices(first, count, block, row_prices, column_prices)
     height = scores.shape[1] // down

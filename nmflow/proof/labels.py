@@ -17,8 +17,8 @@ from nmflow.compiling.jit import compile_kernel, helper
 from nmflow.problem.prices import Prices
 from nmflow.proof.lanes import (
     BELOW_REACH,
+    BITS_FOR,
     OUT_OF_REACH,
-    SCORE_BITS,
     Block,
     load,
     scale_limits,
@@ -30,8 +30,6 @@ from nmflow.proof.lines import no_prices
 # A sweep takes prices further by two scores at most, and they are to stay below 2**29. Sweeps that
 # make a path of all nodes, and one, are always enough.
 _MOST_SWEEPS = 16
-# Of scores, so that prices, which are sums of a few, fit each type.
-_BITS = {np.dtype(np.float32): SCORE_BITS - 3, np.dtype(np.float64): SCORE_BITS}
 
 
 def label(
@@ -59,7 +57,7 @@ def label(
     unsigned : bool
         Whether the scores are what is given without its signs.
     """
-    prices, bits = no_prices(scores, tile, dtype), _BITS[np.dtype(dtype)]
+    prices, bits = no_prices(scores, tile, dtype), BITS_FOR[np.dtype(dtype)]
     block = Block.of(tile, scores)
     limits = scale_limits(scores)
     label_window(
@@ -127,17 +125,15 @@ def lower(low, v, ceiling, u, count):
     """The price of a row: at most what each of its kept scores leaves."""
     for lane in range(count):
         u[lane] = ceiling[lane]
-    odd = v.shape[0] % 2
-    if odd:
+    # Two at a time, so that less is loaded and stored; of an odd number the last one twice.
+    for j in range(0, v.shape[0], 2):
+        other = min(j + 1, v.shape[0] - 1)
+        first_kept, first_price, second_kept, second_price = low[j], v[j], low[other], v[other]
         for lane in range(count):
-            u[lane] = min(u[lane], np.int32(low[0, lane] - v[0, lane]))
-    # Two at a time: what is not loaded and stored between them is time won.
-    for j in range(odd, v.shape[0], 2):
-        kept, price, other_kept, other_price = low[j], v[j], low[j + 1], v[j + 1]
-        for lane in range(count):
-            left = np.int32(kept[lane] - price[lane])
-            other_left = np.int32(other_kept[lane] - other_price[lane])
-            u[lane] = min(u[lane], left, other_left)
+            first = np.int32(first_kept[lane] - first_price[lane])
+            second = np.int32(second_kept[lane] - second_price[lane])
+            left = first if first < second else second
+            u[lane] = left if left < u[lane] else u[lane]
 
 
 @helper
@@ -145,16 +141,15 @@ def raise_(high, j, u, v, before, count):
     """The price of a column: at least what each of its pruned scores asks for; whether it rose."""
     for lane in range(count):
         before[lane] = v[lane]
-    odd = u.shape[0] % 2
-    if odd:
+    for i in range(0, u.shape[0], 2):
+        other = min(i + 1, u.shape[0] - 1)
+        first_pruned, first_price = high[i, j], u[i]
+        second_pruned, second_price = high[other, j], u[other]
         for lane in range(count):
-            v[lane] = max(v[lane], np.int32(high[0, j, lane] - u[0, lane]))
-    for i in range(odd, u.shape[0], 2):
-        pruned, price, other_pruned, other_price = high[i, j], u[i], high[i + 1, j], u[i + 1]
-        for lane in range(count):
-            asked = np.int32(pruned[lane] - price[lane])
-            other_asked = np.int32(other_pruned[lane] - other_price[lane])
-            v[lane] = max(v[lane], asked, other_asked)
+            first = np.int32(first_pruned[lane] - first_price[lane])
+            second = np.int32(second_pruned[lane] - second_price[lane])
+            asked = first if first > second else second
+            v[lane] = asked if asked > v[lane] else v[lane]
     changed = 0
     for lane in range(count):
         changed |= before[lane] ^ v[lane]

@@ -18,6 +18,8 @@ from nmflow.proof.lines import repeat, repeat_four_times
 
 # What a score may be after scaling, in bits: floats of 32 bits have as many.
 SCORE_BITS = 24
+# So that prices, which are sums of a few, are floats of a type.
+BITS_FOR = {np.dtype(np.float32): SCORE_BITS - 3, np.dtype(np.float64): SCORE_BITS}
 # Prices stay below 2**29, so that a score of 2**30 is out of their reach, and sums fit 32 bits.
 OUT_OF_REACH = np.int32(1 << 30)
 BELOW_REACH = np.int32(-(1 << 30))
@@ -38,8 +40,8 @@ class Block(Struct):
 
     Attributes
     ----------
-    low, high : ndarray of int32, shape (r, c, lanes)
-        Scores rounded down and up.
+    both, low, high : ndarray of int32, shapes (2, r, c, lanes), (r, c, lanes)
+        Scores rounded down, and up: two names for each half of the same memory.
     u, v : ndarray of int32, shapes (r, lanes), (c, lanes)
         Prices.
     scale : ndarray of float64, shape (lanes,)
@@ -56,6 +58,7 @@ class Block(Struct):
         The same memory as ``largest``, see :func:`signed_patterns_of`.
     """
 
+    both: NDArray[np.int32]
     low: NDArray[np.int32]
     high: NDArray[np.int32]
     u: NDArray[np.int32]
@@ -77,9 +80,10 @@ class Block(Struct):
         largest = np.empty((2, width), scores.dtype)
         tiles = scores.size // (rows * columns)
         lanes = min(max(_ENTRIES // (rows * columns), _FEWEST_LANES), tiles)
+        both = np.empty((2, rows, columns, lanes), np.int32)
         return cls(
-            np.empty((rows, columns, lanes), np.int32),
-            np.empty((rows, columns, lanes), np.int32),
+            both,
+            *both,
             np.empty((rows, lanes), np.int32),
             np.empty((columns, lanes), np.int32),
             np.empty(lanes),
@@ -138,8 +142,9 @@ def load(scores, patterns, mask, first, count, across, limits, bits, unsigned, b
         for k in range(rows):
             row, kept = scores[b, top + k, left:right], mask[b, top + k, left:right]
             scale_row(row, kept, unsigned, row_scale, block.row)
-            deal(block.row[0, : row.size], columns, block.low[k], lane, run, block.spare)
-            deal(block.row[1, : row.size], columns, block.high[k], lane, run, block.spare)
+            for which in range(2):
+                to = block.both[which, k]
+                deal(block.row[which, : row.size], columns, to, lane, run, block.spare)
         lane += run
 
 
