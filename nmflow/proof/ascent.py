@@ -29,7 +29,7 @@ from nmflow.proof.lanes import (
 )
 from nmflow.proof.lines import Lines, no_prices, spread
 
-_FEWEST_ROUNDS, _MOST_ROUNDS = 4, 12
+_FEWEST_ROUNDS, _MOST_ROUNDS = 4, 8
 # Below all scores, though not by much.
 _LOW_PRICE = 1 << (SCORE_BITS + 1)
 
