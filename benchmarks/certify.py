@@ -91,12 +91,15 @@ def measure(kind: str, n: int, m: int, rounds: int) -> dict[str, Any]:
         if certificate.optimal != (name == "optimal"):
             raise RuntimeError(f"the {name} mask of {kind} at {n}:{m} is called otherwise")
         calls[f"certify {name}"] = call
+    calls["solve with prices"] = partial(nmflow.solve_with_prices, weights, n, m, workers=1)
     # As training does, which holds a tracker for each weight.
     tracker = nmflow.Tracker(weights.shape, n, m)
     tracker.refresh(weights)
-    calls["certify with prices"] = partial(
-        nmflow.certify, weights, masks["optimal"], n, m, prices=tracker.prices, workers=1
-    )
+    known = {"prices": calls["solve with prices"]().prices, "a tracker's prices": tracker.prices}
+    for name, prices in known.items():
+        calls[f"certify with {name}"] = partial(
+            nmflow.certify, weights, masks["optimal"], n, m, prices=prices, workers=1
+        )
     rows, columns = weights.shape
     tiles = -(-rows // m) * -(-columns // m)
     times = interleaved(calls, "solve", rounds)

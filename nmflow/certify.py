@@ -12,20 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmflow.errors import NmflowError
-from nmflow.problem.arrays import to_host
+from nmflow.problem.arrays import for_kernels, to_host
 from nmflow.problem.batch import MatrixBatch, as_matrices
 from nmflow.problem.floating_point import standard_arithmetic
 from nmflow.problem.pattern import Pattern, PatternName
 from nmflow.problem.prices import Prices
 from nmflow.problem.scores import ScoreName
-from nmflow.problem.tiling import Window, windows
+from nmflow.problem.tiling import Window, shared_windows
 from nmflow.problem.workers import run_all, thread_count
-from nmflow.proof.certificate import Certificate
+from nmflow.proof.certificate import VIOLATIONS_LISTED, Certificate, Place, Tally
 from nmflow.proof.groups import certify_groups
-from nmflow.proof.tally import Place, Tally
-
-# Of a window: few enough to stay in a cache, many enough for what each call costs by itself.
-_WINDOW_ENTRIES = 1 << 17
 
 
 @standard_arithmetic
@@ -80,8 +76,8 @@ def certify(
     (0, 100, 100) the positive five are worth 500, and 2:3 exactly is worth 400 at most. So compare
     gaps of masks that are ``full``.
 
-    Time: a few times that of ``flow``, where the mask is optimal; more where an optimum has to be
-    found.
+    Time: one pass over the weights where ``prices`` prove the mask, about that of ``flow``; a few
+    times as much where they have to be found, and more where an optimum has to be.
     """
     wanted = Pattern(n, m, pattern)
     threads = thread_count(workers)
@@ -139,15 +135,15 @@ def _certify_tiles(
 ) -> None:
     """Certify all tiles, window by window."""
     pieces: dict[int, Tally] = {}
+    m = tally.pattern.m
 
     def work(item: tuple[int, Window]) -> None:
         number, window = item
         pieces[number] = Tally(tally.pattern)
-        known = None if prices is None else prices.of(window, tally.pattern.m)
-        scores = batch.scores(window.box)
-        _certify_window(pieces[number], window, scores, given[window.box], known)
+        known = None if prices is None else prices.of(window, m)
+        _certify_window(pieces[number], window, batch, given[window.box], known)
 
-    run_all(work, enumerate(windows(batch.shape, tally.pattern.m, _WINDOW_ENTRIES)), threads)
+    run_all(work, enumerate(shared_windows(batch.shape, m, threads)), threads)
     for number in sorted(pieces):
         tally.add(pieces[number])
 
@@ -155,43 +151,57 @@ def _certify_tiles(
 def _certify_window(
     tally: Tally,
     window: Window,
-    scores: NDArray[Any],
+    batch: MatrixBatch,
     given: NDArray[np.bool_],
     prices: Prices | None,
 ) -> None:
     """Certify the tiles of one window."""
     # Importing numba takes longer than importing all of nmflow.
-    from nmflow.proof.checker import count_kept
     from nmflow.proof.kept_sum import kept_sum
-    from nmflow.proof.prove import prove
+    from nmflow.proof.prove import prove_rest, read
 
-    n = tally.pattern.n
-    # Kernels are compiled for arrays that are contiguous and may be written to.
-    scores, mask = np.ascontiguousarray(scores), np.array(given, order="C")
-    held = count_kept(mask, window.tile)
-    proof = prove(scores, mask, held, n, window.full, prices)
-    tally.count(proof.optimal)
-    value = kept_sum(scores, mask)
-    tally.value += value
-    if not proof.optimal.all():
-        _check_counts(tally, window, held.rows, held.columns)
-        tally.missed += kept_sum(scores, proof.optimum) - value
+    rule = window.tile, tally.pattern.n, window.full
+    values, unsigned = batch.values(window.box)
+    values, mask = for_kernels(values), for_kernels(given)
+    reading = read(values, unsigned, mask, prices, *rule)
+    if not reading.finite:
+        batch.raise_not_finite()
+    due, optimal = reading.verdict
+    if not optimal.all():
+        proof = prove_rest(values, unsigned, mask, optimal, *rule, labelled=prices is None)
+        optimal = proof.optimal
+        if not optimal.all():
+            scores = np.abs(values) if unsigned else values
+            tally.missed += kept_sum(scores, proof.optimum) - reading.value
+    tally.count(optimal)
+    tally.value += reading.value
+    if not due.all():
+        _check_counts(tally, window, values, mask, due)
 
 
 def _check_counts(
-    tally: Tally, window: Window, per_row: NDArray[Any], per_column: NDArray[Any]
+    tally: Tally,
+    window: Window,
+    values: NDArray[Any],
+    mask: NDArray[np.bool_],
+    due: NDArray[np.bool_],
 ) -> None:
-    """Note rows and columns that hold what they should not, tile by tile."""
-    n = tally.pattern.n
-    matrix_count, down, across = window.grid
-    matrices, row_span, column_span = window.box
-    corner = row_span.start // tally.pattern.m, column_span.start // tally.pattern.m
+    """Note rows and columns that hold what they should not, of the first tiles with such."""
+    from nmflow.proof.prove import count, cut
+
+    n, m, full = tally.pattern.n, tally.pattern.m, window.full
+    matrices, rows, columns = window.box
+    # Where no tile holds too much, each that is wrong holds too little.
+    overfull = ~count(values, mask, window.tile, n, False) if full else ~due
+    shown = np.zeros(due.shape, np.bool_)
+    for wrong in (overfull, ~due):
+        shown.ravel()[np.flatnonzero(wrong)[:VIOLATIONS_LISTED]] = True
+    tiles = cut(mask, window.tile)[shown]
+    matrix, i, j = (part.tolist() for part in np.nonzero(shown))
 
     def place(tile: int, index: int) -> Place:
-        matrix, rest = divmod(tile, down * across)
-        i, j = divmod(rest, across)
-        return matrices.start + matrix, (corner[0] + i, corner[1] + j), index
+        where = rows.start // m + i[tile], columns.start // m + j[tile]
+        return matrices.start + matrix[tile], where, index
 
-    by_tile = per_row.reshape(matrix_count, down, -1, across).swapaxes(2, 3)
-    tally.check_counts(by_tile.reshape(window.count, -1), n, window.full, "row", place)
-    tally.check_counts(per_column.reshape(window.count, -1), n, window.full, "column", place)
+    for axis, line in ((2, "row"), (1, "column")):
+        tally.check_counts(tiles.sum(axis=axis), n, full, line, place)

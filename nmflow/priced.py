@@ -7,19 +7,17 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from nmflow.problem.arrays import for_kernels
 from nmflow.problem.batch import MatrixBatch
 from nmflow.problem.floating_point import standard_arithmetic
 from nmflow.problem.pattern import Pattern
 from nmflow.problem.prices import Prices
 from nmflow.problem.scores import ScoreName
-from nmflow.problem.tiling import Window, windows
+from nmflow.problem.tiling import Window, shared_windows
 from nmflow.problem.workers import run_all, thread_count
 from nmflow.solvers.flow.tracked_batch import TrackedBatch
 
 Mask = TypeVar("Mask")
-
-# Few enough entries to stay in a cache.
-_WINDOW_ENTRIES = 1 << 17
 
 
 class Solution(NamedTuple, Generic[Mask]):
@@ -30,7 +28,8 @@ class Solution(NamedTuple, Generic[Mask]):
     mask : bool array
         As :func:`nmflow.solve` returns it.
     prices : Prices
-        In host memory. NaN for the few tiles whose proof takes wider numbers than a float64.
+        In host memory. float32 where the scores are, unless some mask takes prices of more digits;
+        else float64. NaN for the few tiles whose proof takes wider numbers than that.
     """
 
     mask: Mask
@@ -95,20 +94,30 @@ def solve_with_prices(
 def _complete(
     prices: Prices, batch: MatrixBatch, mask: NDArray[np.bool_], pattern: Pattern, threads: int
 ) -> Prices:
-    """Prices of all tiles: those that the engine found, if they prove its mask, else others."""
+    """Prices of all tiles: those that the engine found, if they prove its mask, else others.
+
+    float32 where the scores are, unless some mask takes prices of more digits.
+    """
     # It needs numba, which takes longer to import than all of nmflow.
     from nmflow.proof.prove import prove_as_it_stands
 
-    wide = Prices(*(part.astype(np.float64) for part in prices))
+    def complete(found: Prices) -> bool:
+        """Whether there are prices of that type for all tiles."""
+        done = []
 
-    def work(window: Window) -> None:
-        scores = np.ascontiguousarray(batch.scores(window.box))
-        part = wide.of(window, pattern.m)
-        if scores.dtype.kind != "f":
-            part.rows[:], part.columns[:] = np.nan, np.nan
-            return
-        kept = np.array(mask[window.box], order="C")
-        prove_as_it_stands(scores, kept, pattern.n, window.full, part, window.tile)
+        def work(window: Window) -> None:
+            values, unsigned = batch.values(window.box)
+            part, rule = found.of(window, pattern.m), (window.tile, pattern.n, window.full)
+            if values.dtype.kind != "f":
+                part.rows[:], part.columns[:] = np.nan, np.nan
+                return
+            kept = for_kernels(mask[window.box])
+            done.append(prove_as_it_stands(for_kernels(values), unsigned, kept, part, *rule))
 
-    run_all(work, windows(batch.shape, pattern.m, _WINDOW_ENTRIES), threads)
-    return wide
+        run_all(work, shared_windows(batch.shape, pattern.m, threads), threads)
+        return all(done)
+
+    if not (batch.has_narrow_scores and complete(prices)):
+        prices = Prices(*(part.astype(np.float64) for part in prices))
+        complete(prices)
+    return prices

@@ -14,8 +14,8 @@ PATTERNS = [(2, 4), (4, 8), (8, 16), (16, 32), (3, 5)]
 def whole_matrix(prices, n, m, shape):
     """u + v of every entry, as pairs."""
     rows, columns = shape
-    u = np.repeat(prices.rows[0], m, axis=1)[:, :columns]
-    v = np.repeat(prices.columns[0], m, axis=0)[:rows]
+    u = np.repeat(prices.rows[0], m, axis=1)[:, :columns].astype(float)
+    v = np.repeat(prices.columns[0], m, axis=0)[:rows].astype(float)
     return u, v
 
 
@@ -107,7 +107,7 @@ def cheat(rng, weights, mask, prices):
     weights, mask, way = weights.copy(), mask.copy(), rng.integers(6)
     if way == 0:
         part = (rows, columns)[rng.integers(2)]
-        values = [0, 1e300, -1e300, np.nan, np.inf, rng.standard_normal()]
+        values = [0, 1e38, -1e38, np.nan, np.inf, rng.standard_normal()]
         part.reshape(-1)[rng.integers(part.size)] = values[rng.integers(6)]
     elif way == 1:
         rows = rows[:, rng.permutation(rows.shape[1])]

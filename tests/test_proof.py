@@ -16,8 +16,8 @@ from tiles import KINDS, make, seeded
 
 import nmflow
 from nmflow.proof import ascent
-from nmflow.proof.checker import Held, Prices, check, count_kept
-from nmflow.proof.kept_sum import kept_sum
+from nmflow.proof.checker import Prices, check
+from nmflow.proof.kept_sum import KeptSums, kept_sum
 from nmflow.proof.labels import label
 from nmflow.proof.prove import prove
 from nmflow.proof.sums import exact_sum
@@ -45,9 +45,8 @@ def is_proof(scores, mask, u, v, n, full):
 
 def check_tile(scores, mask, u, v, n, full):
     prices = Prices(np.array(u, float).reshape(1, -1, 1), np.array(v, float).reshape(1, 1, -1))
-    held = count_kept(mask[None], mask.shape)
-    (((verdict,),),) = check(scores[None], mask[None], held, prices, n, full)
-    return bool(verdict)
+    verdict = check(scores[None], mask[None], prices, mask.shape, n, full)
+    return bool(verdict.proved[0, 0, 0])
 
 
 @settings(max_examples=400)
@@ -138,9 +137,8 @@ def test_proofs_against_cycle_cancelling(kind, n, tile, dtype):
     expected = cycle_cancelling.prove(scores, mask.copy(), n, full)
     assert expected.proved.all()
     window, given_mask = window_of(scores), window_of(mask)
-    held = count_kept(given_mask, tile)
     before = given_mask.copy()
-    proof = prove(window, given_mask, held, n, full)
+    proof = prove(window, False, given_mask, tile, n, full)
     assert (given_mask == before).all()
     found = tiles_of(proof.optimum, tile)
     same = (expected.optimum == mask).all(axis=(1, 2))
@@ -191,19 +189,17 @@ def test_corrupted_masks_are_found_out(kind):
     expected = due & np.array([a == b for a, b in zip(worth, most, strict=True)])
     assert 0 < expected.sum() < 0.6 * count
     window, given_mask = window_of(scores), window_of(mask)
-    held = count_kept(given_mask, (m, m))
-    proof = prove(window, given_mask, held, n, True)
+    proof = prove(window, False, given_mask, (m, m), n, True)
     assert (proof.optimal.ravel() == expected).all()
     # With the right prices, those of a neighbour, and some that were changed a little.
-    tiles = np.arange(count)
-    prices = label(window, given_mask, held, tiles, n, True)
+    prices = label(window, given_mask, (m, m), n, True, np.float64)
     for wrong in (
         Prices(np.roll(prices.rows, 1, axis=2), np.roll(prices.columns, m, axis=2)),
         Prices(np.nextafter(prices.rows, np.inf), prices.columns),
         Prices(prices.rows, prices.columns * (1 + 2.0**-30)),
-        ascent.ascend(window, given_mask.copy(), held, tiles, n, True),
+        ascent.ascend(window, given_mask.copy(), (m, m), n, True),
     ):
-        verdict = check(window, given_mask, held, wrong, n, True).ravel()
+        verdict = check(window, given_mask, wrong, (m, m), n, True).proved.ravel()
         assert not (verdict & ~expected).any()
 
 
@@ -212,12 +208,11 @@ def test_labels_alone_prove_most_masks(rng):
     for n, m in ((2, 4), (4, 8)):
         weights = rng.standard_normal((8 * m, 16 * m)).astype(np.float32)
         mask, scores = nmflow.solve(weights, n, m)[None], np.abs(weights)[None]
-        held = count_kept(mask, (m, m))
-        prices = label(scores, mask, held, np.arange(128), n, True)
-        assert check(scores, mask, held, prices, n, True).mean() > 0.98
+        prices = label(scores, mask, (m, m), n, True, np.float64)
+        assert check(scores, mask, prices, (m, m), n, True).proved.mean() > 0.98
         empty = np.zeros_like(mask)
-        prices = ascent.ascend(scores, empty, held, np.arange(128), n, True)
-        assert check(scores, empty, count_kept(empty, (m, m)), prices, n, True).mean() > 0.9
+        prices = ascent.ascend(scores, empty, (m, m), n, True)
+        assert check(scores, empty, prices, (m, m), n, True).proved.mean() > 0.9
 
 
 @pytest.mark.parametrize(("length", "n"), [(1, 0), (3, 1), (5, 2), (8, 4), (11, 6), (4, 4)])
@@ -262,6 +257,87 @@ def test_workers_do_not_matter(rng):
         nmflow.certify(weights, mask, 2, 4, workers=0)
 
 
+wide_floats = st.floats(width=32, allow_nan=False, allow_infinity=False)
+near_one = st.integers(0, 2**24).map(lambda digits: digits * 2.0**-23)
+
+
+@settings(max_examples=300)
+@given(st.data(), st.booleans(), st.sampled_from([wide_floats, near_one, near_one]))
+def test_sums_of_one_pass_are_exact_or_none(data, unsigned, numbers):
+    """Of scores of one size, and of scores that 53 bits can't hold side by side."""
+    shape = data.draw(st.sampled_from([(1, 4, 4), (2, 8, 4), (1, 1, 5)]))
+    scale = 2.0 ** data.draw(st.sampled_from([-120, -20, 0, 100]))
+    wide = np.array(data.draw(filled(shape, numbers)))
+    wide[:, 1:] *= scale
+    # Sums that come back to little have been large on their way.
+    wide[:, ::3] *= -1
+    values = np.where(abs(wide) < 2.0**127, wide, 1).astype(np.float32)
+    mask = data.draw(filled(shape, st.booleans()))
+    kept = KeptSums.of(values, unsigned)
+    check(values, mask, None, shape[1:], 2, True, kept)
+    scores = np.abs(values) if unsigned else values
+    assert kept.finite
+    assert kept.total() in (None, exact_sum(scores[mask]))
+
+
+@pytest.mark.parametrize(
+    ("rows", "last", "unsigned", "fits"),
+    [
+        # The last digit of 2**-6 is worth 2**-29, of which 53 bits hold fewer than 2**24.
+        (2, -6, True, True),
+        (2, -7, True, False),
+        # Four of less than 2**23 are less than 2**25, whatever their signs.
+        (4, -5, False, True),
+        (4, -6, False, False),
+    ],
+)
+def test_sums_of_one_pass_end_where_a_float_does(rows, last, unsigned, fits):
+    values = np.full((1, rows + 1, 4), 2.0**23 - 1, np.float32)
+    values[0, -1] = 2.0**last
+    values = values if unsigned or rows == 2 else values[:, 1:]
+    kept = KeptSums.of(values, unsigned)
+    check(values, np.ones(values.shape, bool), None, (1, 4), 2, True, kept)
+    assert kept.total() == (exact_sum(values) if fits else None)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+def test_a_pass_sees_what_is_not_finite(dtype, odd):
+    for kept in (True, False):
+        values = np.ones((1, 4, 8), dtype)
+        values[0, 2, 5] = odd
+        found = KeptSums.of(values, True)
+        check(values, np.full(values.shape, kept), None, (4, 4), 2, True, found)
+        assert not found.finite
+
+
+def test_without_prices_nothing_is_proved():
+    """Counts alone prove nothing, whatever lies in memory."""
+    weights = np.ones((64, 64), np.float32)
+    mask = nmflow.solve(weights, 2, 4)[None]
+    due, proved = check(weights[None], mask, None, (4, 4), 2, True)
+    assert due.all()
+    assert not proved.any()
+
+
+@pytest.mark.parametrize("tile", [(4, 4), (8, 8), (3, 5), (2, 12), (5, 260), (300, 6), (1, 1)])
+@pytest.mark.parametrize("full", [True, False])
+def test_what_tiles_hold(tile, full, rng):
+    """Counted one by one, tiles too wide for a byte among them; any byte but 0 is True."""
+    mask = rng.random((2, 3 * tile[0], 2 * tile[1])) < 0.5
+    n = max(tile) - 1
+    cut = mask.reshape(2, 3, tile[0], 2, tile[1]).swapaxes(2, 3)
+    # Some tiles hold n exactly, but for one entry.
+    cut[:, 0] = (np.add.outer(np.arange(tile[0]), np.arange(tile[1])) % max(tile)) < n
+    cut[0, 0, 1, 0, -1] ^= True
+    lines = np.concatenate([cut.sum(axis=4), cut.sum(axis=3)], axis=-1)
+    expected = ((lines == n) if full else (lines <= n)).all(axis=-1)
+    for byte in (1, 2, 255):
+        odd = (mask * np.uint8(byte)).view(np.bool_)
+        found = check(np.zeros(mask.shape), odd, None, tile, n, full)
+        assert (found.due == expected).all()
+
+
 INTERPRETED = """
 import numpy as np, nmflow
 rng = np.random.default_rng(0)
@@ -294,11 +370,3 @@ def test_the_oracle_is_right(rng):
         for tile, mask in zip(scores, found, strict=True):
             best = oracle.by_augmentation(oracle.as_integers(tile), 2, full)
             assert oracle.exact_sum(tile, mask) == oracle.exact_sum(tile, best)
-
-
-def test_shapes_say_how_a_window_is_cut():
-    held = count_kept(np.ones((2, 6, 15), bool), (3, 5))
-    assert held.tile == (3, 5)
-    assert isinstance(held, Held)
-    assert (held.rows == 5).all()
-    assert (held.columns == 3).all()

@@ -207,6 +207,12 @@ def _host(
     return HostArray(values, dtype, bfloat16, restore)
 
 
+def for_kernels(array: NDArray[Any]) -> NDArray[Any]:
+    """The array, or a copy: kernels are compiled for such as are C-contiguous and writable."""
+    fits = array.flags.c_contiguous and array.flags.writeable
+    return array if fits else array.copy(order="C")
+
+
 def as_is(mask: NDArray[np.bool_]) -> Any:
     """The way back of an array that is numpy's own."""
     return mask

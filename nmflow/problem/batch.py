@@ -15,6 +15,9 @@ from nmflow.problem.arrays import HostArray, to_host
 from nmflow.problem.pattern import Pattern
 from nmflow.problem.scores import check_score, scores_of
 
+# Bytes of a float32.
+_NARROW = 4
+
 
 @dataclass(frozen=True, slots=True)
 class MatrixBatch:
@@ -83,6 +86,23 @@ class MatrixBatch:
     def scores_of(self, part: NDArray[Any]) -> NDArray[Any]:
         """The scores of some of the finite values."""
         return scores_of(self.host.decode(part), self.score)
+
+    @property
+    def has_narrow_scores(self) -> bool:
+        """Whether scores are float32."""
+        dtype = self.host.values.dtype
+        floats = self.host.bfloat16 or (dtype.kind == "f" and dtype.itemsize <= _NARROW)
+        return floats and self.score != "square"
+
+    def values(self, box: tuple[slice, ...]) -> tuple[NDArray[Any], bool]:
+        """Numbers that are the scores of a box, or are when their signs are left out; and which.
+
+        float32, float64 or 64-bit integers. Floats may not be finite where they lie as they are.
+        """
+        values = self.host.decode(self.matrices[box])
+        if self.score == "square" or values.dtype.kind != "f":
+            return self.scores(box), False
+        return values.astype(np.result_type(values, np.float32), copy=False), self.score == "abs"
 
     def raise_not_finite(self) -> NoReturn:
         """Raise for the first NaN or infinity, with its index in the array as the user has it."""

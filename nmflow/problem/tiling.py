@@ -8,6 +8,7 @@ memory in use does not grow with the weights.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -87,6 +88,17 @@ def windows(shape: tuple[int, int, int], m: int, entries: int = 1 << 16) -> Iter
             tile = (tile_rows, tile_columns)
             for box in _boxes(matrices, row_span, column_span, tile, entries):
                 yield Window(box, tile, full=tile == (m, m))
+
+
+# Of windows that are read once: enough for what each call costs by itself, and so few that memory
+# does not grow with the weights.
+_FEWEST_ENTRIES, _MOST_ENTRIES = 1 << 17, 1 << 20
+
+
+def shared_windows(shape: tuple[int, int, int], m: int, threads: int) -> Iterator[Window]:
+    """As :func:`windows`, large ones, of which there is one for each thread."""
+    share = math.prod(shape) // threads
+    return windows(shape, m, min(max(share, _FEWEST_ENTRIES), _MOST_ENTRIES))
 
 
 def _spans(length: int, m: int) -> Iterator[tuple[slice, int]]:

@@ -1,11 +1,12 @@
 """Certificates: how good a mask is, proved by arithmetic that no method shares.
 
-Read :mod:`certificate` first: what is stated. :mod:`checker` decides, exactly, whether prices prove
-masks optimal, and knows nothing of where either comes from; it is where to hand in prices that are
-known already. :mod:`prove` finds prices for a window of tiles: :mod:`labels` those of a mask that
-is optimal, :mod:`ascent` those of an optimum where it is not, both in 32-bit integers of tiles side
-by side (:mod:`lanes`). What they leave open, :mod:`search` ends tile by tile on the residual
-:mod:`network`, in :mod:`integers` of as many :mod:`limbs` as it takes. :mod:`kept_sum` and
-:mod:`sums` add without an error, :mod:`tally` counts, and :mod:`groups` certifies the patterns
-whose groups don't overlap.
+Read :mod:`certificate` first: what is stated, and the tally that it is made of. :mod:`checker`
+decides, exactly, whether prices prove masks optimal, and knows nothing of where either comes from;
+it is where to hand in prices that are known already. In one pass, row by row (:mod:`lines`), it
+counts what tiles hold and adds up what is kept (:mod:`kept_sum`). :mod:`prove` finds prices for a
+window of tiles: :mod:`labels` those of a mask that is optimal, :mod:`ascent` those of an optimum
+where it is not, both in 32-bit integers of tiles side by side (:mod:`lanes`). What they leave open,
+:mod:`search` ends tile by tile on the residual :mod:`network`, in :mod:`integers` of as many
+:mod:`limbs` as it takes. :mod:`kept_sum` and :mod:`sums` add without an error, and :mod:`groups`
+certifies the patterns whose groups don't overlap.
 """

@@ -17,20 +17,19 @@ from numpy.typing import NDArray
 
 from nmflow.compiling.jit import compile_kernel, helper
 from nmflow.problem.prices import Prices
-from nmflow.proof.checker import Held
 from nmflow.proof.lanes import (
     BELOW_REACH,
+    BITS_FOR,
     SCORE_BITS,
     Block,
     load,
-    no_prices,
-    patterns_of,
-    place_of,
     scale_limits,
+    signed_patterns_of,
     store_prices,
 )
+from nmflow.proof.lines import Lines, no_prices, spread
 
-_ROUNDS = 8
+_FEWEST_ROUNDS, _MOST_ROUNDS = 4, 8
 # Below all scores, though not by much.
 _LOW_PRICE = 1 << (SCORE_BITS + 1)
 
@@ -38,43 +37,47 @@ _LOW_PRICE = 1 << (SCORE_BITS + 1)
 def ascend(
     scores: NDArray[Any],
     mask: NDArray[np.bool_],
-    held: Held,
-    tiles: NDArray[np.intp],
+    tile: tuple[int, int],
     n: int,
     full: bool,
+    patience: int = 1,
 ) -> Prices:
-    """Prices of some tiles of a window, near those of an optimum; and the masks that they suggest.
+    """Prices of the tiles of a window, near those of an optimum; and the masks that they suggest.
 
     Parameters
     ----------
     scores : ndarray of float32 or float64, shape (B, R, C)
     mask : ndarray of bool, shape (B, R, C)
-        Of these tiles it becomes what is worth its price.
-    held : Held
-        Of the window, whose shapes say how it is cut.
-    tiles : ndarray of intp
-        Which tiles, ascending, from left to right and downwards.
+        Becomes what is worth its price, whatever it was.
+    tile : (int, int)
+        Rows and columns of a tile.
     n : int
     full : bool
         Whether rows and columns hold exactly n, or at most n at prices that are not negative.
+    patience : int
+        How many times as many turns are taken as lead near the optimum of most tiles.
     """
-    prices = no_prices(held)
-    block = Block.of(held.tile, tiles.size, scores)
+    # A tile of so many times as many rows and columns takes longer for a price to get about.
+    rounds = min(_FEWEST_ROUNDS + max(tile) // 4, _MOST_ROUNDS) * patience
+    prices = no_prices(scores, tile, scores.dtype)
+    block = Block.of(tile, scores)
     limits = scale_limits(scores)
-    wires = np.empty((max(held.tile), block.scale.size), np.int32)
-    networks = tuple(comparators(length, n) for length in held.tile[::-1])
+    wires = np.empty((max(tile), block.scale.size), np.int32)
+    networks = tuple(comparators(length, n) for length in tile[::-1])
     everything = np.ones(scores.shape, np.uint8)
     ascend_window(
         scores,
-        patterns_of(scores),
+        signed_patterns_of(scores),
         everything,
-        tiles,
         n,
         full,
         limits,
+        BITS_FOR[scores.dtype],
+        rounds,
         block,
         wires,
         networks,
+        Lines.of(scores.shape[2], tile, scores.dtype),
         *prices,
         mask,
     )
@@ -112,55 +115,58 @@ def ascend_window(
     scores,
     patterns,
     everything,
-    tiles,
     n,
     full,
     limits,
+    bits,
+    rounds,
     block,
     wires,
     networks,
+    lines,
     row_prices,
     column_prices,
     mask,
 ):
     """As :func:`ascend`, block by block; writes prices and masks."""
     lanes, across, down = block.scale.size, row_prices.shape[2], column_prices.shape[1]
-    for first in range(0, tiles.size, lanes):
-        some = tiles[first : first + lanes]
-        load(scores, patterns, everything, some, across, limits, SCORE_BITS, block)
-        take_turns(n, full, some.size, block, wires, networks)
-        store_prices(some, block, row_prices, column_prices)
-        for tile in some:
-            b, i, j = place_of(tile, down, across)
-            keep_worthy(scores[b], row_prices[b], column_prices[b, i], i, j, block, full, mask[b])
+    tiles = scores.shape[0] * down * across
+    for first in range(0, tiles, lanes):
+        count = min(lanes, tiles - first)
+        load(scores, patterns, everything, first, count, across, limits, bits, False, block)
+        take_turns(n, full, rounds, count, block, wires, networks)
+        store_prices(first, count, block, row_prices, column_prices)
+    height = scores.shape[1] // down
+    for b in range(scores.shape[0]):
+        for k in range(scores.shape[1]):
+            spread(row_prices[b, k], scores.shape[2] // across, lines)
+            v = column_prices[b, k // height]
+            keep_worthy(scores[b, k], lines.price, v, full, mask[b, k])
 
 
 @helper
-def keep_worthy(scores, row_prices, column_prices, i, j, block, full, mask):
-    """Keep the entries of a tile that are worth their price."""
-    rows, columns, _ = block.low.shape
-    for k in range(i * rows, (i + 1) * rows):
-        u = row_prices[k, j]
-        for x in range(j * columns, (j + 1) * columns):
-            price = u + column_prices[x]
-            mask[k, x] = scores[k, x] >= price if full else scores[k, x] > price
+def keep_worthy(scores, u, v, full, mask):
+    """Keep the entries of a row that are worth their price."""
+    for x in range(scores.size):
+        price = u[x] + v[x]
+        mask[x] = scores[x] >= price if full else scores[x] > price
 
 
 @helper
-def take_turns(n, full, count, block, wires, networks):
+def take_turns(n, full, rounds, count, block, wires, networks):
     """Set the prices of rows and of columns in turn."""
     rows, columns, _ = block.low.shape
     u, v = block.u, block.v
     for j in range(columns):
         for lane in range(count):
             v[j, lane] = 0
-    for turn in range(_ROUNDS):
+    for turn in range(rounds):
         for i in range(rows):
             for j in range(columns):
                 earn(block.low[i, j], v[j], wires[j], count)
             order(networks[0], wires, count)
             set_price(wires, n, columns, full, turn == 0, u[i], count)
-        if turn == _ROUNDS - 1:
+        if turn == rounds - 1:
             break
         for j in range(columns):
             for i in range(rows):

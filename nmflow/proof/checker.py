@@ -21,59 +21,69 @@ from numpy.typing import NDArray
 
 from nmflow.compiling.jit import compile_kernel, helper
 from nmflow.problem.prices import Prices
+from nmflow.proof.kept_sum import KeptSums, add_row, patterns_of, widen_range
+from nmflow.proof.lines import Lines, add_up, begin, count_row, no_prices, spread
 
 # Sums of two prices must not overflow.
-LARGEST_PRICE = {np.dtype(np.float32): 2.0**120, np.dtype(np.float64): 2.0**1000}
+_LARGEST_PRICE = {
+    np.dtype(np.float32): np.float32(2.0**120),
+    np.dtype(np.float64): np.float64(2.0**1000),
+}
+# What fits a byte.
+_NARROW = 255
 
 
-class Held(NamedTuple):
-    """How many entries a mask keeps in the rows and columns of all tiles of a window.
+class Verdict(NamedTuple):
+    """What is known of each tile of a window: ndarrays of bool, shape (B, I, J).
 
     Attributes
     ----------
-    rows : ndarray of int32, shape (B, R, J)
-        In each row of the window, in each of the J tiles that it crosses.
-    columns : ndarray of int32, shape (B, I, C)
-        In each column of the window, in each of the I tiles that it crosses.
+    due : ndarray
+        Whether its rows and columns hold what they should.
+    proved : ndarray
+        Whether prices prove its mask optimal.
     """
 
-    rows: NDArray[np.int32]
-    columns: NDArray[np.int32]
+    due: NDArray[np.bool_]
+    proved: NDArray[np.bool_]
 
-    @property
-    def tile(self) -> tuple[int, int]:
-        """Rows and columns of a tile."""
-        (_, i, columns), (_, rows, j) = self.columns.shape, self.rows.shape
-        return rows // i, columns // j
+
+class Rules(NamedTuple):
+    """What a window is checked for: see :func:`check`."""
+
+    n: int
+    full: bool
+    unsigned: bool
+    priced: bool
 
 
 def check(
     scores: NDArray[Any],
     mask: NDArray[np.bool_],
-    held: Held,
-    prices: Prices,
+    prices: Prices | None,
+    tile: tuple[int, int],
     n: int,
     full: bool,
-) -> NDArray[np.bool_]:
+    kept: KeptSums | None = None,
+) -> Verdict:
     """Which tiles of a window the prices prove optimal: exactly, without any tolerance.
 
     Parameters
     ----------
     scores : ndarray of float32 or float64, shape (B, R, C)
-        All finite; C-contiguous, as are the others.
+        C-contiguous, as are the others.
     mask : ndarray of bool, shape (B, R, C)
-    held : Held
-        What :func:`count_kept` says of the mask.
-    prices : Prices
+    prices : Prices, optional
         Of the window, float64; or float32, if the scores are. NaN, infinite and huge ones prove
-        nothing.
+        nothing, and neither do none.
+    tile : (int, int)
+        Rows and columns of a tile.
     n : int
     full : bool
         Whether rows and columns must hold exactly n, or at most n.
-
-    Returns
-    -------
-    ndarray of bool, shape (B, I, J)
+    kept : KeptSums, optional
+        What is kept is added to it. It may say that the scores are what these numbers are without
+        their signs, and finds those that are not finite; else all must be.
 
     Notes
     -----
@@ -85,89 +95,126 @@ def check(
     finds it (The Art of Computer Programming 2, sec. 4.2.2, theorem B): six operations that round
     to nearest and, with prices of limited size, never overflow.
     """
-    proved = np.empty((*held.columns.shape[:2], held.rows.shape[2]), np.bool_)
-    limit = LARGEST_PRICE[prices.rows.dtype]
-    check_window(scores, mask.view(np.uint8), *held, *prices, limit, n, full, proved)
-    return proved
-
-
-def count_kept(mask: NDArray[np.bool_], tile: tuple[int, int]) -> Held:
-    """Count what a mask of shape (B, R, C), C-contiguous, keeps in tiles of that shape."""
-    matrices, rows, columns = mask.shape
-    held = Held(
-        np.empty((matrices, rows, columns // tile[1]), np.int32),
-        np.empty((matrices, rows // tile[0], columns), np.int32),
-    )
-    count_window(mask.view(np.uint8), *held)
-    return held
-
-
-@compile_kernel
-def count_window(mask, held_rows, held_columns):
-    """As :func:`count_kept`; writes what is held."""
-    matrices, rows, columns = mask.shape
-    across = held_rows.shape[2]
-    height, width = rows // held_columns.shape[1], columns // across
-    for b in range(matrices):
-        for i in range(held_columns.shape[1]):
-            for x in range(columns):
-                held_columns[b, i, x] = 0
-        for k in range(rows):
-            kept, in_row, in_column = mask[b, k], held_rows[b, k], held_columns[b, k // height]
-            for x in range(columns):
-                in_column[x] += kept[x]
-            for t in range(across):
-                held = 0
-                for j in range(width):
-                    held += kept[t * width + j]
-                in_row[t] = held
-
-
-@compile_kernel
-def check_window(
-    scores, mask, held_rows, held_columns, row_prices, column_prices, limit, n, full, proved
-):
-    """As :func:`check`, which see; writes what is proved."""
     matrices, rows, columns = scores.shape
-    _, down, across = proved.shape
-    height, width = rows // down, columns // across
-    wrong, price_of_row = np.empty(columns, np.int32), np.empty(columns, row_prices.dtype)
-    for b in range(matrices):
+    grid = matrices, rows // tile[0], columns // tile[1]
+    verdict = Verdict(np.empty(grid, np.bool_), np.empty(grid, np.bool_))
+    given = no_prices(scores, tile) if prices is None else prices
+    dtype = given.rows.dtype
+    sums = KeptSums.unwanted(scores, False) if kept is None else kept
+    check_window(
+        scores,
+        mask.view(np.uint8),
+        *given,
+        _LARGEST_PRICE[dtype],
+        Rules(n, full, sums.unsigned, prices is not None),
+        Lines.of(columns, tile, dtype),
+        patterns_of(scores),
+        sums.sums,
+        sums.extremes,
+        *verdict,
+    )
+    return verdict
+
+
+@compile_kernel(nrt=False)
+def check_window(
+    scores,
+    mask,
+    row_prices,
+    column_prices,
+    limit,
+    rules,
+    lines,
+    patterns,
+    sums,
+    extremes,
+    due,
+    proved,
+):
+    """As :func:`check`, which see; writes the verdict."""
+    _, down, across = due.shape
+    height, width = scores.shape[1] // down, scores.shape[2] // across
+    # What rows hold is counted in a byte for each, four rows at a time.
+    step, bits = (4, 8) if width <= _NARROW else (1, 32)
+    for b in range(due.shape[0]):
         for i in range(down):
-            verdict, v, in_column = proved[b, i], column_prices[b, i], held_columns[b, i]
-            for t in range(across):
-                verdict[t] = True
-            for x in range(columns):
-                wrong[x] = not is_due(v[x], in_column[x], limit, n, full)
-            for k in range(i * height, (i + 1) * height):
-                u, in_row = row_prices[b, k], held_rows[b, k]
-                for t in range(across):
-                    price = u[t]
-                    verdict[t] &= is_due(price, in_row[t], limit, n, full)
-                    for j in range(width):
-                        price_of_row[t * width + j] = price
-                check_row(scores[b, k], mask[b, k], price_of_row, v, wrong)
-            for t in range(across):
-                for j in range(width):
-                    verdict[t] &= wrong[t * width + j] == 0
+            verdict = due[b, i], proved[b, i]
+            begin(lines, verdict, rules.priced)
+            v = column_prices[b, i]
+            for first in range(i * height, (i + 1) * height, step):
+                last = min(first + step, (i + 1) * height)
+                for x in range(lines.counts.size):
+                    lines.counts[x] = 0
+                for k in range(first, last):
+                    row, kept = scores[b, k], mask[b, k]
+                    count_row(kept, bits * (k - first), lines.counts, lines.held)
+                    if sums.size:
+                        add_row(row, kept, rules.unsigned, sums)
+                    if extremes.size:
+                        widen_range(patterns[b, k], kept, extremes)
+                    if rules.priced:
+                        spread(row_prices[b, k], width, lines)
+                        check_row(row, kept, rules.unsigned, lines.price, v, lines.wrong)
+                add_up(lines, width)
+                for k in range(first, last):
+                    u, place = row_prices[b, k], (bits * (k - first), bits)
+                    judge_row(lines.by_tile, place, u, limit, rules, verdict)
+            judge_columns(lines, width, v, limit, rules, verdict)
 
 
 @helper
-def check_row(scores, kept, u, v, wrong):
+def check_row(scores, kept, unsigned, u, v, wrong):
     """Mark columns in which an entry is on the wrong side of its price."""
     for x in range(scores.size):
         price = u[x] + v[x]
         other = price - u[x]
         error = (u[x] - (price - other)) + (v[x] - other)
-        score = scores[x]
+        score = abs(scores[x]) if unsigned else scores[x]
         # Of the true sign: a difference of two floats is 0 only where they are equal.
         margin = -error if score == price else score - price
         wrong[x] |= (margin if kept[x] else -margin) < 0
 
 
 @helper
-def is_due(price, held, limit, n, full):
+def judge_row(counts, place, prices, limit, rules, verdict):
+    """Whether a row of each tile may hold what these bits of its counts say."""
+    due, proved = verdict
+    shift, bits = place
+    for t in range(due.size):
+        held = np.uint32(np.uint32(counts[t] >> np.uint32(shift)) & np.uint32((1 << bits) - 1))
+        due[t] &= may_hold(held, rules)
+        proved[t] &= is_due(prices[t], held, limit, rules)
+
+
+@helper
+def judge_columns(lines, width, prices, limit, rules, verdict):
+    """Whether the columns of each tile may hold what they do, and are right in every row."""
+    due, proved = verdict
+    for x in range(lines.held.size):
+        lines.counts[x] = not may_hold(lines.held[x], rules)
+    add_up(lines, width)
+    for t in range(due.size):
+        due[t] &= lines.by_tile[t] == 0
+    for x in range(lines.held.size):
+        right = is_due(prices[x], lines.held[x], limit, rules)
+        lines.counts[x] = lines.wrong[x] | np.uint8(not right)
+    add_up(lines, width)
+    for t in range(proved.size):
+        proved[t] &= lines.by_tile[t] == 0
+
+
+@helper
+def may_hold(held, rules):
+    """Whether a row or column may hold so many at some price."""
+    n = np.uint32(rules.n)
+    return held == n if rules.full else held <= n
+
+
+@helper
+def is_due(price, held, limit, rules):
     """Whether a row or column may hold so many at that price, which is a number that adds."""
-    if full:
-        return held == n and abs(price) <= limit
-    return (held == n and 0 <= price <= limit) or (held < n and price == 0)
+    n = np.uint32(rules.n)
+    # Without branches, of which LLVM makes no vectors.
+    if rules.full:
+        return (held == n) & (abs(price) <= limit)
+    return ((held == n) & (price >= 0) & (price <= limit)) | ((held < n) & (price == 0))

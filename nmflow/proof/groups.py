@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nmflow.proof.certificate import Place, Tally
 from nmflow.proof.sums import exact_sum
-from nmflow.proof.tally import Place, Tally
 
 
 def certify_groups(

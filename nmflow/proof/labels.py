@@ -15,18 +15,17 @@ from numpy.typing import NDArray
 
 from nmflow.compiling.jit import compile_kernel, helper
 from nmflow.problem.prices import Prices
-from nmflow.proof.checker import Held
 from nmflow.proof.lanes import (
     BELOW_REACH,
+    BITS_FOR,
     OUT_OF_REACH,
-    SCORE_BITS,
     Block,
     load,
-    no_prices,
-    patterns_of,
     scale_limits,
+    signed_patterns_of,
     store_prices,
 )
+from nmflow.proof.lines import no_prices
 
 # A sweep takes prices further by two scores at most, and they are to stay below 2**29. Sweeps that
 # make a path of all nodes, and one, are always enough.
@@ -36,43 +35,58 @@ _MOST_SWEEPS = 16
 def label(
     scores: NDArray[Any],
     mask: NDArray[np.bool_],
-    held: Held,
-    tiles: NDArray[np.intp],
+    tile: tuple[int, int],
     n: int,
     full: bool,
+    dtype: Any,
+    unsigned: bool = False,
 ) -> Prices:
-    """Prices of some tiles of a window, which prove their masks where they can be found.
+    """Prices of the tiles of a window, which prove their masks where they can be found.
 
     Parameters
     ----------
     scores : ndarray of float32 or float64, shape (B, R, C)
     mask : ndarray of bool, shape (B, R, C)
-    held : Held
-        What it keeps.
-    tiles : ndarray of intp
-        Which tiles, ascending, from left to right and downwards: such as hold what they should.
+    tile : (int, int)
+        Rows and columns of a tile.
     n : int
     full : bool
         Whether rows and columns hold exactly n, or at most n.
+    dtype : dtype
+        Of the prices: float32 or float64. The one has digits for a few masks less.
+    unsigned : bool
+        Whether the scores are what is given without its signs.
     """
-    prices = no_prices(held)
-    block = Block.of(held.tile, tiles.size, scores)
+    prices, bits = no_prices(scores, tile, dtype), BITS_FOR[np.dtype(dtype)]
+    block = Block.of(tile, scores)
     limits = scale_limits(scores)
     label_window(
-        scores, patterns_of(scores), mask.view(np.uint8), tiles, n, full, limits, block, *prices
+        scores,
+        signed_patterns_of(scores),
+        mask.view(np.uint8),
+        n,
+        full,
+        limits,
+        bits,
+        unsigned,
+        block,
+        *prices,
     )
     return prices
 
 
 @compile_kernel(nrt=False)
-def label_window(scores, patterns, mask, tiles, n, full, limits, block, row_prices, column_prices):
+def label_window(
+    scores, patterns, mask, n, full, limits, bits, unsigned, block, row_prices, column_prices
+):
     """As :func:`label`, block by block; writes the prices."""
-    lanes, across = block.scale.size, row_prices.shape[2]
-    for first in range(0, tiles.size, lanes):
-        some = tiles[first : first + lanes]
-        load(scores, patterns, mask, some, across, limits, SCORE_BITS, block)
-        relax(n, full, some.size, block)
-        store_prices(some, block, row_prices, column_prices)
+    lanes, down, across = block.scale.size, column_prices.shape[1], row_prices.shape[2]
+    tiles = scores.shape[0] * down * across
+    for first in range(0, tiles, lanes):
+        count = min(lanes, tiles - first)
+        load(scores, patterns, mask, first, count, across, limits, bits, unsigned, block)
+        relax(n, full, count, block)
+        store_prices(first, count, block, row_prices, column_prices)
 
 
 @helper
@@ -111,10 +125,14 @@ def lower(low, v, ceiling, u, count):
     """The price of a row: at most what each of its kept scores leaves."""
     for lane in range(count):
         u[lane] = ceiling[lane]
-    for j in range(v.shape[0]):
-        kept, price = low[j], v[j]
+    # Two at a time, so that less is loaded and stored; of an odd number the last one twice.
+    for j in range(0, v.shape[0], 2):
+        other = min(j + 1, v.shape[0] - 1)
+        first_kept, first_price, second_kept, second_price = low[j], v[j], low[other], v[other]
         for lane in range(count):
-            left = np.int32(kept[lane] - price[lane])
+            first = np.int32(first_kept[lane] - first_price[lane])
+            second = np.int32(second_kept[lane] - second_price[lane])
+            left = first if first < second else second
             u[lane] = left if left < u[lane] else u[lane]
 
 
@@ -123,10 +141,14 @@ def raise_(high, j, u, v, before, count):
     """The price of a column: at least what each of its pruned scores asks for; whether it rose."""
     for lane in range(count):
         before[lane] = v[lane]
-    for i in range(u.shape[0]):
-        pruned, price = high[i, j], u[i]
+    for i in range(0, u.shape[0], 2):
+        other = min(i + 1, u.shape[0] - 1)
+        first_pruned, first_price = high[i, j], u[i]
+        second_pruned, second_price = high[other, j], u[other]
         for lane in range(count):
-            asked = np.int32(pruned[lane] - price[lane])
+            first = np.int32(first_pruned[lane] - first_price[lane])
+            second = np.int32(second_pruned[lane] - second_price[lane])
+            asked = first if first > second else second
             v[lane] = asked if asked > v[lane] else v[lane]
     changed = 0
     for lane in range(count):

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from nmflow.compiling.jit import compile_kernel, helper
 from nmflow.compiling.sparing import run_sparingly
 from nmflow.problem.prices import Prices
-from nmflow.proof.checker import Held
 from nmflow.proof.integers import read_price, read_scores, width_of
 from nmflow.proof.lanes import place_of
 from nmflow.proof.limbs import add, clear, copy, is_less, sign, subtract
@@ -44,9 +43,9 @@ from nmflow.proof.network import (
 def search(
     scores: NDArray[Any],
     mask: NDArray[np.bool_],
-    held: Held,
     prices: Prices,
     tiles: NDArray[np.intp],
+    tile: tuple[int, int],
     n: int,
     full: bool,
 ) -> NDArray[np.bool_]:
@@ -57,12 +56,12 @@ def search(
     scores : ndarray, shape (B, R, C), float32, float64, int64 or uint64
     mask : ndarray of bool, shape (B, R, C)
         Any; of these tiles it is replaced by an optimum, but where it is one.
-    held : Held
-        Of the window, whose shapes say how it is cut.
     prices : Prices
         To begin with: any.
     tiles : ndarray of intp
         Which tiles, from left to right and downwards.
+    tile : (int, int)
+        Rows and columns of a tile.
     n : int
     full : bool
         Whether rows and columns must hold exactly n, or at most n.
@@ -72,7 +71,7 @@ def search(
     ndarray of bool, of the shape of ``tiles``
     """
     same, proved = np.empty(tiles.size, np.bool_), np.empty(tiles.size, np.bool_)
-    parts, net = _as_floats(scores), Network.of(held.tile)
+    parts, net = _as_floats(scores), Network.of(tile)
     args = (parts, mask.view(np.uint8), *prices, tiles, n, full, net, same, proved)
     run_sparingly(search_window, args, tiles.size * net.kept.size)
     if not proved.all():

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nmflow.errors import NmflowError
 
-_UNIT_BITS = 1074
+UNIT_BITS = 1074
 """Every float64 is a multiple of 2**-1074, the least above 0."""
 LARGE = 2.0**900
 """Sums of smaller numbers never overflow."""
@@ -26,7 +26,7 @@ def exact_sum(values: NDArray[Any]) -> int:
     if values.dtype.kind != "f":
         half = values.dtype.type(32)
         low = values & values.dtype.type((1 << 32) - 1)
-        return ((int((values >> half).sum()) << 32) + int(low.sum())) << _UNIT_BITS
+        return ((int((values >> half).sum()) << 32) + int(low.sum())) << UNIT_BITS
     wide = values.ravel().astype(np.float64)
     large = np.abs(wide) >= LARGE
     if not large.any():
@@ -65,7 +65,7 @@ def fraction_bits(count: int) -> int:
 def of_floats(leading: NDArray[np.float64]) -> int:
     """The sum of leading parts, as a multiple of 2**-1074."""
     top, bottom = float(leading.sum()).as_integer_ratio()
-    return (top << _UNIT_BITS) // bottom
+    return (top << UNIT_BITS) // bottom
 
 
 def rounded(total: int) -> float:
@@ -77,7 +77,7 @@ def rounded(total: int) -> float:
         Where it exceeds float64.
     """
     try:
-        return total / (1 << _UNIT_BITS)
+        return total / (1 << UNIT_BITS)
     except OverflowError:
         raise NmflowError(
             "the total score exceeds float64: certify weights scaled down by a power of two"
