@@ -19,9 +19,9 @@ class Adam:
     Attributes
     ----------
     steps : int, default 1000
-    learning_rate : float, default 1e-3
+    learning_rate : float, default 1e-2
         Relative to the root mean square of the layer's weights.
-    batch : int, default 1024
+    batch : int, default 256
         Rows of X a step.
 
     References
@@ -31,15 +31,16 @@ class Adam:
 
     steps: int = 1000
     learning_rate: float = 1e-2
-    batch: int = 1024
+    batch: int = 256
     name: ClassVar[str] = "adam"
     needs_inputs: ClassVar[bool] = True
 
     def refit(self, problem: LayerProblem, fit: Fit) -> Fit:
-        """The same mask with weights that Adam found; the best that it came by."""
+        """The same mask with weights that Adam found, in float32."""
         mask = problem.usable(fit.mask)
-        inputs = problem.inputs.to(fit.weights)
-        target, found = inputs @ problem.weights.mT, fit.weights.clone().requires_grad_()
+        inputs = problem.inputs.to(torch.float32)
+        target = inputs @ problem.weights.to(inputs).mT
+        found = fit.weights.to(inputs).requires_grad_()
         size = float(problem.weights.square().mean().sqrt())
         optimizer = torch.optim.Adam([found], lr=self.learning_rate * size)
         generator = torch.Generator().manual_seed(0)
@@ -50,4 +51,4 @@ class Adam:
                 loss = (outputs - target[:, rows]).square().mean()
                 (found.grad,) = torch.autograd.grad(loss, [found])
             optimizer.step()
-        return replace(fit, weights=found.detach() * mask)
+        return replace(fit, weights=(found.detach() * mask).to(fit.weights))
