@@ -40,7 +40,7 @@ class Adam:
         mask = problem.usable(fit.mask)
         inputs = problem.inputs.to(torch.float32)
         target = inputs @ problem.weights.to(inputs).mT
-        found = fit.weights.to(inputs).requires_grad_()
+        found = fit.weights.to(inputs, copy=True).requires_grad_()
         size = float(problem.weights.square().mean().sqrt())
         optimizer = torch.optim.Adam([found], lr=self.learning_rate * size)
         generator = torch.Generator().manual_seed(0)
