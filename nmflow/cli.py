@@ -1,4 +1,4 @@
-"""The command line: ``nmflow prune``, ``warmup``, ``methods`` and ``diversity``.
+"""The command line: ``nmflow prune``, ``convert``, ``warmup``, ``methods`` and ``diversity``.
 
 Exit codes: 0 all is well; 1 a verification failed; 2 an error; 130 interrupted.
 """
@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import nmflow
 from nmflow.checkpoint import VerificationError
 from nmflow.checkpoint.console import make_console, print_methods
-from nmflow.commandline import warmup
+from nmflow.commandline import convert, warmup
+from nmflow.commandline.convert import add_convert
 from nmflow.commandline.prune import add_prune
 from nmflow.commandline.warmup import add_warmup
 from nmflow.diversity.table import compare_patterns, print_comparison
@@ -26,6 +27,7 @@ INTERRUPTED = 130
 _DIVERSITY_HELP = "count the masks that each pattern allows, exactly and by the paper's formulas"
 _PRUNE_HELP = "write a copy of a safetensors file with n:m sparse layers"
 _PRUNE_NOTES = RULE + "\n\nExit codes: 0; 1 a verification failed; 2 an error."
+_CONVERT_HELP = "write a copy of a Hugging Face folder, converted to n:m with calibration text"
 _WARMUP_HELP = "compile kernels ahead of their first use, in parallel, and keep them on the disk"
 
 
@@ -77,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, add, purpose, notes in (
         ("prune", add_prune, _PRUNE_HELP, _PRUNE_NOTES),
+        ("convert", add_convert, _CONVERT_HELP, convert.NOTES),
         ("warmup", add_warmup, _WARMUP_HELP, warmup.NOTES),
     ):
         add(
