@@ -22,6 +22,7 @@ import nmflow  # noqa: E402
 import nmflow.torch  # noqa: E402
 from nmflow import cli  # noqa: E402
 from nmflow.torch.conversion.methods.registry import METHODS, RECONSTRUCTIONS  # noqa: E402
+from nmflow.torch.conversion.pretrained.reading_back import digests  # noqa: E402
 
 
 @pytest.fixture
@@ -110,6 +111,7 @@ def test_the_calibration_is_the_first_lines_by_length(convert, tmp_path, given):
     for batch, wanted in zip(found, batches, strict=True):
         assert torch.equal(batch["input_ids"], wanted["input_ids"])
         assert torch.equal(batch["attention_mask"], wanted["attention_mask"])
+        assert batch["use_cache"] is False
     model = gpt2().eval()
     nmflow.torch.convert(model, batches, 4, 8)
     written = weights_of(tmp_path / "out")
@@ -240,3 +242,10 @@ def test_the_help_names_what_there_is(capsys):
     assert "convert write a copy of a Hugging Face folder" in " ".join(
         capsys.readouterr().out.split()
     )
+
+
+def test_tensors_without_dimensions_have_a_digest():
+    """Batch norms count their batches in one."""
+    found = digests(torch.nn.BatchNorm1d(3))
+    assert len(found["num_batches_tracked"]) == 64
+    assert found["weight"] == digests(torch.nn.BatchNorm1d(3))["weight"] != found["bias"]

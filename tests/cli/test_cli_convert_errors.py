@@ -14,7 +14,7 @@ from converting import save, sentences, weights_of  # noqa: E402
 import nmflow.torch  # noqa: E402
 from nmflow import cli  # noqa: E402
 from nmflow.torch.conversion import driver  # noqa: E402
-from nmflow.torch.conversion.pretrained import saving  # noqa: E402
+from nmflow.torch.conversion.pretrained import loading, saving  # noqa: E402
 
 QUICK = ("--method", "magnitude", "--reconstruction", "none")
 
@@ -89,6 +89,12 @@ def test_wrong_options(convert, tmp_path, untouched, options, words):
     options = [option.replace("DIR", str(tmp_path)) for option in options]
     assert one_error(*convert(*options), *words)
     assert untouched()
+
+
+def test_wrong_names_are_told_before_the_model_is_read(convert, monkeypatch):
+    monkeypatch.setattr(loading, "load_model", lambda *_: pytest.fail("the model is read"))
+    assert one_error(*convert("--method", "alsp"), "unknown method")
+    assert one_error(*convert("--reconstruction", "adm"), "unknown reconstruction")
 
 
 def test_patterns_that_make_no_sense(convert, untouched):
