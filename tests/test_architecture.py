@@ -24,6 +24,7 @@ LAYERS = [
     ["warming"],
     [""],
     ["checkpoint", "torch"],
+    ["commandline"],
     ["cli"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -16,6 +16,7 @@ from nmflow.checkpoint.report import (
     MaskSample,
     PruneReport,
     VerificationError,
+    VerifiedReport,
 )
 from nmflow.checkpoint.safetensors_file import Checkpoint, Tensor, open_checkpoint
 from nmflow.checkpoint.verify import verify_checkpoint
@@ -31,6 +32,7 @@ __all__ = [
     "Skipped",
     "Tensor",
     "VerificationError",
+    "VerifiedReport",
     "choose_layers",
     "open_checkpoint",
     "prune_checkpoint",

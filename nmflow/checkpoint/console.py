@@ -13,6 +13,7 @@ from nmflow.checkpoint.layers import Skipped
 from nmflow.checkpoint.prune import Progress
 from nmflow.checkpoint.report import LayerReport, PruneReport
 from nmflow.errors import MissingExtraError
+from nmflow.problem.pattern import Pattern
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -55,7 +56,7 @@ def progress_bar(console: Console) -> Iterator[Progress]:
 
         def tell(what: str, done: int, total: int) -> None:
             label = what if len(what) <= _LABEL_WIDTH else "..." + what[3 - _LABEL_WIDTH :]
-            bar.update(task, description=_plain(label), completed=done, total=total)
+            bar.update(task, description=plain(label), completed=done, total=total)
 
         yield tell
 
@@ -66,21 +67,25 @@ def print_report(console: Console, report: PruneReport) -> None:
     if report.skipped:
         console.print(f"Left as they are: {len(report.skipped)} tensors", style="bold")
         console.print(_skipped_grid(report.skipped))
-    pattern = report.pattern
+    console.print(
+        f"[green]Verified[/green] on the written file: {promise(report.pattern)};"
+        " kept weights and all other tensors are unchanged."
+    )
+    if report.kernels.compiled:
+        console.print(plain(_compiled(report)), soft_wrap=True)
+    console.print(
+        f"Wrote {plain(report.target)} in {report.seconds:.1f} s,"
+        f" of which {report.solve_seconds:.3g} s to find the masks."
+    )
+
+
+def promise(pattern: Pattern) -> str:
+    """What was counted of a pattern, in words."""
     what = {
         "transposable": "rows and columns hold at most n in every group",
         "unstructured": "the number of weights kept",
     }.get(pattern.name, f"{pattern.name} hold at most n in every group")
-    console.print(
-        f"[green]Verified[/green] on the written file: {what} ({pattern.n}:{pattern.m});"
-        " kept weights and all other tensors are unchanged."
-    )
-    if report.kernels.compiled:
-        console.print(_plain(_compiled(report)), soft_wrap=True)
-    console.print(
-        f"Wrote {_plain(report.target)} in {report.seconds:.1f} s,"
-        f" of which {report.solve_seconds:.3g} s to find the masks."
-    )
+    return f"{what} ({pattern.n}:{pattern.m})"
 
 
 def _compiled(report: PruneReport) -> str:
@@ -118,7 +123,7 @@ def _layer_table(report: PruneReport) -> Any:
 
 def _layer_cells(layer: LayerReport) -> list[str]:
     return [
-        _plain(layer.name),
+        plain(layer.name),
         "x".join(map(str, layer.shape)),
         *(f"{100 * layer.share(name):.2f}" for name in layer.kept),
         _gap(layer.certificate.gap),
@@ -133,7 +138,7 @@ def _skipped_grid(skipped: Iterable[Skipped]) -> Any:
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
     for reason, names in group_skipped(skipped).items():
-        grid.add_row(f"  {reason} ({sum(names.values())})", _plain(_listed(names)))
+        grid.add_row(f"  {reason} ({sum(names.values())})", plain(_listed(names)))
     return grid
 
 
@@ -162,14 +167,14 @@ def print_methods(console: Console) -> None:
         table.add_row(
             method.name,
             "yes" if method.exact else "no",
-            _plain(method.guarantee),
-            _plain(method.source),
+            plain(method.guarantee),
+            plain(method.source),
             method.extra or "",
         )
     console.print(table)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text whose square brackets are no markup."""
     from rich.markup import escape
 

@@ -65,6 +65,70 @@ def replacing(target: Path) -> Iterator[BinaryIO]:
         partial.unlink(missing_ok=True)
 
 
+def check_folder(target: Path, mark: str, *, overwrite: bool) -> None:
+    """Raise now what would otherwise go wrong after the work is done.
+
+    Parameters
+    ----------
+    target : Path
+    mark : str
+        A file that tells folders that may be replaced, whole, from all others.
+    overwrite : bool
+        Whether it may be replaced at all.
+
+    Raises
+    ------
+    NmflowError
+        If the target exists and may not be replaced, or its directory does not exist.
+    """
+    target = _resolved(target)
+    if not target.parent.is_dir():
+        raise NmflowError(f"cannot write {target}: {target.parent} is no directory")
+    if not target.exists():
+        return
+    if not overwrite:
+        raise NmflowError(f"cannot write {target}: it exists (--force replaces it)")
+    if not target.is_dir() or (any(target.iterdir()) and not (target / mark).is_file()):
+        raise NmflowError(
+            f"cannot write {target}: it has no {mark}, so it may hold anything; remove it first"
+        )
+
+
+@contextmanager
+def replacing_folder(target: Path) -> Iterator[Path]:
+    """Fill a folder beside the target, and put it in the target's place once it is complete.
+
+    If the block raises anything, Ctrl-C included, the new folder is removed and the target is what
+    it was.
+
+    Raises
+    ------
+    NmflowError
+        In place of any OSError: no space, no permission.
+    """
+    target = _resolved(target)
+    beside = target.parent / f".nmflow-{secrets.token_hex(8)}"
+    partial, old = beside.with_suffix(".partial"), beside.with_suffix(".old")
+    try:
+        partial.mkdir()
+        yield partial
+        for path in partial.rglob("*"):
+            if path.is_file():
+                with path.open("r+b") as file:
+                    settle(file)
+        # No folder can be renamed to one that is not empty.
+        if target.exists():
+            target.replace(old)
+        partial.replace(target)
+    except OSError as error:
+        raise NmflowError(f"cannot write {target}: {error.strerror or error}") from error
+    finally:
+        if old.exists() and not target.exists():
+            old.replace(target)
+        for folder in (partial, old):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def _resolved(target: Path) -> Path:
     try:
         # Python 3.13 finds no fault with links that lead in a circle; looking at them does.

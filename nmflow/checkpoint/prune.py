@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import BinaryIO
@@ -37,6 +37,7 @@ from nmflow.problem.floating_point import standard_arithmetic
 from nmflow.problem.pattern import Pattern, PatternName
 from nmflow.problem.scores import ScoreName
 from nmflow.problem.workers import thread_count
+from nmflow.proof.certificate import Certificate
 from nmflow.solvers.interface import Method
 from nmflow.solvers.registry import find_method
 from nmflow.warming.sample import Kernels, load_kernels, sample_shape
@@ -114,7 +115,9 @@ def prune_checkpoint(
         layers, sample = _write_pruned(checkpoint, file, chosen.layers, job, threads, tell)
         settle(file)
         tell("verifying", total, total)
-        failures = _certificate_failures(layers, job.method) + verify_checkpoint(
+        failures = certificate_failures(
+            ((layer.name, layer.certificate) for layer in layers), exact=job.method.exact
+        ) + verify_checkpoint(
             *(checkpoint, Path(file.name), chosen.layers, wanted),
             filled=job.method.exact,
             workers=threads,
@@ -194,19 +197,28 @@ def _copy(source: BinaryIO, target: BinaryIO, start: int, stop: int) -> None:
         write(target, read_bytes(source, *span))
 
 
-def _certificate_failures(layers: Sequence[LayerReport], method: Method) -> tuple[Failure, ...]:
-    """What the certificates do not say though the method promises it."""
+def certificate_failures(
+    certificates: Iterable[tuple[str, Certificate]], *, exact: bool
+) -> tuple[Failure, ...]:
+    """What certificates do not say though the method promises it.
+
+    Parameters
+    ----------
+    certificates : iterable of (str, Certificate)
+        With the names of their layers.
+    exact : bool
+        Whether masks are promised to be full and optimal.
+    """
     failures = []
-    for layer in layers:
-        certificate = layer.certificate
+    for name, certificate in certificates:
         if not certificate.feasible:
             problem = f"the mask keeps too many: {certificate.violations[0]}"
-        elif method.exact and not certificate.full:
+        elif exact and not certificate.full:
             problem = f"the mask keeps too few: {certificate.violations[0]}"
-        elif method.exact and certificate.optimal_tiles != certificate.tiles:
+        elif exact and certificate.optimal_tiles != certificate.tiles:
             short = certificate.tiles - certificate.optimal_tiles
             problem = f"{short} tiles are not optimal: certified gap {certificate.gap:.3g}"
         else:
             continue
-        failures.append(Failure(layer.name, problem))
+        failures.append(Failure(name, problem))
     return tuple(failures)

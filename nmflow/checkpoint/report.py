@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -177,15 +177,35 @@ class PruneReport:
         }
 
 
-class VerificationError(NmflowError):
-    """Masks or a written file failed a check; no file was left.
+class VerifiedReport(Protocol):
+    """A report on something that was written and verified, such as :class:`PruneReport`.
 
     Attributes
     ----------
-    report : PruneReport
+    failures : tuple of Failure
+        Empty if every check held.
     """
 
-    def __init__(self, report: PruneReport) -> None:
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """What did not hold."""
+        ...
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report in values that JSON has."""
+        ...
+
+
+class VerificationError(NmflowError):
+    """Masks or what was written failed a check; nothing was left.
+
+    Attributes
+    ----------
+    report : VerifiedReport
+        Of :func:`prune_checkpoint`, a :class:`PruneReport`.
+    """
+
+    def __init__(self, report: VerifiedReport) -> None:
         self.report = report
         first = "; ".join(map(str, report.failures[:3]))
         more = f" and {len(report.failures) - 3} more" if len(report.failures) > 3 else ""

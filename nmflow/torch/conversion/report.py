@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from nmflow.problem.pattern import Pattern
 from nmflow.proof.certificate import Certificate
@@ -62,6 +62,28 @@ class ConvertedLayer:
         """Whether the weight is under a mask now."""
         return self.status in ("converted", "resumed", "magnitude")
 
+    def as_dict(self) -> dict[str, Any]:
+        """The line in values that JSON has, without the history; NaN becomes None."""
+        pattern, proof = self.pattern, self.certificate
+        return {
+            "name": self.name,
+            "shape": list(self.shape),
+            "status": self.status,
+            "n": None if pattern is None else pattern.n,
+            "m": None if pattern is None else pattern.m,
+            "pattern": None if pattern is None else pattern.name,
+            "kept_score": _finite(self.kept_score),
+            "masked_error": _finite(self.masked_error),
+            "error": _finite(self.error),
+            "gap": None if proof is None else _finite(proof.gap),
+            "feasible": None if proof is None else proof.feasible,
+            "tiles": None if proof is None else proof.tiles,
+            "optimal_tiles": None if proof is None else proof.optimal_tiles,
+            "samples": self.samples,
+            "seconds": self.seconds,
+            "note": self.note,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class ConversionReport:
@@ -104,6 +126,16 @@ class ConversionReport:
         """The mean of the layers' errors."""
         errors = [layer.error for layer in self.converted if not math.isnan(layer.error)]
         return math.fsum(errors) / len(errors) if errors else math.nan
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report in values that JSON has; what is not a finite number becomes None."""
+        return {
+            "recipe": self.recipe,
+            "error": _finite(self.error),
+            "batch_norms": self.batch_norms,
+            "seconds": self.seconds,
+            "layers": [layer.as_dict() for layer in self.layers],
+        }
 
     def __str__(self) -> str:
         rows = [_HEADS, *map(_row, self.converted)]
@@ -149,3 +181,7 @@ def _aligned(row: tuple[str, ...], widths: list[int]) -> str:
     name, *others = row
     numbers = (f"{each:>{width}}" for each, width in zip(others, widths[1:], strict=True))
     return "  ".join([f"{name:{widths[0]}}", *numbers])
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

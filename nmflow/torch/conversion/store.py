@@ -85,7 +85,7 @@ class Store:
 
 def digest(tensor: Any) -> str:
     """SHA-256 of a tensor's values."""
-    values = tensor.detach().cpu().contiguous().view(torch.uint8)
+    values = tensor.detach().cpu().reshape(-1).view(torch.uint8)
     return hashlib.sha256(values.numpy().tobytes()).hexdigest()
 
 
