@@ -70,3 +70,18 @@ class Experts(nn.Module):
             if which.any():
                 outputs[which] = expert(states[which])
         return outputs
+
+
+class Crossed(nn.Module):
+    """A chain of blocks, with another layer called between two of them."""
+
+    def __init__(self, seed=0):
+        super().__init__()
+        torch.manual_seed(seed)
+        self.blocks = nn.ModuleList([nn.Linear(16, 16) for _ in range(3)])
+        self.beside = nn.Linear(16, 16)
+
+    def forward(self, inputs):
+        first = self.blocks[0](inputs)
+        aside = self.beside(torch.tanh(first))
+        return self.blocks[2](self.blocks[1](first)) + aside

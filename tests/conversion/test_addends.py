@@ -78,6 +78,31 @@ def test_writers_make_up_for_what_the_stream_has_lost(monkeypatch):
     assert with_stream < 0.8 * without
 
 
+class Biased(nn.Module):
+    """A second writer behind one without a bias, whose loss has a mean."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first = nn.Linear(16, 16, bias=False)
+        self.second = nn.Linear(16, 16)
+
+    def forward(self, states):
+        states = states + self.first(states)
+        return states + self.second(torch.tanh(states))
+
+
+def test_a_bias_makes_up_for_the_mean_of_what_the_stream_has_lost():
+    model, batches = Biased(), [each + 3 for each in samples(batches=16)]
+    new, _ = converted(model, batches, 1, 4, method="magnitude", reconstruction=None)
+    inputs = torch.cat(batches)
+    with torch.no_grad():
+        lost = (new(inputs) - model(inputs)).mean(0)
+        before = (new.first(inputs) - model.first(inputs)).mean(0)
+    assert before.abs().max() > 0.5
+    torch.testing.assert_close(lost, torch.zeros(16), rtol=0, atol=1e-4)
+
+
 def test_the_first_writer_has_lost_nothing_before_it():
     model, batches = Residual(depth=1), samples(batches=8)
     new, _ = converted(model, batches, 2, 4, method="wanda", include="downs*")

@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from conversion.models import Experts, Stack, mlp, samples  # noqa: E402
+from conversion.models import Crossed, Experts, Stack, mlp, samples  # noqa: E402
 from torch import nn  # noqa: E402
 
 import nmflow.torch  # noqa: E402
@@ -167,13 +167,15 @@ def test_batches_are_arguments_or_keywords(wrap):
 
 
 def test_training_mode_and_gradients_are_as_before():
-    model = nn.Sequential(mlp(), nn.Dropout(0.5))
-    model[0].eval()
-    model.requires_grad_(False)[0][0].requires_grad_(True)
+    model = nn.Sequential(nn.Dropout(0.5), mlp())
+    plain, _ = converted(model[1], samples(), 2, 4, method="wanda")
+    model[1].eval()
+    model.requires_grad_(False)[1][0].requires_grad_(True)
     nmflow.torch.convert(model, samples(), 2, 4, method="wanda")
+    assert torch.equal(model[1][2].weight, plain[2].weight)
     assert model.training
-    assert model[1].training
-    assert not model[0].training
+    assert model[0].training
+    assert not model[1].training
     assert [each.requires_grad for each in model.parameters()] == [True, True, False, False]
 
 
@@ -213,6 +215,17 @@ def test_zeros_stay_zeros():
             assert is_transposable(new[k].weight, 2, 4)
     new, _ = converted(model, inputs, 2, 4)
     assert new[0].weight[model[0].weight == 0].any()
+
+
+def test_zeros_are_pruned_first():
+    model, inputs = mlp(), samples()
+    kept = nmflow.solve(torch.rand(32, 16), 2, 4)
+    with torch.no_grad():
+        model[0].weight.fill_(1.0).mul_(kept)
+    # Without the zeros others would be worth more to the outputs.
+    for method in ("wanda", "alps", "sparsegpt"):
+        new, _ = converted(model, inputs, 2, 4, method=method, keep_zeros=True, inputs="both")
+        assert torch.equal(new[0].weight != 0, kept)
 
 
 def test_n_is_chosen_from_zeros():
@@ -317,3 +330,9 @@ def test_dtypes(dtype):
     assert new[0].weight.dtype == dtype
     assert is_transposable(new[0].weight.float(), 2, 4)
     assert report.error < 0.3
+
+
+def test_layers_are_converted_as_data_meets_them():
+    _, report = converted(Crossed(), samples(), 2, 4, method="wanda")
+    names = [layer.name.removesuffix(".weight") for layer in report.converted]
+    assert names == ["blocks.0", "beside", "blocks.1", "blocks.2"]

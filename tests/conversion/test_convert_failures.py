@@ -165,6 +165,8 @@ def test_a_folder_of_other_settings_or_of_another_model_is_refused(tmp_path):
     nmflow.torch.convert(mlp(), samples(), 2, 4, resume=tmp_path / "layers")
     with pytest.raises(nmflow.NmflowError, match=r"was begun with damping = 0.01, not 0.1"):
         nmflow.torch.convert(mlp(), samples(), 2, 4, damping=0.1, resume=tmp_path / "layers")
+    with pytest.raises(nmflow.NmflowError, match="was begun with calibration = "):
+        nmflow.torch.convert(mlp(), samples(seed=9), 2, 4, resume=tmp_path / "layers")
     with pytest.raises(nmflow.NmflowError, match=r"made from other weights of 0.weight"):
         nmflow.torch.convert(mlp(seed=3), samples(), 2, 4, resume=tmp_path / "layers")
     (tmp_path / "other").mkdir()

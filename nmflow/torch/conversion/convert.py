@@ -188,8 +188,10 @@ def convert(
     if n is None:
         weights, selection = with_suggested_n(weights, selection, confidence)
     targets = [Target(weight) for weight in weights]
-    store = None if resume is None else Store(resume, _settings(recipe, inputs, targets))
     runs = Calibration(model, calibration)
+    store = None
+    if resume is not None:
+        store = Store(resume, _settings(recipe, inputs, targets) | {"calibration": runs.digest()})
     with Quiet(model), shown(progress, len(targets)) as tell:
         stages, missed = stages_of(runs, targets)
         if missed and unreached == "error":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, Protocol
@@ -10,6 +11,7 @@ import torch
 
 from nmflow.errors import NmflowError
 from nmflow.torch.conversion.calibrating.recorder import Enough
+from nmflow.torch.conversion.store import digest
 
 # Batches of what a forward pass takes, or a function that runs the model.
 CalibrationData = Iterable[Any] | Callable[[Any], Any]
@@ -77,6 +79,15 @@ class Calibration:
     def by_batches(self) -> bool:
         """Whether each call is one forward pass, which may be ended early."""
         return self._function is None
+
+    def digest(self) -> str:
+        """SHA-256 of all tensors of the batches; of a function nothing can be said."""
+        if self._function is not None:
+            return "a function"
+        total = hashlib.sha256()
+        for tensor in tensors_of(self._batches):
+            total.update(digest(tensor).encode())
+        return total.hexdigest()
 
     def counts(self) -> Any:
         """The attention mask of the running batch, where it says which positions are padding."""

@@ -151,9 +151,12 @@ def _place(stage: Stage, home: dict[int, tuple[Chain, int]]) -> _Place:
 def _in_a_row(places: Sequence[_Place], position: int, numbers: Sequence[int]) -> bool:
     """Whether all stages of a chain follow each other from here, block by block."""
     here = places[position]
-    follow = places[position : position + len(numbers)]
-    same = all(each is not None and here is not None and each[0] is here[0] for each in follow)
-    return same and list(numbers) == sorted(numbers)
+    found = [
+        each[1]
+        for each in places[position : position + len(numbers)]
+        if each is not None and here is not None and each[0] is here[0]
+    ]
+    return found == list(numbers) == sorted(numbers)
 
 
 def _by_block(
