@@ -125,3 +125,16 @@ def test_alps_ends_where_its_mask_stands_still():
     refitted = LeastSquares().refit(problem, fit)
     alone = LeastSquares().refit(problem, Wanda().fit(problem))
     assert problem.error(refitted.weights) < problem.error(alone.weights)
+
+
+def test_what_may_be_kept_is_kept_first():
+    """Whatever others would score."""
+    problem = layer(n=4, m=8)
+    allowed = nmflow.solve(torch.rand(problem.weights.shape), 4, 8)
+    problem.project.allowed = allowed
+    scores = torch.rand(problem.weights.shape) + 10.0 * ~allowed
+    assert torch.equal(problem.project(scores), allowed)
+    assert torch.equal(problem.project.follow(scores), allowed)
+    columns = slice(8, 16)
+    assert torch.equal(problem.project.of_columns(scores, columns), allowed[:, :, columns])
+    assert problem.project.certify(scores, allowed).gap == 0
