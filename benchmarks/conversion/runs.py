@@ -105,7 +105,6 @@ DEFAULT = _BY_WAY["alps", "least-squares", "both"]
 WANDA = _BY_WAY["wanda", "least-squares", "converted"]
 ALPS = _BY_WAY["alps", "least-squares", "converted"]
 EXACT = _BY_WAY["magnitude", "least-squares", "converted"]
-SPARSEGPT = _BY_WAY["sparsegpt", "least-squares", "converted"]
 COMMON = ((2, 4), (4, 8), (8, 16), (16, 32))
 DRAWS = 3
 SIZES = (16, 48, 128)
@@ -123,15 +122,17 @@ def runs() -> list[Run]:
         for n, m in COMMON
         if (n, m, pattern) != (4, 8, "transposable")
     ]
+    default = [run for run in patterns if run.how == DEFAULT]
     important = [run for run in patterns if run.how in most]
     draws = [
         Run(how, 4, 8, draw=draw)
         for draw in range(1, DRAWS)
-        for how in (EXACT, WANDA, SPARSEGPT, ALPS, DEFAULT)
+        for how in (EXACT, DEFAULT, WANDA, ALPS)
     ]
     zeros = [Run(how, 4, 8, sparsity=share) for share in SPARSITIES for how in (WANDA, DEFAULT)]
     sizes = [Run(how, 4, 8, samples=size) for size in SIZES for how in most]
-    return first + important + draws + zeros + sizes + patterns[len(important) :]
+    rest = patterns[len(important) :]
+    return first + default + draws + important[len(default) :] + zeros + sizes + rest
 
 
 def quick() -> list[Run]:

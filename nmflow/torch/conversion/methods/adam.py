@@ -12,7 +12,7 @@ from nmflow.torch.conversion.methods.problem import Fit, LayerProblem
 
 @dataclass(frozen=True, slots=True)
 class Adam:
-    """min over W' of |W X - (S * W') X|^2 by Adam on batches of a layer's inputs.
+    """min over W' of ``|W X - (S * W') X|^2`` by Adam on batches of a layer's inputs.
 
     For comparison: :class:`LeastSquares` has the minimum itself.
 
