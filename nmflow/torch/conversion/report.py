@@ -29,8 +29,9 @@ class ConvertedLayer:
     kept_score : float
         Share of the method's scores that the mask keeps.
     masked_error : float
-        ``|(W - S * W) X|^2 / |W X|^2`` of the mask S alone, over the calibration samples, and without
-        the part that the bias makes up for. W are the weights that would be best without a mask.
+        ``|(W - S * W) X|^2 / |W X|^2`` of the mask S alone, over the calibration samples, and
+        without the part that the bias makes up for. W are the weights that would be best without
+        a mask.
     error : float
         The same of the weights that the model has now.
     certificate : Certificate or None

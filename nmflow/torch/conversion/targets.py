@@ -79,10 +79,16 @@ class Target:
             Whether :func:`dense` is to find the old ones.
         """
         pairs = [(self.parameter, values)] + ([] if bias is None else [(self.bias, bias)])
-        if keep_dense:
-            self._others = [(parameter, parameter.detach().clone()) for parameter, _ in pairs]
-        for parameter, new in pairs:
-            parameter.copy_(new)
+        before = [(parameter, parameter.detach().clone()) for parameter, _ in pairs]
+        try:
+            for parameter, new in pairs:
+                parameter.copy_(new)
+        except BaseException:
+            # An interrupt must not part a weight from its bias.
+            for parameter, old in before:
+                parameter.copy_(old)
+            raise
+        self._others = before if keep_dense else []
         self.converted = True
 
     def exchange(self) -> None:
