@@ -309,7 +309,31 @@ def test_experts_that_no_sample_reaches():
     assert by_name["experts.1.weight"].status == "magnitude"
     old = before["experts.1.weight"]
     assert torch.equal(model.experts[1].weight, old * nmflow.solve(old, 2, 4))
-    assert "no sample reaches it" in str(report)
+    assert "what it sees is not known" in str(report)
+
+
+def test_stacked_experts_are_converted_by_magnitude_if_asked():
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    config = transformers.MixtralConfig(
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        num_local_experts=2,
+        vocab_size=50,
+    )
+    model = transformers.MixtralForCausalLM(config)
+    tokens = [torch.randint(50, (4, 6)) for _ in range(4)]
+    with pytest.raises(nmflow.NmflowError, match=r"experts stacked in model.layers.0.mlp.experts."):
+        nmflow.torch.convert(model, tokens, 2, 4)
+    report = nmflow.torch.convert(model, tokens, 2, 4, unreached="magnitude")
+    by_status = {layer.name: layer.status for layer in report.converted}
+    stacks = [name for name, status in by_status.items() if status == "magnitude"]
+    assert len(stacks) == 2
+    assert all(".experts." in name for name in stacks)
+    assert len(by_status) == 6
 
 
 def test_the_report_prints():

@@ -115,7 +115,8 @@ def convert(
     confidence : float, default 0.95
         Where n is None: how likely a tile is to fit as it is.
     unreached : {"error", "magnitude"}
-        What to do with weights that no sample reaches, such as those of idle experts.
+        What to do with weights that no sample reaches, such as those of idle experts, and with
+        experts that are stacked in one tensor, of which it can't be told what each sees.
     certify : bool, default True
         Whether the report has a certificate of each mask, for the scores it was chosen by.
     resume : path, optional
@@ -193,13 +194,14 @@ def convert(
     if resume is not None:
         store = Store(resume, _settings(recipe, inputs, targets) | {"calibration": runs.digest()})
     with Quiet(model), shown(progress, len(targets)) as tell:
-        stages, missed = stages_of(runs, targets)
-        if missed and unreached == "error":
-            raise NmflowError(_not_reached(missed))
+        hidden = [target for target in targets if not target.can_be_seen]
+        stages, missed = stages_of(runs, [target for target in targets if target.can_be_seen])
+        if (hidden or missed) and unreached == "error":
+            raise NmflowError(_not_reached(hidden, missed))
         driver = Driver(runs, recipe, inputs, store, tell)
         batch_norms = 0
         try:
-            batch_norms = driver.run(stages, missed)
+            batch_norms = driver.run(stages, [*hidden, *missed])
         except BaseException as error:
             report = _report(recipe, driver, targets, selection, began, 0)
             error.report = report  # type: ignore[attr-defined]
@@ -219,12 +221,18 @@ def _check_options(inputs: str, unreached: str, damping: float) -> None:
         raise NmflowError(f"damping must be a number above 0, such as 0.01, got {damping!r}")
 
 
-def _not_reached(missed: Sequence[Target]) -> str:
-    names = ", ".join(target.name for target in missed)
-    return (
-        f"no calibration sample reaches {names}: give more samples, leave them out with exclude, or"
-        ' convert them by magnitude alone with unreached="magnitude"'
+def _not_reached(hidden: Sequence[Target], missed: Sequence[Target]) -> str:
+    out = (
+        'leave them out with exclude, or convert them by magnitude alone with unreached="magnitude"'
     )
+    faults = []
+    if missed:
+        names = ", ".join(target.name for target in missed)
+        faults.append(f"no calibration sample reaches {names}: give more samples, {out}")
+    if hidden:
+        names = ", ".join(target.name for target in hidden)
+        faults.append(f"what each of the experts stacked in {names} sees can't be told: {out}")
+    return "\n".join(faults)
 
 
 def _settings(recipe: Recipe, inputs: str, targets: Sequence[Target]) -> dict[str, Any]:

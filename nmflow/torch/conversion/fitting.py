@@ -160,7 +160,7 @@ def by_magnitude(target: Target, recipe: Recipe) -> Outcome:
         certificate=_certificate(problem, found, recipe),
         samples=0,
         seconds=time.perf_counter() - began,
-        note="no sample reaches it: the largest weights are kept as they are",
+        note="what it sees is not known: the largest weights are kept as they are",
     )
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch.nn.modules.conv import _ConvNd
 
 from nmflow.errors import NmflowError
 from nmflow.problem.pattern import Pattern
@@ -53,6 +54,15 @@ class Target:
     def sites(self) -> tuple[Site, ...]:
         """Where it stands in the model."""
         return self.weight.sites
+
+    @property
+    def can_be_seen(self) -> bool:
+        """Whether what it is multiplied by is what its module is called with.
+
+        Not so for experts that are stacked in one tensor: their module sees all tokens.
+        """
+        stacked = self.matrices.features != self.matrices.inputs
+        return not stacked or all(isinstance(site.module, _ConvNd) for site in self.sites)
 
     @property
     def parameter(self) -> Any:
