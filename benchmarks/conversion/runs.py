@@ -48,6 +48,7 @@ WAYS = (
     How("SparseGPT", "sparsegpt", None),
     How("SparseGPT, least squares", "sparsegpt", "least-squares"),
     How("ALPS", "alps", "least-squares"),
+    How("exact AdaPrune, dense aims", "magnitude", "least-squares", "both", False),
     How("Wanda, least squares, dense aims", "wanda", "least-squares", "both", False),
     How("SparseGPT, least squares, dense aims", "sparsegpt", "least-squares", "both", False),
     How("ALPS, dense aims (the default)", "alps", "least-squares", "both", False),
@@ -104,6 +105,7 @@ _BY_WAY = {(how.method, how.reconstruction, how.inputs): how for how in WAYS}
 DEFAULT = _BY_WAY["alps", "least-squares", "both"]
 WANDA = _BY_WAY["wanda", "least-squares", "converted"]
 ALPS = _BY_WAY["alps", "least-squares", "converted"]
+EXACT_AIMED = _BY_WAY["magnitude", "least-squares", "both"]
 EXACT = _BY_WAY["magnitude", "least-squares", "converted"]
 COMMON = ((2, 4), (4, 8), (8, 16), (16, 32))
 DRAWS = 3
@@ -127,7 +129,7 @@ def runs() -> list[Run]:
     draws = [
         Run(how, 4, 8, draw=draw)
         for draw in range(1, DRAWS)
-        for how in (EXACT, DEFAULT, WANDA, ALPS)
+        for how in (EXACT, EXACT_AIMED, DEFAULT, WANDA, ALPS)
     ]
     zeros = [Run(how, 4, 8, sparsity=share) for share in SPARSITIES for how in (WANDA, DEFAULT)]
     sizes = [Run(how, 4, 8, samples=size) for size in SIZES for how in most]
