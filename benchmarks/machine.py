@@ -17,6 +17,7 @@ PACKAGES = (
     "pulp",
     "networkx",
     "scikit-learn",
+    "transformers",
 )
 
 

@@ -25,6 +25,8 @@ def perform(run: Run, folder: Path) -> dict[str, Any]:
 def perform_all(todo: list[Run], folder: Path, workers: int, until: float, say: Any) -> None:
     """Convert all, some side by side, each on one core, until time is over."""
     todo = [run for run in todo if Store(folder).load(run.key) is None]
+    if not todo or time.perf_counter() > until:
+        return
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
         waiting = {pool.submit(perform, run, folder): run for run in todo}
         for count, done in enumerate(as_completed(waiting), 1):

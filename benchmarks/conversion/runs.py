@@ -134,7 +134,7 @@ def runs() -> list[Run]:
     zeros = [Run(how, 4, 8, sparsity=share) for share in SPARSITIES for how in (WANDA, DEFAULT)]
     sizes = [Run(how, 4, 8, samples=size) for size in SIZES for how in most]
     rest = patterns[len(important) :]
-    return first + default + draws + important[len(default) :] + zeros + sizes + rest
+    return first + default + draws + sizes + zeros + important[len(default) :] + rest
 
 
 def quick() -> list[Run]:
