@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nmflow.diversity.quadrature import BLOCK_ENTRIES, Quadrature, _Sum
+from nmflow.diversity.quadrature import BLOCK_ENTRIES, NodeSum, Quadrature
 from nmflow.diversity.residues import Residues, combine, find_primes, is_prime, root_of_unity
 
 
@@ -57,7 +57,7 @@ def test_blocks_are_exact_at_their_largest():
     half, side = (primes[0] - 1) // 2, math.isqrt(BLOCK_ENTRIES)
     values = np.full((1, 1, 1), float(half)), np.ones((1, 1, side))
     weights = np.ones((1, 1)), np.full((1, side), float(half))
-    found = _Sum(quadrature, Residues(primes))._block(*values, *weights)
+    found = NodeSum(quadrature, Residues(primes), quadrature.n)._block(*values, *weights)
     assert int(found[0]) % primes[0] == half * half * side % primes[0]
 
 

@@ -16,7 +16,7 @@ from nmflow.solvers.interface import Method
 from nmflow.solvers.registry import find_method as find_solver
 from nmflow.torch.conversion.calibrating.calibration import Calibration, CalibrationData
 from nmflow.torch.conversion.calibrating.gather import Inputs
-from nmflow.torch.conversion.calibrating.order import stages_of
+from nmflow.torch.conversion.calibrating.order import Stage, stages_of
 from nmflow.torch.conversion.calibrating.recorder import Quiet
 from nmflow.torch.conversion.driver import Driver, Progress
 from nmflow.torch.conversion.fitting import Recipe
@@ -194,23 +194,34 @@ def convert(
     if resume is not None:
         store = Store(resume, _settings(recipe, inputs, targets) | {"calibration": runs.digest()})
     with Quiet(model), shown(progress, len(targets)) as tell:
-        hidden = [target for target in targets if not target.can_be_seen]
-        stages, missed = stages_of(runs, [target for target in targets if target.can_be_seen])
-        if (hidden or missed) and unreached == "error":
-            raise NmflowError(_not_reached(hidden, missed))
         driver = Driver(runs, recipe, inputs, store, tell)
-        batch_norms = 0
         try:
-            batch_norms = driver.run(stages, [*hidden, *missed])
+            batch_norms = driver.run(*_in_order(runs, targets, unreached))
         except BaseException as error:
-            report = _report(recipe, driver, targets, selection, began, 0)
-            error.report = report  # type: ignore[attr-defined]
-            error.add_note(
-                f"{len(report.converted)} of {len(targets)} weights are converted, the others are"
-                " as they were; the report of this error says which"
-            )
+            _add_report(error, _report(recipe, driver, targets, selection, began, 0))
             raise
     return _report(recipe, driver, targets, selection, began, batch_norms)
+
+
+def _in_order(
+    runs: Calibration, targets: Sequence[Target], unreached: Unreached
+) -> tuple[Sequence[Stage], Sequence[Target]]:
+    """The stages, and the weights of which it is not known what they see."""
+    hidden = [target for target in targets if not target.can_be_seen]
+    stages, missed = stages_of(runs, [target for target in targets if target.can_be_seen])
+    if (hidden or missed) and unreached == "error":
+        raise NmflowError(_not_reached(hidden, missed))
+    return stages, [*hidden, *missed]
+
+
+def _add_report(error: BaseException, report: ConversionReport) -> None:
+    """Let an error tell what is converted by then, if anything is."""
+    error.report = report  # type: ignore[attr-defined]
+    total = len(report.converted) + len(report.left)
+    error.add_note(
+        f"{len(report.converted)} of {total} weights are converted, the others are as they were;"
+        " the report of this error says which"
+    )
 
 
 def _check_options(inputs: str, unreached: str, damping: float) -> None:
