@@ -152,6 +152,30 @@ def test_the_default_is_the_best_way_everywhere():
         assert max(here, key=lambda title: here[title]) == "ALPS, dense aims (the default)"
 
 
+def test_what_is_said_of_conversions():
+    """The sentences below the table."""
+    report = readme.report("conversion")
+    few = {row["title"]: row["cosine"] for row in report["samples"] if row["samples"] == 16}
+    assert round(few["ALPS"], 2) == 0.82
+    assert round(few["ALPS, dense aims (the default)"], 2) == 0.81
+    wanda = {
+        (row["shape"][0], row["reconstruction"]): row
+        for row in report["layers"]
+        if row["method"] == "wanda"
+    }
+    sizes = [size for size, how in wanda if how == "adam"]
+    assert len(sizes) == 2
+    for size in sizes:
+        slow, fast = wanda[size, "adam"], wanda[size, "least-squares"]
+        assert fast["seconds"] < slow["seconds"] / 15
+        assert fast["error"] < slow["error"]
+    assert round(report["large"]["times_weights"], 2) == 2.96
+    assert round(report["large"]["parameters"] / 1e6) == 102
+    assert f"of its {report['of']} conversions {report['done']} are in there" in " ".join(
+        TEXT.split()
+    )
+
+
 def test_fine_tuning_under_zeros_runs():
     torch = pytest.importorskip("torch")
     pruned = torch.nn.Sequential(torch.nn.Linear(8, 16))

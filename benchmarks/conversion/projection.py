@@ -47,15 +47,13 @@ def projected(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     with most features the moments in float64 (two for dense aims), their damped copies, and half as
     much again for what a method makes of them in float32.
     """
-    largest = max(row["shape"][0] for row in rows)
+    largest = {(row["method"], row["reconstruction"]): row for row in rows}
     found = []
     for model in MODELS:
         work = model.layers * sum(out * features**2 for out, features in model.shapes)
         block = 2 * sum(out * features for out, features in model.shapes)
         moments = 8 * max(features for _, features in model.shapes) ** 2
-        for row in rows:
-            if row["shape"][0] != largest:
-                continue
+        for row in largest.values():
             out, features = row["shape"]
             found.append(
                 {

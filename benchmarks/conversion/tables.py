@@ -79,7 +79,8 @@ def _samples(report: Report) -> list[str]:
 
 def _zeros(report: Report) -> list[str]:
     heads = ("zeros before", "pattern", "cosine before", "cosine", "neighbours")
-    lines = ["Unstructured zeros by magnitude first, which stay zeros", _line("", heads)]
+    head = "Unstructured zeros by magnitude first, which stay; the aim is that sparse model"
+    lines = [head, _line("", heads)]
     for row in report["zeros"]:
         before = f"{100 * row['sparsity']:.0f} %", f"{row['n']}:{row['m']}"
         after = f"{row['before']['cosine']:.4f}", f"{row['cosine']:.4f}", f"{row['neighbours']:.3f}"
@@ -112,7 +113,10 @@ def _layers(rows: Sequence[dict[str, Any]]) -> list[str]:
         figures = f"{row['seconds']:.2f}", f"{row['bytes_beyond'] / 1e6:.0f}"
         iterations = str(3 * row["iterations"]) if row["iterations"] else ""
         lines.append(_line(title, (shape, *figures, iterations)))
-    lines += ["", "Projected from the largest of these, not measured: fits of whole models, 8:16"]
+    lines += [
+        "",
+        "Projected from the largest of each way, not measured: fits of whole models, 8:16",
+    ]
     lines.append(_line("", ("model", "core hours", "GB")))
     for row in projected(rows):
         title = row["method"] + (f" + {row['reconstruction']}" if row["reconstruction"] else "")
