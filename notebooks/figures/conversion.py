@@ -63,6 +63,9 @@ def samples(report: Report) -> Figure:
         left.plot(at, [row["cosine"] for row in rows], **style)
         right.plot(at, [100 * row["error"] for row in rows], **style)
     left.set(xscale="log", ylabel="cosine to dense, held out", xlabel="calibration texts")
+    left.set_xticks(sorted({row["samples"] for row in report["samples"]}))
+    left.xaxis.set_major_formatter("{x:g}")
+    left.minorticks_off()
     right.set(ylabel="output error on those texts (%)", xlabel="calibration texts")
     for axes in (left, right):
         axes.grid()
