@@ -19,7 +19,7 @@ help:
 	@echo "make docs       the documentation, to build/docs/index.html; a broken link fails"
 	@echo "make hooks      let git run the linter, mypy and the like before each commit"
 	@echo "make benchmark  what README quotes, measured here and written there (10 minutes)"
-	@echo "make conversion  the conversions that README quotes (two hours, goes on where it was)"
+	@echo "make conversion  the conversions that README quotes (hours, goes on where it was)"
 	@echo "make training   the training runs that README quotes (40 minutes, goes on where it was)"
 	@echo "make wheel      a wheel with compiled kernels in dist/, so that first calls compile nothing"
 	@echo "make clean      remove what the others made"

@@ -18,7 +18,7 @@ from nmflow.torch.conversion.calibrating.calibration import Calibration, Calibra
 from nmflow.torch.conversion.calibrating.gather import Inputs
 from nmflow.torch.conversion.calibrating.order import Stage, stages_of
 from nmflow.torch.conversion.calibrating.recorder import Quiet
-from nmflow.torch.conversion.driver import Driver, Progress
+from nmflow.torch.conversion.driver import Driver
 from nmflow.torch.conversion.fitting import Recipe
 from nmflow.torch.conversion.methods.registry import (
     MethodChoice,
@@ -26,7 +26,7 @@ from nmflow.torch.conversion.methods.registry import (
     find_method,
     find_reconstruction,
 )
-from nmflow.torch.conversion.progress import shown
+from nmflow.torch.conversion.progress import Progress, shown
 from nmflow.torch.conversion.report import ConversionReport, ConvertedLayer
 from nmflow.torch.conversion.store import Store
 from nmflow.torch.conversion.suggested import pattern_of_m, with_suggested_n

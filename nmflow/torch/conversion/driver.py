@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from nmflow.proof.certificate import Certificate, Violation
@@ -14,12 +14,10 @@ from nmflow.torch.conversion.calibrating.gather import Gatherer, Inputs
 from nmflow.torch.conversion.calibrating.moments import Moments
 from nmflow.torch.conversion.calibrating.order import Part, Stage, parts_of
 from nmflow.torch.conversion.fitting import Outcome, Recipe, by_magnitude, fit
+from nmflow.torch.conversion.progress import Progress
 from nmflow.torch.conversion.report import ConvertedLayer, ConvertedStatus
 from nmflow.torch.conversion.store import Store, digest
 from nmflow.torch.conversion.targets import Target, dense
-
-# Told of each weight before and after it is converted.
-Progress = Callable[[str, int, int], None]
 
 
 class Driver:

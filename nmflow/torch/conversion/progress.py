@@ -8,11 +8,12 @@ from contextlib import contextmanager
 
 from nmflow.errors import MissingExtraError
 
-Tell = Callable[[str, int, int], None]
+# Told of each weight before it is converted: its name, how many are done, and of how many.
+Progress = Callable[[str, int, int], None]
 
 
 @contextmanager
-def shown(progress: bool | Tell | None, total: int) -> Iterator[Tell]:
+def shown(progress: bool | Progress | None, total: int) -> Iterator[Progress]:
     """What is told of each weight: the user's function, a bar on standard error, or nothing.
 
     Raises
@@ -28,13 +29,13 @@ def shown(progress: bool | Tell | None, total: int) -> Iterator[Tell]:
         return
     try:
         from rich.console import Console
-        from rich.progress import Progress
+        from rich.progress import Progress as Bar
     except ImportError:
         if progress:
             raise MissingExtraError("progress=True", "cli") from None
         yield _nothing
         return
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    with Bar(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("converting", total=total)
         yield lambda name, done, _: bar.update(task, description=name, completed=done)
 

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch.nn.modules.conv import _ConvNd
 
 from nmflow.errors import NmflowError
 from nmflow.problem.pattern import Pattern
+from nmflow.torch.conversion.calibrating.features import CONVOLUTIONS
 from nmflow.torch.conversion.matrices import Matrices
 from nmflow.torch.selecting.select import Weight
 from nmflow.torch.selecting.sites import Site
@@ -62,18 +62,12 @@ class Target:
         Not so for experts that are stacked in one tensor: their module sees all tokens.
         """
         stacked = self.matrices.features != self.matrices.inputs
-        return not stacked or all(isinstance(site.module, _ConvNd) for site in self.sites)
+        return not stacked or all(isinstance(site.module, CONVOLUTIONS) for site in self.sites)
 
     @property
     def parameter(self) -> Any:
         """The weight, as the model has it now."""
         return self.weight.parameter
-
-    def split_bias(self) -> Any:
-        """The bias as (groups, outputs); None without one."""
-        if self.bias is None:
-            return None
-        return self.bias.detach().reshape(self.weight.layout.groups, -1)
 
     @torch.no_grad()
     def write(self, values: Any, bias: Any, keep_dense: bool) -> None:

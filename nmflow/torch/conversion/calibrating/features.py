@@ -14,7 +14,7 @@ from nmflow.models import Layout
 from nmflow.torch.selecting.sites import Site
 
 _INPUTS_OF_ATTENTION = ("query", "key", "value")
-_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def first_tensor(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -54,7 +54,7 @@ def features_of(
     if isinstance(module, nn.MultiheadAttention):
         return [rows_of(each) for each in _attention_inputs(site, args, kwargs)]
     seen = first_tensor(args, kwargs)
-    if isinstance(module, _CONVOLUTIONS):
+    if isinstance(module, CONVOLUTIONS):
         return _patches(module, seen)
     inputs = layout.matrix_size(site.shape)[1]
     if seen is None or seen.shape[-1] != inputs:

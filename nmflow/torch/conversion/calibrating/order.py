@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
-from torch.nn.modules.conv import _ConvNd
 
 from nmflow.torch.conversion.calibrating.blocks import Chain, chains_of, run
 from nmflow.torch.conversion.calibrating.calibration import Calibration, Runs
+from nmflow.torch.conversion.calibrating.features import CONVOLUTIONS
 from nmflow.torch.conversion.calibrating.recorder import Recorder
 from nmflow.torch.conversion.targets import Target
 
-_WITH_FEATURES_OF_THEIR_OWN = (nn.MultiheadAttention, _ConvNd)
+_WITH_FEATURES_OF_THEIR_OWN = (nn.MultiheadAttention, *CONVOLUTIONS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Stage:
             return None
         (target,) = self.targets
         plain = len(target.sites) == 1 and target.weight.layout.groups == 1
-        return target if plain and not isinstance(target.sites[0].module, _ConvNd) else None
+        return target if plain and not isinstance(target.sites[0].module, CONVOLUTIONS) else None
 
     @property
     def watched(self) -> tuple[Target, ...]:

@@ -53,7 +53,7 @@ class ALPS:
         dtype = torch.float32
         moments = (problem.second_moments / (scale[:, :, None] * scale[:, None, :])).to(dtype)
         weights = (problem.weights * scale[:, None, :]).to(dtype)
-        state = _Iterate.start(weights, moments, problem)
+        state = _Iterate(weights, moments, problem)
         history, rho = [], self.rho
         reference, kept = state.mask, int(state.mask.sum())
         for iteration in range(1, self.iterations + 1):
@@ -75,7 +75,7 @@ class ALPS:
 
 
 class _Iterate:
-    """W, D and V of the iteration, in features scaled to a mean square of 1."""
+    """W, D and V, in features scaled to a mean square of 1; D begins at the mask of W's squares."""
 
     def __init__(self, weights: Any, moments: Any, problem: LayerProblem) -> None:
         self._project = problem.project.follow
@@ -86,11 +86,6 @@ class _Iterate:
         self.mask = self._project(self.scores)
         self.in_pattern = self._masked(weights)
         self._multiplier = torch.zeros_like(weights)
-
-    @classmethod
-    def start(cls, weights: Any, moments: Any, problem: LayerProblem) -> _Iterate:
-        """At the mask of the scaled weights' squares."""
-        return cls(weights, moments, problem)
 
     def _masked(self, values: Any) -> Any:
         return values * self._usable(self.mask)

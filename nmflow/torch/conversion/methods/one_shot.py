@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -14,15 +15,15 @@ from nmflow.torch.conversion.methods.problem import Fit, LayerProblem
 
 
 @dataclass(frozen=True, slots=True)
-class _OneShot:
+class _OneShot(ABC):
     """A mask by scores; see the classes below."""
 
     guarantee: ClassVar[str] = "the mask keeps most of the scores"
     needs_inputs: ClassVar[bool] = False
 
+    @abstractmethod
     def scores(self, problem: LayerProblem) -> Any:
         """Importance scores (groups, outputs, features)."""
-        raise NotImplementedError
 
     def fit(self, problem: LayerProblem) -> Fit:
         """The best mask of the scores, and the weights that it keeps."""
