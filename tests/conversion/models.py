@@ -1,10 +1,14 @@
-"""Small models to convert, with inputs."""
+"""Small models to convert, with inputs, and what is looked at once they are."""
+
+import copy
 
 import pytest
 
 torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
+
+import nmflow.torch  # noqa: E402
 
 
 def mlp(seed=0):
@@ -85,3 +89,23 @@ class Crossed(nn.Module):
         first = self.blocks[0](inputs)
         aside = self.beside(torch.tanh(first))
         return self.blocks[2](self.blocks[1](first)) + aside
+
+
+def difference(model, other, inputs):
+    """Squared difference of outputs, relative to what varies of them."""
+    with torch.no_grad():
+        mine = torch.cat([model(each) for each in inputs])
+        theirs = torch.cat([other(each) for each in inputs])
+    varies = theirs - theirs.mean(tuple(range(theirs.ndim - 1)))
+    return float((mine - theirs).square().sum() / varies.square().sum())
+
+
+def converted(model, batches, *args, **options):
+    """A converted copy, and its report."""
+    new = copy.deepcopy(model)
+    return new, nmflow.torch.convert(new, batches, *args, **options)
+
+
+def is_transposable(weight, n, m):
+    kept = (weight.detach() != 0).numpy()
+    return nmflow.certify(kept.astype("f4"), kept, n, m).feasible

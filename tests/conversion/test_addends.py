@@ -4,8 +4,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from conversion.models import samples  # noqa: E402
-from conversion.test_convert import converted, difference  # noqa: E402
+from conversion.models import converted, difference, samples  # noqa: E402
 from torch import nn  # noqa: E402
 
 from nmflow.torch.conversion.calibrating import gather  # noqa: E402
