@@ -2,8 +2,9 @@
 
 Writes ``conversion.json`` and ``conversion.txt`` to ``benchmarks/results/``. Each conversion leaves
 its record in ``benchmarks/results/conversion/`` as soon as it is done, and what has a record is not
-done again: after an interruption the same command goes on. Records do not know nmflow's code:
-``--fresh`` makes all anew. ``--stop-after MINUTES`` writes what there is by then.
+done again, nor what the last report has: after an interruption the same command goes on.
+Neither knows nmflow's code: ``--fresh`` makes all anew. ``--stop-after MINUTES`` writes what there
+is by then.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 
 from benchmarks.conversion.jobs import perform_all
 from benchmarks.conversion.runs import quick, runs
-from benchmarks.conversion.summary import summarise
+from benchmarks.conversion.summary import carry_over, is_in, summarise
 from benchmarks.conversion.tables import text
 from benchmarks.machine import describe
 from benchmarks.training.store import Store, write
@@ -28,8 +29,10 @@ RESULTS = Path(__file__).parents[1] / "results"
 PARTS = ("fidelity", "language", "layers", "large")
 
 
-def other_parts(names: list[str], store: Store, until: float, say: Any) -> dict[str, Any]:
-    """What is not MiniLM: measured one after the other, until time is over."""
+def other_parts(
+    names: list[str], store: Store, before: dict[str, Any], until: float, say: Any
+) -> dict[str, Any]:
+    """What is not MiniLM and not known before: one after the other, until time is over."""
     from benchmarks.conversion import language, large, layers
 
     def made(task: str, run: str, make: Any) -> Any:
@@ -42,10 +45,11 @@ def other_parts(names: list[str], store: Store, until: float, say: Any) -> dict[
 
     found: dict[str, Any] = {}
     for name, measure in (("language", language.measure), ("large", large.measure)):
-        if name in names:
+        if name in names and not before.get(name):
             found[name] = made(name, "all", lambda measure=measure: measure(say))
     if "layers" in names:
-        rows = [made("layers", run, make) for run, make in layers.measures().items()]
+        known = before.get("layers", [])
+        rows = [made("layers", run, make) for run, make in layers.measures(known).items()]
         found["layers"] = [row for row in rows if row is not None]
     return {name: part for name, part in found.items() if part}
 
@@ -71,12 +75,18 @@ def main() -> None:
         print(f"{time.perf_counter() - begin:6.0f} s  {what}", file=sys.stderr, flush=True)
 
     parts = options.part or ([PARTS[0]] if options.quick else list(PARTS))
-    todo = (quick() if options.quick else runs()) if "fidelity" in parts else []
+    result = RESULTS / "conversion.json"
+    again = options.fresh or options.quick or not result.exists()
+    before: dict[str, Any] = {} if again else json.loads(result.read_text())
+    wanted = (quick() if options.quick else runs()) if "fidelity" in parts else []
+    todo = [run for run in wanted if not before or not is_in(before, run)]
     until = begin + 60 * options.stop_after
     perform_all(todo, records, options.workers, until, say)
     store = Store(records)
-    others = other_parts(parts, store, until, say)
-    report = {"machine": describe(), **summarise(todo, store), **others}
+    others = other_parts(parts, store, before, until, say)
+    report = {"machine": describe(), **summarise(wanted, store), **others}
+    if before:
+        report = carry_over(report, before)
     table = text(report)
     print(table)
     if options.quick:

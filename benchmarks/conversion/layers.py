@@ -21,13 +21,15 @@ WAYS = (
 )
 
 
-def measures() -> dict[str, Callable[[], dict[str, Any]]]:
-    """What makes a row for each shape and way, at 8:16 transposable."""
+def measures(known: list[dict[str, Any]]) -> dict[str, Callable[[], dict[str, Any]]]:
+    """What makes a row for each shape and way that is not known yet, at 8:16 transposable."""
+    done = {(tuple(row["shape"]), row["method"], row["reconstruction"]) for row in known}
     return {
         f"{shape[0]}-{method}-{reconstruction}": partial(_row, shape, method, reconstruction)
         for shape in SHAPES
         for method, reconstruction in WAYS
         if reconstruction != "adam" or shape[0] <= _LARGEST_FOR_ADAM
+        if (shape, method, reconstruction) not in done
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -9,6 +10,13 @@ from typing import Any
 from benchmarks.conversion.runs import SAMPLES, Run
 from benchmarks.training.store import Store
 
+# What makes a row of a part another one's equal.
+_KEYS = {
+    "fidelity": ("title", "n", "m", "pattern"),
+    "samples": ("title", "samples"),
+    "zeros": ("title", "n", "m", "sparsity"),
+    "layers": ("shape", "method", "reconstruction"),
+}
 _SHOWN = ("cosine", "neighbours", "error", "masked_error", "seconds", "fit_seconds")
 
 
@@ -52,6 +60,41 @@ def summarise(todo: Sequence[Run], store: Store) -> dict[str, Any]:
             None,
         ),
     }
+
+
+def carry_over(report: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
+    """A report with what an earlier one has beyond it: records are not kept for ever, reports are.
+
+    A row counts by what was converted and how; where both have it, that of more draws stays, the
+    new one if they are as many.
+    """
+    merged = {**before, **{name: part for name, part in report.items() if part is not None}}
+    for part, names in _KEYS.items():
+        rows = {}
+        for row in (*before.get(part, ()), *report.get(part, ())):
+            key = json.dumps([row[name] for name in names])
+            if key not in rows or row.get("draws", 1) >= rows[key].get("draws", 1):
+                rows[key] = row
+        merged[part] = list(rows.values())
+    sizes = [row for row in merged["samples"] if row["samples"] != SAMPLES]
+    draws = sum(row["draws"] for row in merged["fidelity"])
+    merged["done"] = draws + len(sizes) + len(merged["zeros"])
+    return merged
+
+
+def is_in(report: dict[str, Any], run: Run) -> bool:
+    """Whether a report has what a run would add to it."""
+    how = run.how.title
+    if run.sparsity:
+        wanted, part, names = (how, run.sparsity), "zeros", ("title", "sparsity")
+    elif run.samples != SAMPLES:
+        wanted, part, names = (how, run.samples), "samples", ("title", "samples")
+    else:
+        wanted, part, names = (how, run.n, run.m, run.pattern), "fidelity", _KEYS["fidelity"]
+    return any(
+        tuple(row[name] for name in names) == wanted and row.get("draws", 1) > run.draw
+        for row in report[part]
+    )
 
 
 def _titles_of_sizes(done: Iterable[tuple[Run, Any]]) -> set[str]:
