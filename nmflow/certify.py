@@ -6,21 +6,24 @@ optimum proved by :mod:`nmflow.proof.checker`, and the sums are exact.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nmflow.errors import NmflowError
-from nmflow.problem.arrays import for_kernels, to_host
-from nmflow.problem.batch import MatrixBatch, as_matrices
+from nmflow.problem.arrays import for_kernels
+from nmflow.problem.batch import MatrixBatch, as_bool_matrices
+from nmflow.problem.constraints import Constraints
 from nmflow.problem.floating_point import standard_arithmetic
-from nmflow.problem.pattern import Pattern, PatternName
+from nmflow.problem.pattern import Pair, Pattern, PatternName
 from nmflow.problem.prices import Prices
 from nmflow.problem.scores import ScoreName
 from nmflow.problem.tiling import Window, shared_windows
-from nmflow.problem.workers import run_all, thread_count
-from nmflow.proof.certificate import VIOLATIONS_LISTED, Certificate, Place, Tally
+from nmflow.problem.workers import run_or_raise_first, thread_count
+from nmflow.proof.certificate import Certificate, Tally
+from nmflow.proof.constrained_groups import certify_groups_within
 from nmflow.proof.groups import certify_groups
 
 
@@ -34,6 +37,10 @@ def certify(
     pattern: PatternName = "transposable",
     axes: tuple[int, int] = (-2, -1),
     score: ScoreName = "abs",
+    columns: Pair | None = None,
+    within: Any = None,
+    keep: Any = None,
+    at_most: bool = False,
     workers: int | None = None,
     prices: Prices | None = None,
 ) -> Certificate:
@@ -45,7 +52,7 @@ def certify(
 
     Parameters
     ----------
-    weights, n, m, pattern, axes, score, workers
+    weights, n, m, pattern, axes, score, columns, within, keep, at_most, workers
         As for :func:`nmflow.solve`.
     mask : array_like of bool (or of 0 and 1), of the shape of ``weights``
         From any framework, not necessarily the one of the weights.
@@ -62,7 +69,8 @@ def certify(
     ------
     NmflowError
         As :func:`nmflow.solve`; for a mask of another shape, or of values other than 0 and 1; and
-        for prices of another shape, or for another pattern.
+        for prices of another shape, for another pattern, or under ``within`` or ``keep``; and for
+        constraints that no mask obeys.
 
     Notes
     -----
@@ -79,15 +87,19 @@ def certify(
     Time: one pass over the weights where ``prices`` prove the mask, about that of ``flow``; a few
     times as much where they have to be found, and more where an optimum has to be.
     """
-    wanted = Pattern(n, m, pattern)
+    wanted = Pattern(n, m, pattern, columns, at_most)
     threads = thread_count(workers)
     batch = MatrixBatch.of(weights, wanted, axes, score)
-    given = _mask_matrices(mask, batch, wanted)
+    given = as_bool_matrices(mask, batch, "mask")
+    constraints = Constraints.of(within, keep, batch)
     if prices is not None:
-        prices = _check_prices(prices, batch, wanted)
+        prices = _check_prices(prices, batch, wanted, constraints)
     tally = Tally(wanted)
     if wanted.name == "transposable":
-        _certify_tiles(tally, batch, given, prices, threads)
+        _certify_tiles(tally, batch, given, prices, constraints, threads)
+    elif constraints is not None:
+        for index in range(batch.shape[0]):
+            certify_groups_within(tally, index, batch, given[index], constraints)
     else:
         for index in range(batch.shape[0] if batch.matrices.size else 0):
             scores = batch.scores((slice(index, index + 1),))[0]
@@ -95,28 +107,15 @@ def certify(
     return tally.certificate()
 
 
-def _mask_matrices(mask: Any, batch: MatrixBatch, pattern: Pattern) -> NDArray[np.bool_]:
-    host = to_host(mask, "mask")
-    what = f"mask of shape {host.values.shape} and dtype {host.dtype} for {pattern}"
-    if host.values.shape != batch.host.values.shape:
-        raise NmflowError(
-            f"{what}: weights have shape {batch.host.values.shape}, a mask must have the same"
-        )
-    values = host.decode(host.values)
-    if values.dtype != np.bool_:
-        odd = (values != 0) & (values != 1)
-        if odd.any():
-            place = tuple(int(i) for i in np.unravel_index(int(odd.argmax()), odd.shape))
-            raise NmflowError(f"{what}: {values[place]} at index {place}; use True/False or 0/1")
-        values = values != 0
-    return as_matrices(values, batch.axes)
-
-
-def _check_prices(prices: Prices, batch: MatrixBatch, pattern: Pattern) -> Prices:
+def _check_prices(
+    prices: Prices, batch: MatrixBatch, pattern: Pattern, constraints: Constraints | None
+) -> Prices:
+    if constraints is not None:
+        raise NmflowError("prices under within or keep: none are known there; leave them out")
     if pattern.name != "transposable":
         raise NmflowError(f"prices for {pattern}: only transposable masks have prices; leave them")
     rows, columns = (np.asarray(part) for part in prices)
-    expected = Prices.shapes(batch.shape, pattern.m)
+    expected = Prices.shapes(batch.shape, pattern.tile)
     for part, shape, what in zip((rows, columns), expected, ("rows", "columns"), strict=True):
         if part.shape != shape or part.dtype.kind != "f":
             raise NmflowError(
@@ -131,19 +130,27 @@ def _certify_tiles(
     batch: MatrixBatch,
     given: NDArray[np.bool_],
     prices: Prices | None,
+    constraints: Constraints | None,
     threads: int,
 ) -> None:
     """Certify all tiles, window by window."""
     pieces: dict[int, Tally] = {}
-    m = tally.pattern.m
+    tile = tally.pattern.tile
 
     def work(item: tuple[int, Window]) -> None:
         number, window = item
+        if not tally.pattern.fills:
+            window = dataclasses.replace(window, full=False)
         pieces[number] = Tally(tally.pattern)
-        known = None if prices is None else prices.of(window, m)
+        if constraints is not None:
+            from nmflow.proof.constrained import certify_within
+
+            certify_within(pieces[number], window, batch, given[window.box], constraints)
+            return
+        known = None if prices is None else prices.of(window, tile)
         _certify_window(pieces[number], window, batch, given[window.box], known)
 
-    run_all(work, enumerate(shared_windows(batch.shape, m, threads)), threads)
+    run_or_raise_first(work, enumerate(shared_windows(batch.shape, tile, threads)), threads)
     for number in sorted(pieces):
         tally.add(pieces[number])
 
@@ -159,8 +166,9 @@ def _certify_window(
     # Importing numba takes longer than importing all of nmflow.
     from nmflow.proof.kept_sum import kept_sum
     from nmflow.proof.prove import prove_rest, read
+    from nmflow.proof.violations import note_violations
 
-    rule = window.tile, tally.pattern.n, window.full
+    rule = window.tile, tally.pattern.capacities, window.full
     values, unsigned = batch.values(window.box)
     values, mask = for_kernels(values), for_kernels(given)
     reading = read(values, unsigned, mask, prices, *rule)
@@ -176,32 +184,4 @@ def _certify_window(
     tally.count(optimal)
     tally.value += reading.value
     if not due.all():
-        _check_counts(tally, window, values, mask, due)
-
-
-def _check_counts(
-    tally: Tally,
-    window: Window,
-    values: NDArray[Any],
-    mask: NDArray[np.bool_],
-    due: NDArray[np.bool_],
-) -> None:
-    """Note rows and columns that hold what they should not, of the first tiles with such."""
-    from nmflow.proof.prove import count, cut
-
-    n, m, full = tally.pattern.n, tally.pattern.m, window.full
-    matrices, rows, columns = window.box
-    # Where no tile holds too much, each that is wrong holds too little.
-    overfull = ~count(values, mask, window.tile, n, False) if full else ~due
-    shown = np.zeros(due.shape, np.bool_)
-    for wrong in (overfull, ~due):
-        shown.ravel()[np.flatnonzero(wrong)[:VIOLATIONS_LISTED]] = True
-    tiles = cut(mask, window.tile)[shown]
-    matrix, i, j = (part.tolist() for part in np.nonzero(shown))
-
-    def place(tile: int, index: int) -> Place:
-        where = rows.start // m + i[tile], columns.start // m + j[tile]
-        return matrices.start + matrix[tile], where, index
-
-    for axis, line in ((2, "row"), (1, "column")):
-        tally.check_counts(tiles.sum(axis=axis), n, full, line, place)
+        note_violations(tally, window, mask, due, window.full)

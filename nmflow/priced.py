@@ -107,14 +107,17 @@ def _complete(
 
         def work(window: Window) -> None:
             values, unsigned = batch.values(window.box)
-            part, rule = found.of(window, pattern.m), (window.tile, pattern.n, window.full)
+            part, rule = (
+                found.of(window, pattern.tile),
+                (window.tile, pattern.capacities, window.full),
+            )
             if values.dtype.kind != "f":
                 part.rows[:], part.columns[:] = np.nan, np.nan
                 return
             kept = for_kernels(mask[window.box])
             done.append(prove_as_it_stands(for_kernels(values), unsigned, kept, part, *rule))
 
-        run_all(work, shared_windows(batch.shape, pattern.m, threads), threads)
+        run_all(work, shared_windows(batch.shape, pattern.tile, threads), threads)
         return all(done)
 
     if not (batch.has_narrow_scores and complete(prices)):

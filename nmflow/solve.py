@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from nmflow.errors import NmflowError
 from nmflow.problem.batch import MatrixBatch
+from nmflow.problem.constraints import Constraints
 from nmflow.problem.floating_point import standard_arithmetic
 from nmflow.problem.pattern import Pattern, PatternName
 from nmflow.problem.scores import ScoreName
 from nmflow.problem.tiling import Window, windows
-from nmflow.problem.workers import run_all, thread_count
+from nmflow.problem.workers import run_or_raise_first, thread_count
 from nmflow.solvers import registry
 from nmflow.solvers.interface import Method
 
@@ -49,6 +50,10 @@ def solve(
     pattern: PatternName = ...,
     axes: tuple[int, int] = ...,
     score: ScoreName = ...,
+    columns: tuple[int, int] | None = ...,
+    within: Any = ...,
+    keep: Any = ...,
+    at_most: bool = ...,
     workers: int | None = ...,
 ) -> Mask_co: ...
 
@@ -63,6 +68,10 @@ def solve(
     pattern: PatternName = ...,
     axes: tuple[int, int] = ...,
     score: ScoreName = ...,
+    columns: tuple[int, int] | None = ...,
+    within: Any = ...,
+    keep: Any = ...,
+    at_most: bool = ...,
     workers: int | None = ...,
 ) -> NDArray[np.bool_]: ...
 
@@ -77,6 +86,10 @@ def solve(
     pattern: PatternName = ...,
     axes: tuple[int, int] = ...,
     score: ScoreName = ...,
+    columns: tuple[int, int] | None = ...,
+    within: Any = ...,
+    keep: Any = ...,
+    at_most: bool = ...,
     workers: int | None = ...,
 ) -> Any: ...
 
@@ -91,6 +104,10 @@ def solve(
     pattern: PatternName = "transposable",
     axes: tuple[int, int] = (-2, -1),
     score: ScoreName = "abs",
+    columns: tuple[int, int] | None = None,
+    within: Any = None,
+    keep: Any = None,
+    at_most: bool = False,
     workers: int | None = None,
 ) -> Any:
     """The n:m mask that keeps the largest total score.
@@ -117,6 +134,17 @@ def solve(
         (out, in, height, width) take ``axes=(0, 1)``.
     score : {"abs", "square", "raw"}
         ``|w|`` (the paper's), ``w**2``, or the values as importance scores, negative ones allowed.
+    columns : (int, int), optional
+        n':m' along columns, where it is not n:m there too: ``solve(weights, 2, 4, columns=(4, 8))``
+        is 2:4 along rows and 4:8 along columns, in tiles of m' x m. Both ratios must be equal.
+    within : bool array_like of the shape of ``weights``, optional
+        What may be kept, such as what a sparser model holds.
+    keep : bool array_like of the shape of ``weights``, optional
+        What must be kept.
+    at_most : bool
+        What becomes of a tile that has no mask with exactly n in every row and column, because of
+        ``within`` and ``keep``, or because the ratios of ``columns`` differ: it raises, or it keeps
+        at most n, and no negative score that need not be kept, as partial tiles do.
     workers : int, optional
         Threads; by default as many as there are cores. The mask does not depend on it.
 
@@ -128,7 +156,8 @@ def solve(
     Raises
     ------
     NmflowError
-        For weights, n, m, method or options that make no sense, saying what and where.
+        For weights, n, m, method or options that make no sense, saying what and where. Constraints
+        are for exact solutions alone, by ``flow``.
 
     Notes
     -----
@@ -138,8 +167,9 @@ def solve(
         subject to  sum_j x_ij = n for all i,  sum_i x_ij = n for all j,  0 <= x_ij <= 1,
 
     a min-cost flow on the complete bipartite graph of rows and columns (Hubara et al.,
-    "Accelerated Sparse Neural Training", NeurIPS 2021). :func:`nmflow.certify` proves
-    a mask optimal by the programme's dual.
+    "Accelerated Sparse Neural Training", NeurIPS 2021). ``within`` lowers upper bounds to 0 and
+    ``keep`` raises lower bounds to 1, with which the flow stays integral. :func:`nmflow.certify`
+    proves a mask optimal by the programme's dual.
 
     Examples
     --------
@@ -150,7 +180,7 @@ def solve(
     (array([4, 4, 4, 4, 4, 4, 4, 4]), array([4, 4, 4, 4, 4, 4, 4, 4]))
     """
     chosen = registry.find_method(method)
-    wanted = Pattern(n, m, pattern)
+    wanted = Pattern(n, m, pattern, columns, at_most)
     threads = thread_count(workers)
     if wanted.name != "transposable" and not chosen.exact:
         raise NmflowError(
@@ -158,23 +188,41 @@ def solve(
             " is approximate: leave the method out, or use pattern='transposable'"
         )
     batch = MatrixBatch.of(weights, wanted, axes, score)
+    constraints = Constraints.of(within, keep, batch)
     mask = np.empty(batch.shape, np.bool_)
     if wanted.name == "transposable":
-        _solve_tiles(batch, mask, chosen, wanted, threads)
-    else:
+        _solve_tiles(batch, mask, chosen, constraints, threads)
+    elif constraints is None:
         from nmflow.solvers.selection import select_mask
 
         for index in range(batch.shape[0]):
             mask[index] = select_mask(batch.scores((slice(index, index + 1),))[0], wanted)
+    else:
+        from nmflow.solvers.constrained_selection import select_within
+
+        for index in range(batch.shape[0]):
+            mask[index] = select_within(batch, index, constraints)
     return batch.restore(mask)
 
 
 def _solve_tiles(
-    batch: MatrixBatch, mask: NDArray[np.bool_], method: Method, pattern: Pattern, threads: int
+    batch: MatrixBatch,
+    mask: NDArray[np.bool_],
+    method: Method,
+    constraints: Constraints | None,
+    threads: int,
 ) -> None:
-    solve_window = method.window_solver()
+    pattern = batch.pattern
+    if constraints is None and pattern.columns is None:
+        solve_window = method.window_solver()
 
-    def work(window: Window) -> None:
-        solve_window(batch, window, mask, pattern.n, method)
+        def work(window: Window) -> None:
+            solve_window(batch, window, mask, pattern.n, method)
+    else:
+        solve_constrained_window = method.constrained_solver()
 
-    run_all(work, windows(batch.shape, pattern.m, method.window_entries), threads)
+        def work(window: Window) -> None:
+            solve_constrained_window(batch, window, mask, constraints)
+
+    every = windows(batch.shape, pattern.tile, method.window_entries)
+    run_or_raise_first(work, every, threads)

@@ -33,7 +33,7 @@ def test_bound_of_any_mask_is_the_optimum(kind, n, m, rng):
             & (np.arange(rows)[:, None] < n),
         ]
         for start in map(np.array, starts):
-            proof = prove(scores, False, start, (rows, m), n, full)
+            proof = prove(scores, False, start, (rows, m), (n, n), full)
             same = (proof.optimum == start).all(axis=(1, 2))
             assert (proof.optimal.ravel() == same).all()
             for tile, mask in zip(scores, proof.optimum, strict=True):

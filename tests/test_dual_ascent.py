@@ -13,12 +13,12 @@ from nmflow.solvers.flow.scalar.workspace import potentials
 
 def misplaced_units(tiles, n, full):
     """Units that ascent leaves misplaced in each tile, interpreted."""
-    work = scalar.new_scratch(*tiles.shape[1:], n)[0]
+    work = scalar.new_scratch(*tiles.shape[1:], (n, n))[0]
     for tile in tiles:
         work.by_row[0], work.by_column[0] = tile, tile.T
         _, v = potentials(work)
         v[:] = 0
-        yield ascend(n, full, work)
+        yield ascend((n, n), full, work)
 
 
 @pytest.mark.parametrize(

@@ -174,7 +174,7 @@ def test_all_fallbacks_give_the_same_mask(kind, n, m):
         scores = make(kind, seeded(kind, n), 4, rows, m)
         compiled = solve_tiles(scores.copy(), n, rows == m)
         for tile, mask in zip(scores, compiled, strict=True):
-            unbounded = flow.solve_unbounded(unique_integers(tile[None])[0], n, rows == m)
+            unbounded = flow.solve_unbounded(unique_integers(tile[None])[0], (n, n), rows == m)
             np.testing.assert_array_equal(mask, unbounded)
 
 

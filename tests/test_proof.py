@@ -45,7 +45,7 @@ def is_proof(scores, mask, u, v, n, full):
 
 def check_tile(scores, mask, u, v, n, full):
     prices = Prices(np.array(u, float).reshape(1, -1, 1), np.array(v, float).reshape(1, 1, -1))
-    verdict = check(scores[None], mask[None], prices, mask.shape, n, full)
+    verdict = check(scores[None], mask[None], prices, mask.shape, (n, n), full)
     return bool(verdict.proved[0, 0, 0])
 
 
@@ -138,7 +138,7 @@ def test_proofs_against_cycle_cancelling(kind, n, tile, dtype):
     assert expected.proved.all()
     window, given_mask = window_of(scores), window_of(mask)
     before = given_mask.copy()
-    proof = prove(window, False, given_mask, tile, n, full)
+    proof = prove(window, False, given_mask, tile, (n, n), full)
     assert (given_mask == before).all()
     found = tiles_of(proof.optimum, tile)
     same = (expected.optimum == mask).all(axis=(1, 2))
@@ -189,17 +189,17 @@ def test_corrupted_masks_are_found_out(kind):
     expected = due & np.array([a == b for a, b in zip(worth, most, strict=True)])
     assert 0 < expected.sum() < 0.6 * count
     window, given_mask = window_of(scores), window_of(mask)
-    proof = prove(window, False, given_mask, (m, m), n, True)
+    proof = prove(window, False, given_mask, (m, m), (n, n), True)
     assert (proof.optimal.ravel() == expected).all()
     # With the right prices, those of a neighbour, and some that were changed a little.
-    prices = label(window, given_mask, (m, m), n, True, np.float64)
+    prices = label(window, given_mask, (m, m), (n, n), True, np.float64)
     for wrong in (
         Prices(np.roll(prices.rows, 1, axis=2), np.roll(prices.columns, m, axis=2)),
         Prices(np.nextafter(prices.rows, np.inf), prices.columns),
         Prices(prices.rows, prices.columns * (1 + 2.0**-30)),
-        ascent.ascend(window, given_mask.copy(), (m, m), n, True),
+        ascent.ascend(window, given_mask.copy(), (m, m), (n, n), True),
     ):
-        verdict = check(window, given_mask, wrong, (m, m), n, True).proved.ravel()
+        verdict = check(window, given_mask, wrong, (m, m), (n, n), True).proved.ravel()
         assert not (verdict & ~expected).any()
 
 
@@ -208,11 +208,11 @@ def test_labels_alone_prove_most_masks(rng):
     for n, m in ((2, 4), (4, 8)):
         weights = rng.standard_normal((8 * m, 16 * m)).astype(np.float32)
         mask, scores = nmflow.solve(weights, n, m)[None], np.abs(weights)[None]
-        prices = label(scores, mask, (m, m), n, True, np.float64)
-        assert check(scores, mask, prices, (m, m), n, True).proved.mean() > 0.98
+        prices = label(scores, mask, (m, m), (n, n), True, np.float64)
+        assert check(scores, mask, prices, (m, m), (n, n), True).proved.mean() > 0.98
         empty = np.zeros_like(mask)
-        prices = ascent.ascend(scores, empty, (m, m), n, True)
-        assert check(scores, empty, prices, (m, m), n, True).proved.mean() > 0.9
+        prices = ascent.ascend(scores, empty, (m, m), (n, n), True)
+        assert check(scores, empty, prices, (m, m), (n, n), True).proved.mean() > 0.9
 
 
 @pytest.mark.parametrize(("length", "n"), [(1, 0), (3, 1), (5, 2), (8, 4), (11, 6), (4, 4)])
@@ -274,7 +274,7 @@ def test_sums_of_one_pass_are_exact_or_none(data, unsigned, numbers):
     values = np.where(abs(wide) < 2.0**127, wide, 1).astype(np.float32)
     mask = data.draw(filled(shape, st.booleans()))
     kept = KeptSums.of(values, unsigned)
-    check(values, mask, None, shape[1:], 2, True, kept)
+    check(values, mask, None, shape[1:], (2, 2), True, kept)
     scores = np.abs(values) if unsigned else values
     assert kept.finite
     assert kept.total() in (None, exact_sum(scores[mask]))
@@ -296,7 +296,7 @@ def test_sums_of_one_pass_end_where_a_float_does(rows, last, unsigned, fits):
     values[0, -1] = 2.0**last
     values = values if unsigned or rows == 2 else values[:, 1:]
     kept = KeptSums.of(values, unsigned)
-    check(values, np.ones(values.shape, bool), None, (1, 4), 2, True, kept)
+    check(values, np.ones(values.shape, bool), None, (1, 4), (2, 2), True, kept)
     assert kept.total() == (exact_sum(values) if fits else None)
 
 
@@ -307,7 +307,7 @@ def test_a_pass_sees_what_is_not_finite(dtype, odd):
         values = np.ones((1, 4, 8), dtype)
         values[0, 2, 5] = odd
         found = KeptSums.of(values, True)
-        check(values, np.full(values.shape, kept), None, (4, 4), 2, True, found)
+        check(values, np.full(values.shape, kept), None, (4, 4), (2, 2), True, found)
         assert not found.finite
 
 
@@ -315,7 +315,7 @@ def test_without_prices_nothing_is_proved():
     """Counts alone prove nothing, whatever lies in memory."""
     weights = np.ones((64, 64), np.float32)
     mask = nmflow.solve(weights, 2, 4)[None]
-    due, proved = check(weights[None], mask, None, (4, 4), 2, True)
+    due, proved = check(weights[None], mask, None, (4, 4), (2, 2), True)
     assert due.all()
     assert not proved.any()
 
@@ -334,7 +334,7 @@ def test_what_tiles_hold(tile, full, rng):
     expected = ((lines == n) if full else (lines <= n)).all(axis=-1)
     for byte in (1, 2, 255):
         odd = (mask * np.uint8(byte)).view(np.bool_)
-        found = check(np.zeros(mask.shape), odd, None, tile, n, full)
+        found = check(np.zeros(mask.shape), odd, None, tile, (n, n), full)
         assert (found.due == expected).all()
 
 

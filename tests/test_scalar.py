@@ -33,7 +33,7 @@ def solve(scores, n, full, start=None):
     mask, proved = np.zeros(scores.shape, bool), np.zeros(len(scores), bool)
     if start is None:
         start = np.zeros((len(scores), scores.shape[2]))
-    scalar.solve_batch(scores, n, full, start, mask, proved)
+    scalar.solve_batch(scores, (n, n), full, start, mask, proved)
     return mask, proved
 
 
@@ -60,7 +60,7 @@ def test_the_mask_does_not_depend_on_the_start(kind, n, m):
         scores = make(kind, rng, count, rows, columns)
         if rng.random() < 0.5:
             scores *= rng.choice([-1, 1], scores.shape)
-        expected = [solve_unbounded(q, n, full) for q in unique_integers(scores)]
+        expected = [solve_unbounded(q, (n, n), full) for q in unique_integers(scores)]
         for start in starts(rng, scores):
             mask, proved = solve(scores, n, full, start)
             assert proved.all()
@@ -122,7 +122,7 @@ def test_tables_never_outweigh_a_score(n, m, rng):
     for exponent in range(54):
         scores = rng.choice([0, 1, 2.0**exponent], (4, m, m))
         scores[:, 0, 0] = 2.0**exponent
-        expected = [solve_unbounded(q, n, True) for q in unique_integers(scores)]
+        expected = [solve_unbounded(q, (n, n), True) for q in unique_integers(scores)]
         np.testing.assert_array_equal(solve(scores, n, True)[0], expected)
 
 
@@ -140,7 +140,7 @@ def test_integers_of_64_bits(dtype, rng):
         for rows, n in ((6, 3), (5, 2), (2, 3)):
             full = rows == 6
             part = np.ascontiguousarray(scores[:, :rows])
-            expected = [solve_unbounded(q, n, full) for q in unique_integers(part)]
+            expected = [solve_unbounded(q, (n, n), full) for q in unique_integers(part)]
             np.testing.assert_array_equal(flow.solve_tiles(part, n, full), expected)
 
 
@@ -160,14 +160,16 @@ def test_scores_that_scaling_makes_zero(sign, rng):
 def test_networks_select(rng):
     for rows, columns in [(2, 3), (4, 4), (7, 5), (8, 1), (16, 15), (33, 32)]:
         for n in {1, 2, rows // 2, rows - 1}:
-            networks = selection_networks(rows, columns, n)
-            for length, network in ((rows, networks[0]), (columns, networks[1])):
+            capacities = max(n - 1, 1), n
+            networks = selection_networks(rows, columns, capacities)
+            both = zip((rows, columns), networks, capacities[::-1], strict=True)
+            for length, network, held in both:
                 wires = rng.integers(0, 2 * length, (length, 50))
                 expected = -np.sort(-wires, axis=0)
                 order(wires, network)
-                if n < length:
-                    np.testing.assert_array_equal(wires[n - 1], expected[n - 1])
-                    np.testing.assert_array_equal(wires[n], expected[n])
+                if held < length:
+                    np.testing.assert_array_equal(wires[held - 1], expected[held - 1])
+                    np.testing.assert_array_equal(wires[held], expected[held])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -199,5 +201,5 @@ def test_kernels_have_the_tables_of_the_contract():
     # Compiled, where integers wrap: a tile of zeros is decided by the tables alone.
     mask, _ = solve(np.zeros((1, 40, 40)), 20, True)
     total = sum(ties.table(0, 40, 40)[mask[0]])
-    other = solve_unbounded(ties.table(0, 40, 40).astype(object), 20, True)
+    other = solve_unbounded(ties.table(0, 40, 40).astype(object), (20, 20), True)
     assert total == sum(ties.table(0, 40, 40)[other])

@@ -16,7 +16,7 @@ from nmflow.problem.tiling import windows
 def test_paste_is_the_exact_inverse_of_cut(shape, m, entries):
     stack = np.arange(np.prod(shape)).reshape(shape)
     again, times = np.full(shape, -1), np.zeros(shape, int)
-    for window in windows(shape, m, entries):
+    for window in windows(shape, (m, m), entries):
         tiles = window.cut(stack[window.box])
         assert tiles.shape == (window.count, *window.tile)
         assert tiles.flags.c_contiguous
@@ -32,7 +32,7 @@ def test_paste_is_the_exact_inverse_of_cut(shape, m, entries):
 @pytest.mark.parametrize(("rows", "columns", "m"), [(8, 12, 4), (9, 13, 4), (3, 20, 5)])
 def test_tiles_are_blocks_of_the_matrix(rows, columns, m):
     matrix = np.arange(rows * columns).reshape(1, rows, columns)
-    found = {tile.tobytes() for w in windows(matrix.shape, m) for tile in w.cut(matrix[w.box])}
+    found = {tile.tobytes() for w in windows(matrix.shape, (m, m)) for tile in w.cut(matrix[w.box])}
     expected = {
         np.ascontiguousarray(matrix[0, i : i + m, j : j + m]).tobytes()
         for i in range(0, rows, m)

@@ -15,7 +15,7 @@ from nmflow.warming.sample import load_kernels, sample_shape
 def kinds(shape, m):
     """Shapes of tiles, and whether there are enough of them for a batch."""
     counts = {}
-    for window in windows((1, *shape), m):
+    for window in windows((1, *shape), (m, m)):
         counts[window.tile] = counts.get(window.tile, 0) + window.count
     return {(tile, count >= 8) for tile, count in counts.items()}
 

@@ -78,10 +78,13 @@ class MatrixBatch:
         NmflowError
             Where some weight is NaN or infinite, with the first such in the whole batch.
         """
-        part = self.matrices[box]
-        if not self.host.is_finite(part):
+        self.check_finite(box)
+        return self.scores_of(self.matrices[box])
+
+    def check_finite(self, box: tuple[slice, ...]) -> None:
+        """Raise as :meth:`scores` where some weight of a box is not finite."""
+        if not self.host.is_finite(self.matrices[box]):
             self.raise_not_finite()
-        return self.scores_of(part)
 
     def scores_of(self, part: NDArray[Any]) -> NDArray[Any]:
         """The scores of some of the finite values."""
@@ -157,3 +160,27 @@ def as_matrices(values: NDArray[Any], axes: tuple[int, int]) -> NDArray[Any]:
     moved = values if last else np.moveaxis(values, axes, (-2, -1))
     batch = math.prod(moved.shape[:-2])
     return moved.reshape(batch, *moved.shape[-2:])
+
+
+def as_bool_matrices(mask: Any, batch: MatrixBatch, name: str) -> NDArray[np.bool_]:
+    """A mask of the weights, which messages call by that name, as matrices (B, R, C).
+
+    Raises
+    ------
+    NmflowError
+        For another shape than the weights', and for values other than 0 and 1.
+    """
+    host = to_host(mask, name)
+    what = f"{name} of shape {host.values.shape} and dtype {host.dtype} for {batch.pattern}"
+    if host.values.shape != batch.host.values.shape:
+        raise NmflowError(
+            f"{what}: weights have shape {batch.host.values.shape}, a mask must have the same"
+        )
+    values = host.decode(host.values)
+    if values.dtype != np.bool_:
+        odd = (values != 0) & (values != 1)
+        if odd.any():
+            place = tuple(int(i) for i in np.unravel_index(int(odd.argmax()), odd.shape))
+            raise NmflowError(f"{what}: {values[place]} at index {place}; use True/False or 0/1")
+        values = values != 0
+    return as_matrices(values, batch.axes)

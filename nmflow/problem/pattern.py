@@ -14,6 +14,9 @@ from nmflow.errors import NmflowError
 PatternName = Literal["transposable", "rows", "columns", "unstructured"]
 PATTERNS: tuple[str, ...] = get_args(PatternName)
 
+Pair = tuple[int, int]
+"""Of rows, and of columns."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
@@ -30,16 +33,24 @@ class Pattern:
         ``rows``: groups of m consecutive entries along the second of the two tile axes.
         ``columns``: along the first. ``transposable``: both at once, in m x m tiles.
         ``unstructured``: round(n/m * size) of each matrix, anywhere.
+    columns : pair of int, optional
+        n':m' along columns, where it is not n:m there too. Of a transposable pattern alone.
+    at_most : bool
+        Whether a tile in which rows and columns can't all hold exactly so many holds at most so
+        many.
 
     Raises
     ------
     NmflowError
-        If n or m is no integer, n < 1, n > m, or the name is none of the four.
+        If n or m is no integer, n < 1, n > m, or the name is none of the four; and if the shares
+        of rows and of columns differ, n/m and n'/m', but for ``at_most``.
     """
 
     n: int
     m: int
     name: PatternName = "transposable"
+    columns: Pair | None = None
+    at_most: bool = False
 
     def __post_init__(self) -> None:
         for label in ("n", "m"):
@@ -53,9 +64,49 @@ class Pattern:
                 f"n:m = {self.n}:{self.m} keeps n of every m entries, so 1 <= n <= m must hold"
                 " (n counts the kept entries, not the zeros)"
             )
+        if self.columns is not None:
+            self._check_columns(self.columns)
+
+    def _check_columns(self, columns: object) -> None:
+        """Validate n':m' along columns; None where it is n:m."""
+        if self.name != "transposable":
+            raise NmflowError(
+                f"columns={columns!r} with pattern {self.name!r}: only transposable masks have a"
+                " ratio for rows and one for columns; leave one of them out"
+            )
+        if not isinstance(columns, Sequence) or len(columns) != len("nm"):
+            raise NmflowError(f"columns must be a pair (n, m), such as (4, 8); got {columns!r}")
+        other = Pattern(*columns)
+        same = (other.n, other.m) == (self.n, self.m)
+        object.__setattr__(self, "columns", None if same else (other.n, other.m))
+        if self.n * other.m != other.n * self.m and not self.at_most:
+            raise NmflowError(
+                f"{self.n}:{self.m} along rows and {other.n}:{other.m} along columns: a tile of"
+                f" {other.m} x {self.m} would have {other.m * self.n} entries counted by rows and"
+                f" {self.m * other.n} by columns; choose n/m the same for both, or at_most=True"
+            )
 
     def __str__(self) -> str:
-        return f"{self.n}:{self.m} {self.name}"
+        if self.columns is None:
+            return f"{self.n}:{self.m} {self.name}"
+        n, m = self.columns
+        return f"{self.n}:{self.m} along rows and {n}:{m} along columns"
+
+    @property
+    def tile(self) -> Pair:
+        """Rows and columns of a full tile: as many rows as a group of a column has entries."""
+        return self.m if self.columns is None else self.columns[1], self.m
+
+    @property
+    def capacities(self) -> Pair:
+        """What each row of a tile holds, and what each column does."""
+        return self.n, self.n if self.columns is None else self.columns[0]
+
+    @property
+    def fills(self) -> bool:
+        """Whether rows and columns of a full tile can all hold exactly so many."""
+        rows, columns = self.tile
+        return rows * self.capacities[0] == columns * self.capacities[1]
 
     def kept_of(self, size: int) -> int:
         """How many of ``size`` entries the unstructured pattern keeps: round(n/m * size)."""

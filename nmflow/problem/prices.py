@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nmflow.problem.pattern import Pair
 from nmflow.problem.tiling import Window
 
 
@@ -20,28 +21,28 @@ class Prices(NamedTuple):
     Attributes
     ----------
     rows : ndarray of float32 or float64, shape (B, R, J)
-        In the scores' unit: of each row in each of the J = ceil(C / m) tiles that it crosses.
+        In the scores' unit: of each row in each of the J = ceil(C / width) tiles that it crosses.
     columns : ndarray of float32 or float64, shape (B, I, C)
-        Of each column in each of the I = ceil(R / m) tiles that it crosses.
+        Of each column in each of the I = ceil(R / height) tiles that it crosses.
     """
 
     rows: NDArray[Any]
     columns: NDArray[Any]
 
     @staticmethod
-    def shapes(shape: tuple[int, int, int], m: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """The shapes of ``rows`` and ``columns`` for a batch of that shape."""
+    def shapes(shape: tuple[int, int, int], tile: Pair) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The shapes of ``rows`` and ``columns`` for a batch of that shape in such tiles."""
         matrices, rows, columns = shape
-        return (matrices, rows, -(-columns // m)), (matrices, -(-rows // m), columns)
+        return (matrices, rows, -(-columns // tile[1])), (matrices, -(-rows // tile[0]), columns)
 
     @classmethod
-    def unknown(cls, shape: tuple[int, int, int], m: int) -> Prices:
+    def unknown(cls, shape: tuple[int, int, int], tile: Pair) -> Prices:
         """NaN for every tile of a batch of that shape."""
-        return cls(*(np.full(part, np.nan, np.float32) for part in cls.shapes(shape, m)))
+        return cls(*(np.full(part, np.nan, np.float32) for part in cls.shapes(shape, tile)))
 
-    def of(self, window: Window, m: int) -> Prices:
+    def of(self, window: Window, tile: Pair) -> Prices:
         """Views: those of a window of the batch."""
         matrices, rows, columns = window.box
-        down = slice(rows.start // m, -(-rows.stop // m))
-        across = slice(columns.start // m, -(-columns.stop // m))
+        down = slice(rows.start // tile[0], -(-rows.stop // tile[0]))
+        across = slice(columns.start // tile[1], -(-columns.stop // tile[1]))
         return Prices(self.rows[matrices, rows, across], self.columns[matrices, down, columns])

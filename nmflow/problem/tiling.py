@@ -1,9 +1,9 @@
 """Weights <-> tiles: where the tiles of a matrix lie, ragged edges included.
 
-A batch of matrices of shape (B, R, C) is cut into m x m tiles from its upper left corner. Where m
-does not divide R or C, the last tile row or column is partial. :func:`windows` covers the batch
-with boxes in which all tiles have the same shape, each small enough to stay in a cache, so that the
-memory in use does not grow with the weights.
+A batch of matrices of shape (B, R, C) is cut into tiles, mostly m x m, from its upper left corner.
+Where they don't divide R or C, the last tile row or column is partial. :func:`windows` covers the
+batch with boxes in which all tiles have the same shape, each small enough to stay in a cache, so
+that the memory in use does not grow with the weights.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Window:
     tile : tuple of int
         Rows and columns of each tile.
     full : bool
-        Whether the tiles are m x m. Full tiles keep exactly n in every row and column, others
+        Whether the tiles are whole. Full tiles keep exactly n in every row and column, others
         at most n.
     """
 
@@ -78,16 +78,21 @@ class Window:
         batch[self.box] = blocks.reshape(b, i * r, j * c)
 
 
-def windows(shape: tuple[int, int, int], m: int, entries: int = 1 << 16) -> Iterator[Window]:
-    """Cover a batch of matrices of the given shape with windows, each tile exactly once."""
+def windows(
+    shape: tuple[int, int, int], whole: tuple[int, int], entries: int = 1 << 16
+) -> Iterator[Window]:
+    """Cover a batch of matrices of the given shape with windows, each tile exactly once.
+
+    ``whole`` is the shape of a full tile.
+    """
     matrices, rows, columns = shape
     if 0 in shape:
         return
-    for row_span, tile_rows in _spans(rows, m):
-        for column_span, tile_columns in _spans(columns, m):
+    for row_span, tile_rows in _spans(rows, whole[0]):
+        for column_span, tile_columns in _spans(columns, whole[1]):
             tile = (tile_rows, tile_columns)
             for box in _boxes(matrices, row_span, column_span, tile, entries):
-                yield Window(box, tile, full=tile == (m, m))
+                yield Window(box, tile, full=tile == whole)
 
 
 # Of windows that are read once: enough for what each call costs by itself, and so few that memory
@@ -95,10 +100,12 @@ def windows(shape: tuple[int, int, int], m: int, entries: int = 1 << 16) -> Iter
 _FEWEST_ENTRIES, _MOST_ENTRIES = 1 << 17, 1 << 20
 
 
-def shared_windows(shape: tuple[int, int, int], m: int, threads: int) -> Iterator[Window]:
+def shared_windows(
+    shape: tuple[int, int, int], whole: tuple[int, int], threads: int
+) -> Iterator[Window]:
     """As :func:`windows`, large ones, of which there is one for each thread."""
     share = math.prod(shape) // threads
-    return windows(shape, m, min(max(share, _FEWEST_ENTRIES), _MOST_ENTRIES))
+    return windows(shape, whole, min(max(share, _FEWEST_ENTRIES), _MOST_ENTRIES))
 
 
 def _spans(length: int, m: int) -> Iterator[tuple[slice, int]]:

@@ -45,6 +45,19 @@ def run_all(work: Any, items: Iterable[Any], threads: int) -> None:
             future.result()
 
 
+def run_or_raise_first(work: Any, items: Iterable[Any], threads: int) -> None:
+    """As :func:`run_all`, of work that can be done twice: the error is the first in order.
+
+    With several threads it is whichever one came upon first.
+    """
+    every = list(items)
+    try:
+        run_all(work, every, threads)
+    except NmflowError:
+        run_all(work, every, 1)
+        raise
+
+
 @contextmanager
 def _emptied_by_errors(waiting: deque[Any]) -> Iterator[None]:
     try:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmflow.compiling.jit import compile_kernel, helper
+from nmflow.problem.pattern import Pair
 from nmflow.problem.prices import Prices
 from nmflow.proof.lanes import (
     BELOW_REACH,
@@ -38,7 +39,7 @@ def ascend(
     scores: NDArray[Any],
     mask: NDArray[np.bool_],
     tile: tuple[int, int],
-    n: int,
+    n: Pair,
     full: bool,
     patience: int = 1,
 ) -> Prices:
@@ -51,7 +52,8 @@ def ascend(
         Becomes what is worth its price, whatever it was.
     tile : (int, int)
         Rows and columns of a tile.
-    n : int
+    n : (int, int)
+        What rows hold, and what columns do.
     full : bool
         Whether rows and columns hold exactly n, or at most n at prices that are not negative.
     patience : int
@@ -63,7 +65,7 @@ def ascend(
     block = Block.of(tile, scores)
     limits = scale_limits(scores)
     wires = np.empty((max(tile), block.scale.size), np.int32)
-    networks = tuple(comparators(length, n) for length in tile[::-1])
+    networks = tuple(map(comparators, tile[::-1], n))
     everything = np.ones(scores.shape, np.uint8)
     ascend_window(
         scores,
@@ -165,14 +167,14 @@ def take_turns(n, full, rounds, count, block, wires, networks):
             for j in range(columns):
                 earn(block.low[i, j], v[j], wires[j], count)
             order(networks[0], wires, count)
-            set_price(wires, n, columns, full, turn == 0, u[i], count)
+            set_price(wires, n[0], columns, full, turn == 0, u[i], count)
         if turn == rounds - 1:
             break
         for j in range(columns):
             for i in range(rows):
                 earn(block.low[i, j], u[i], wires[i], count)
             order(networks[1], wires, count)
-            set_price(wires, n, rows, full, turn == 0, v[j], count)
+            set_price(wires, n[1], rows, full, turn == 0, v[j], count)
     # A score is at least a unit above what it exceeds rounded down: at a unit more, rows keep what
     # they kept.
     for i in range(rows):

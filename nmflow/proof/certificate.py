@@ -32,11 +32,13 @@ class Violation:
         Which matrix, counting the batch dimensions in row-major order.
     tile : tuple of int
         Tile row and tile column in the matrix.
-    line : {"row", "column", "matrix"}
+    line : {"row", "column", "matrix", "forbidden", "forced"}
+        Of the last two, entries of a row that may not be kept, and that must be.
     index : int
         Which row or column of the tile.
     held, allowed : int
-        Entries kept, and n: the most, in a full tile also the least, that it may hold.
+        Entries kept, and n: the most, in a full tile also the least, that it may hold. Of forbidden
+        entries none may be kept, of forced ones all must.
     """
 
     matrix: int
@@ -47,10 +49,11 @@ class Violation:
     allowed: int
 
     def __str__(self) -> str:
-        return (
-            f"{self.line} {self.index} of tile {self.tile} in matrix {self.matrix}"
-            f" holds {self.held}, should hold {self.allowed}"
-        )
+        where = f"{self.index} of tile {self.tile} in matrix {self.matrix}"
+        if self.line in ("forbidden", "forced"):
+            count = f"{self.held} of {self.allowed}" if self.allowed else f"{self.held}"
+            return f"row {where} keeps {count} {self.line} entries"
+        return f"{self.line} {where} holds {self.held}, should hold {self.allowed}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,13 +173,16 @@ class Tally:
         self,
         held: NDArray[Any],
         allowed: int,
-        exactly: bool,
+        exactly: bool | NDArray[np.bool_],
         line: str,
         place: Callable[..., Place],
     ) -> None:
-        """Note groups that hold too many or, if exactly so many are due, too few."""
-        for wrong, found in ((held > allowed, self.over), (held < allowed, self.under)):
-            if (found is self.under and not exactly) or not wrong.any():
+        """Note groups that hold too many or, where exactly so many are due, too few.
+
+        ``exactly`` is for all, or as many as ``held`` has rows, shape (T, 1).
+        """
+        for wrong, found in ((held > allowed, self.over), ((held < allowed) & exactly, self.under)):
+            if not wrong.any():
                 continue
             for where in np.argwhere(wrong)[: VIOLATIONS_LISTED - len(found)]:
                 matrix, tile, index = place(*(int(i) for i in where))

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmflow.compiling.jit import compile_kernel, helper
+from nmflow.problem.pattern import Pair
 from nmflow.problem.prices import Prices
 from nmflow.proof.kept_sum import KeptSums, add_row, patterns_of, widen_range
 from nmflow.proof.lines import Lines, add_up, begin, count_row, no_prices, spread
@@ -51,7 +52,7 @@ class Verdict(NamedTuple):
 class Rules(NamedTuple):
     """What a window is checked for: see :func:`check`."""
 
-    n: int
+    n: Pair
     full: bool
     unsigned: bool
     priced: bool
@@ -62,7 +63,7 @@ def check(
     mask: NDArray[np.bool_],
     prices: Prices | None,
     tile: tuple[int, int],
-    n: int,
+    n: Pair,
     full: bool,
     kept: KeptSums | None = None,
 ) -> Verdict:
@@ -78,7 +79,8 @@ def check(
         nothing, and neither do none.
     tile : (int, int)
         Rows and columns of a tile.
-    n : int
+    n : (int, int)
+        What rows hold, and what columns do.
     full : bool
         Whether rows and columns must hold exactly n, or at most n.
     kept : KeptSums, optional
@@ -182,8 +184,8 @@ def judge_row(counts, place, prices, limit, rules, verdict):
     shift, bits = place
     for t in range(due.size):
         held = np.uint32(np.uint32(counts[t] >> np.uint32(shift)) & np.uint32((1 << bits) - 1))
-        due[t] &= may_hold(held, rules)
-        proved[t] &= is_due(prices[t], held, limit, rules)
+        due[t] &= may_hold(held, rules.n[0], rules)
+        proved[t] &= is_due(prices[t], held, rules.n[0], limit, rules)
 
 
 @helper
@@ -191,12 +193,12 @@ def judge_columns(lines, width, prices, limit, rules, verdict):
     """Whether the columns of each tile may hold what they do, and are right in every row."""
     due, proved = verdict
     for x in range(lines.held.size):
-        lines.counts[x] = not may_hold(lines.held[x], rules)
+        lines.counts[x] = not may_hold(lines.held[x], rules.n[1], rules)
     add_up(lines, width)
     for t in range(due.size):
         due[t] &= lines.by_tile[t] == 0
     for x in range(lines.held.size):
-        right = is_due(prices[x], lines.held[x], limit, rules)
+        right = is_due(prices[x], lines.held[x], rules.n[1], limit, rules)
         lines.counts[x] = lines.wrong[x] | np.uint8(not right)
     add_up(lines, width)
     for t in range(proved.size):
@@ -204,16 +206,16 @@ def judge_columns(lines, width, prices, limit, rules, verdict):
 
 
 @helper
-def may_hold(held, rules):
+def may_hold(held, most, rules):
     """Whether a row or column may hold so many at some price."""
-    n = np.uint32(rules.n)
+    n = np.uint32(most)
     return held == n if rules.full else held <= n
 
 
 @helper
-def is_due(price, held, limit, rules):
+def is_due(price, held, most, limit, rules):
     """Whether a row or column may hold so many at that price, which is a number that adds."""
-    n = np.uint32(rules.n)
+    n = np.uint32(most)
     # Without branches, of which LLVM makes no vectors.
     if rules.full:
         return (held == n) & (abs(price) <= limit)

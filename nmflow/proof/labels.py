@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmflow.compiling.jit import compile_kernel, helper
+from nmflow.problem.pattern import Pair
 from nmflow.problem.prices import Prices
 from nmflow.proof.lanes import (
     BELOW_REACH,
@@ -36,7 +37,7 @@ def label(
     scores: NDArray[Any],
     mask: NDArray[np.bool_],
     tile: tuple[int, int],
-    n: int,
+    n: Pair,
     full: bool,
     dtype: Any,
     unsigned: bool = False,
@@ -49,7 +50,8 @@ def label(
     mask : ndarray of bool, shape (B, R, C)
     tile : (int, int)
         Rows and columns of a tile.
-    n : int
+    n : (int, int)
+        What rows hold, and what columns do.
     full : bool
         Whether rows and columns hold exactly n, or at most n.
     dtype : dtype
@@ -114,10 +116,10 @@ def set_ceilings(n, full, count, high, ceiling):
     rows, columns, _ = high.shape
     for i in range(rows):
         for lane in range(count):
-            held = n if full else 0
+            held = n[0] if full else 0
             for j in range(0 if full else columns):
                 held += high[i, j, lane] == BELOW_REACH
-            ceiling[i, lane] = 0 if held < n else OUT_OF_REACH
+            ceiling[i, lane] = 0 if held < n[0] else OUT_OF_REACH
 
 
 @helper

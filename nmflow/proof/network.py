@@ -102,13 +102,19 @@ def count_held(kept, held):
 
 
 @helper
+def capacity(net, node, n):
+    """What a row or column may hold at most."""
+    return n[0] if node < net.kept.shape[0] else n[1]
+
+
+@helper
 def proves(net, limbs, mask, n, full):
     """Whether the prices prove a mask optimal: complementary slackness, see the checker."""
     rows, columns = net.kept.shape
     count_held(mask, net.held)
     for node in range(rows + columns):
         price = sign(net.numbers, limbs, price_at(net, limbs, node))
-        room = n - net.held[node]
+        room = capacity(net, node, n) - net.held[node]
         if room < 0 or (full and room > 0) or (not full and (price < 0 or (room > 0 < price))):
             return False
     margin = temporary_at(net, limbs, 0)
@@ -145,7 +151,7 @@ def relax_from_column(net, limbs, j, n, full):
             subtract(x, limbs, candidate, candidate, price_at(net, limbs, i))
             improve(net, limbs, i, candidate, node)
     slack = net.state.size - 1
-    if not full and net.held[node] < n and net.state[slack] != FINAL:
+    if not full and net.held[node] < n[1] and net.state[slack] != FINAL:
         improve(net, limbs, slack, here, node)
 
 
@@ -180,7 +186,7 @@ def relax_from_slack(net, limbs, n):
         if node >= rows:
             add(x, limbs, candidate, here, price)
             improve(net, limbs, node, candidate, slack)
-        elif net.held[node] < n and sign(x, limbs, price) == 0:
+        elif net.held[node] < n[0] and sign(x, limbs, price) == 0:
             improve(net, limbs, node, here, slack)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmflow.problem.arrays import for_kernels
+from nmflow.problem.pattern import Pair
 from nmflow.problem.prices import Prices
 from nmflow.proof.ascent import ascend
 from nmflow.proof.checker import Verdict, check
@@ -64,7 +65,7 @@ def read(
     mask: NDArray[np.bool_],
     prices: Prices | None,
     tile: tuple[int, int],
-    n: int,
+    n: Pair,
     full: bool,
 ) -> Reading:
     """Count, add up, and hold against prices in one pass over a window.
@@ -104,7 +105,7 @@ def read(
 
 
 def count(
-    values: NDArray[Any], mask: NDArray[np.bool_], tile: tuple[int, int], n: int, full: bool
+    values: NDArray[Any], mask: NDArray[np.bool_], tile: tuple[int, int], n: Pair, full: bool
 ) -> NDArray[np.bool_]:
     """Which tiles of a window, whose scores don't matter, hold what they should."""
     scores = values if values.dtype.kind == "f" else np.empty(values.shape)
@@ -116,7 +117,7 @@ def prove(
     unsigned: bool,
     mask: NDArray[np.bool_],
     tile: tuple[int, int],
-    n: int,
+    n: Pair,
     full: bool,
 ) -> Proof:
     """Which tiles of a window are optimal, and optimal masks of those that aren't, all proved.
@@ -131,7 +132,8 @@ def prove(
         Any.
     tile : (int, int)
         Rows and columns of a tile.
-    n : int
+    n : (int, int)
+        What rows hold, and what columns do.
     full : bool
         Whether rows and columns must hold exactly n, or at most n.
     """
@@ -145,7 +147,7 @@ def prove_rest(
     mask: NDArray[np.bool_],
     optimal: NDArray[np.bool_],
     tile: tuple[int, int],
-    n: int,
+    n: Pair,
     full: bool,
     labelled: bool = True,
 ) -> Proof:
@@ -181,7 +183,7 @@ def _label(
     unsigned: bool,
     mask: NDArray[np.bool_],
     tile: tuple[int, int],
-    n: int,
+    n: Pair,
     full: bool,
     dtype: Any,
 ) -> NDArray[np.bool_]:
@@ -194,7 +196,7 @@ def _label(
 
 
 def _search(
-    scores: NDArray[Any], mask: NDArray[np.bool_], tile: tuple[int, int], n: int, full: bool
+    scores: NDArray[Any], mask: NDArray[np.bool_], tile: tuple[int, int], n: Pair, full: bool
 ) -> Proof:
     """As :func:`prove`, by labels of more digits, and tile by tile what they leave."""
     optimal = _label(scores, False, mask, tile, n, full, np.float64)
@@ -210,7 +212,7 @@ def _optimise(
     scores: NDArray[Any],
     mask: NDArray[np.bool_],
     tile: tuple[int, int],
-    n: int,
+    n: Pair,
     full: bool,
     patience: int = 1,
 ) -> Proof:
@@ -257,7 +259,7 @@ def prove_as_it_stands(
     mask: NDArray[np.bool_],
     prices: Prices,
     tile: tuple[int, int],
-    n: int,
+    n: Pair,
     full: bool,
 ) -> bool:
     """Replace prices of a window, of floats, that don't prove its mask, by such as do, or NaN.

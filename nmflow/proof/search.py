@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from nmflow.compiling.jit import compile_kernel, helper
 from nmflow.compiling.sparing import run_sparingly
+from nmflow.problem.pattern import Pair
 from nmflow.problem.prices import Prices
 from nmflow.proof.integers import read_price, read_scores, width_of
 from nmflow.proof.lanes import place_of
@@ -25,6 +26,7 @@ from nmflow.proof.network import (
     FINAL,
     UNREACHED,
     Network,
+    capacity,
     count_held,
     distance_at,
     nearest,
@@ -46,7 +48,7 @@ def search(
     prices: Prices,
     tiles: NDArray[np.intp],
     tile: tuple[int, int],
-    n: int,
+    n: Pair,
     full: bool,
 ) -> NDArray[np.bool_]:
     """Make the masks of some tiles of a window optimal; which ones were so as they stood.
@@ -62,7 +64,8 @@ def search(
         Which tiles, from left to right and downwards.
     tile : (int, int)
         Rows and columns of a tile.
-    n : int
+    n : (int, int)
+        What rows hold, and what columns do.
     full : bool
         Whether rows and columns must hold exactly n, or at most n.
 
@@ -127,12 +130,13 @@ def try_mask(net, limbs, mask, n, full):
     rows, columns = net.kept.shape
     count_held(mask, net.held)
     for node in range(rows + columns):
-        if net.held[node] > n or (full and net.held[node] < n):
+        most = capacity(net, node, n)
+        if net.held[node] > most or (full and net.held[node] < most):
             return False
         clear(net.numbers, limbs, price_at(net, limbs, node))
     for _ in range((rows + columns) // 2 + 2):
         for i in range(rows):
-            if full or net.held[i] == n:
+            if full or net.held[i] == n[0]:
                 lower_price(net, limbs, mask, i)
         changed = False
         for j in range(columns):
@@ -189,7 +193,7 @@ def keep_profitable(net, limbs, mask):
 @helper
 def lacks(net, limbs, node, n, full):
     """Whether a row or column holds less than n and has to hold n."""
-    if net.held[node] >= n:
+    if net.held[node] >= capacity(net, node, n):
         return False
     return full or sign(net.numbers, limbs, price_at(net, limbs, node)) > 0
 
@@ -201,10 +205,10 @@ def send_unit(net, limbs, n, full):
     net.state[:] = UNREACHED
     found, missing = False, False
     for node in range(slack):
-        if net.held[node] > n if node >= rows else lacks(net, limbs, node, n, full):
+        if net.held[node] > n[1] if node >= rows else lacks(net, limbs, node, n, full):
             start_from(net, limbs, node)
             found = True
-        elif net.held[node] > n or lacks(net, limbs, node, n, full):
+        elif net.held[node] > capacity(net, node, n) or lacks(net, limbs, node, n, full):
             missing = True
     if not found:
         if full or not missing:
@@ -232,7 +236,7 @@ def shortest_path(net, limbs, n, full, ends_at_slack):
                 return node
             relax_from_slack(net, limbs, n)
         elif node < rows:
-            if net.held[node] > n:
+            if net.held[node] > n[0]:
                 return node
             relax_from_row(net, limbs, node, full)
         else:

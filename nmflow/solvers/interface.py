@@ -12,6 +12,8 @@ from typing import Any, ClassVar, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from nmflow.errors import NmflowError
+
 
 class TileSolver(Protocol):
     """What a solver's module provides under the name ``solve_tiles``."""
@@ -56,6 +58,26 @@ class WindowSolver(Protocol):
         ...
 
 
+class ConstrainedSolver(Protocol):
+    """What a solver's module may provide under the name ``solve_constrained_window``."""
+
+    def __call__(
+        self, batch: Any, window: Any, mask: NDArray[np.bool_], constraints: Any, /
+    ) -> None:
+        """Write the masks of a window's tiles.
+
+        Parameters
+        ----------
+        batch : nmflow.problem.batch.MatrixBatch
+            Its pattern says what rows and columns hold.
+        window : nmflow.problem.tiling.Window
+        mask : ndarray of bool, shape (B, R, C), C-contiguous
+            The whole batch's; only the window's box is written.
+        constraints : nmflow.problem.constraints.Constraints, optional
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Method:
     """One way to find masks, with its options as fields.
@@ -79,6 +101,8 @@ class Method:
     source: ClassVar[str]
     extra: ClassVar[str | None] = None
     module: ClassVar[str]
+    # Where its function for windows under constraints is, if it takes any.
+    constrained_module: ClassVar[str | None] = None
     # Windows of so many entries are handed to the solver at a time: enough to spread Python's
     # share of the work, few enough to stay in a cache where the tiles are copied.
     window_entries: ClassVar[int] = 1 << 16
@@ -86,6 +110,24 @@ class Method:
     def tile_solver(self) -> TileSolver:
         """The function that solves tiles; imports its module."""
         solver: TileSolver = importlib.import_module(self.module).solve_tiles
+        return solver
+
+    def constrained_solver(self) -> ConstrainedSolver:
+        """The function that solves windows under constraints, and tiles that are not square.
+
+        Raises
+        ------
+        NmflowError
+            If the method takes none.
+        """
+        if self.constrained_module is None:
+            raise NmflowError(
+                f"method {self.name!r} knows neither within, keep nor columns=(n, m): leave the"
+                " method out, for 'flow'"
+            )
+        solver: ConstrainedSolver = importlib.import_module(
+            self.constrained_module
+        ).solve_constrained_window
         return solver
 
     def window_solver(self) -> WindowSolver:

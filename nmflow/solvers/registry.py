@@ -35,6 +35,7 @@ class Flow(Method):
         "Ahuja, Magnanti & Orlin, Network Flows (1993), sec. 9.7"
     )
     module: ClassVar[str] = "nmflow.solvers.flow.method"
+    constrained_module: ClassVar[str | None] = "nmflow.solvers.flow.constrained.window"
     window_entries: ClassVar[int] = 1 << 20
 
 

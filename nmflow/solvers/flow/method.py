@@ -142,7 +142,17 @@ def solve_tiles(
     ``start`` holds column potentials (T, c), in the scores' units, to start from; the masks do not
     depend on them.
     """
-    if n >= max(scores.shape[1:]):
+    return solve_capacitated(scores, (n, n), full, start)
+
+
+def solve_capacitated(
+    scores: NDArray[Any],
+    n: tuple[int, int],
+    full: bool,
+    start: NDArray[np.float64] | None = None,
+) -> NDArray[np.bool_]:
+    """As :func:`solve_tiles`, where rows hold n[0] of the scores (T, r, c) and columns n[1]."""
+    if n[0] >= scores.shape[2] and n[1] >= scores.shape[1]:
         # The groups constrain nothing.
         return np.ones(scores.shape, np.bool_) if full else scores >= 0
     mask, proved = np.empty(scores.shape, np.bool_), np.empty(len(scores), np.bool_)
@@ -164,7 +174,7 @@ def solve_tiles(
 
 def _solve_floats(
     scores: NDArray[np.float64],
-    n: int,
+    n: tuple[int, int],
     full: bool,
     start: NDArray[np.float64],
     mask: NDArray[np.bool_],
@@ -172,13 +182,14 @@ def _solve_floats(
 ) -> None:
     """The scalar fallback; before it, for many partial tiles, the SIMD engine."""
     args = scores, n, full, start, mask, proved
-    scalar = full or len(scores) < _FEW or max(scores.shape[1:]) > LARGEST_SIMD_M
+    few = len(scores) < _FEW
+    scalar = full or few or n[0] != n[1] or max(scores.shape[1:]) > LARGEST_SIMD_M
     if scalar or interprets(solve_batch, args, scores.size):
         run_sparingly(solve_batch, args, scores.size)
         return
     from nmflow.solvers.flow.simd_engine.driver import solve_partial_tiles
 
-    solve_partial_tiles(scores, n, mask, proved, start)
+    solve_partial_tiles(scores, n[0], mask, proved, start)
     unproved = np.flatnonzero(~proved)
     if unproved.size:
         rest = mask[unproved], proved[unproved]

@@ -39,7 +39,7 @@ class TrackedBatch:
     def __init__(self, pattern: Pattern, shape: tuple[int, int, int]) -> None:
         self.pattern = pattern
         self.mask = np.zeros(shape, np.bool_)
-        self._windows = list(windows(shape, pattern.m, _WINDOW))
+        self._windows = list(windows(shape, pattern.tile, _WINDOW))
         self._boxes = _warm_boxes(self._windows, pattern, shape)
 
     @property
@@ -107,7 +107,7 @@ class TrackedBatch:
 
     def prices(self) -> Prices:
         """What the last update found; NaN for tiles that are solved anew each time."""
-        prices = Prices.unknown(self.mask.shape, self.pattern.m)
+        prices = Prices.unknown(self.mask.shape, self.pattern.tile)
         for box in self._boxes:
             if box is not None:
                 box.write_prices(prices)

@@ -27,7 +27,7 @@ def imbalance(n, full, v, column_count):
     """
     over, under = 0, 0
     for j in range(v.size):
-        excess = column_count[j] - n
+        excess = column_count[j] - n[1]
         if excess > 0:
             over += excess
         elif full or v[j] > 0:
@@ -73,7 +73,7 @@ def from_slack(n, reached, slack, v, row_count, distance, via):
     """Shorten the paths to rows below n, at no cost, and to all columns, at their price."""
     columns = v.size
     for i in range(row_count.size):
-        if row_count[i] < n and reached < distance[columns + i]:
+        if row_count[i] < n[0] and reached < distance[columns + i]:
             distance[columns + i], via[columns + i] = reached, slack
     for j in range(columns):
         if reached + v[j] < distance[j]:
@@ -95,7 +95,7 @@ def shortest_path(n, full, over, under, infinity, work):
     distance[:] = infinity
     closed[:] = 0
     for j in range(columns):
-        if column_count[j] > n:
+        if column_count[j] > n[1]:
             distance[j], via[j] = 0, SOURCE
     if not full and over < under:
         distance[slack], via[slack] = 0, SOURCE
@@ -104,7 +104,7 @@ def shortest_path(n, full, over, under, infinity, work):
         reached = distance[k]
         closed[k] = infinity
         if k < columns:
-            has_capacity = column_count[k] < n
+            has_capacity = column_count[k] < n[1]
             if has_capacity and (full or v[k] > 0):
                 return k
             from_column(k, reached - v[k], drop, u, row_distance, row_via)

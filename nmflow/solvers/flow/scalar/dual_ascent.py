@@ -45,6 +45,8 @@ def step(q, fixed, moving, n, full, first, network, wires):
         A lane is a column of it: for the potentials of rows it is the transposed tile.
     fixed, moving : (k,), (lanes,)
         Potentials of the lines that cross the lanes, and of the lanes, which are written.
+    n : int
+        What each lane keeps.
     first : bool
         Whether the lanes have no potentials to move from.
     network, wires : see :mod:`selection_network`
@@ -80,12 +82,12 @@ def misplaced(n, full, q, u, v, row_count, column_count):
             column_count[j] += keep
         row_count[i] = held
         if full or u[i] > 0:
-            wrong += abs(held - n)
+            wrong += abs(held - n[0])
     for j in range(columns):
         if full or v[j] > 0:
-            wrong += abs(column_count[j] - n)
-        elif column_count[j] > n:
-            wrong += column_count[j] - n
+            wrong += abs(column_count[j] - n[1])
+        elif column_count[j] > n[1]:
+            wrong += column_count[j] - n[1]
     return wrong
 
 
@@ -98,7 +100,7 @@ def guess_prices(n, q, u, v, network, wires):
     columns, columns are what is scarce; where there are as many, both are.
     """
     u[:] = 0
-    step(q, u, v, n, False, True, network, wires)
+    step(q, u, v, n[1], False, True, network, wires)
     if u.size == v.size:
         for j in range(v.size):
             v[j] >>= 1
@@ -118,8 +120,8 @@ def ascend(n, full, work):
     wrong = -1
     for sweep in range(ROUNDS + 1):
         if sweep:
-            step(q, u, v, n, full, False, column_network, add)
-        step(qt, v, u, n, full, sweep == 0, row_network, drop)
+            step(q, u, v, n[1], full, False, column_network, add)
+        step(qt, v, u, n[0], full, sweep == 0, row_network, drop)
         wrong = misplaced(n, full, q, u, v, row_count, column_count)
         if wrong <= bearable:
             break
@@ -167,7 +169,7 @@ def fill_ties(n, full, infinity, x, work):
     u, v = potentials(work)
     row_count, column_count = counts(work)
     for i in range(u.size):
-        while row_count[i] < n and (full or u[i] > 0):
+        while row_count[i] < n[0] and (full or u[i] > 0):
             best = -1
             for j in range(v.size):
                 if x[i, j] or q[i, j] - u[i] - v[j] != 0:

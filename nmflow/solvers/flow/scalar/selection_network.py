@@ -30,9 +30,10 @@ def sorting_network(length, pairs):
 def selection_networks(rows, columns, n):
     """Pairs of wires to put in descending order, one after the other, shape (2, count, 2).
 
-    Afterwards the wires n - 1 and n hold the n-th and the (n+1)-th largest: of ``rows`` wires by
-    the first network, of ``columns`` by the second. The comparators that serve other wires alone
-    are replaced by some that do nothing, and those in front of both networks are left out.
+    Afterwards the wires k - 1 and k hold the k-th and the (k+1)-th largest: of ``rows`` wires by
+    the first network, with k = n[1], of ``columns`` by the second, with k = n[0]. The comparators
+    that serve other wires alone are replaced by some that do nothing, and those in front of both
+    networks are left out.
     """
     longest = max(rows, columns, 2)
     steps = bit_length(longest - 1)
@@ -41,13 +42,13 @@ def selection_networks(rows, columns, n):
     needed = np.empty(longest, np.bool_)
     first = size
     for which in range(2):
-        length = columns if which else rows
-        if n >= length:
+        length, held = (columns, n[0]) if which else (rows, n[1])
+        if held >= length:
             continue
         count = sorting_network(length, networks[which])
         needed[:] = False
-        needed[n - 1] = True
-        needed[n] = True
+        needed[held - 1] = True
+        needed[held] = True
         end = size
         for index in range(count - 1, -1, -1):
             a, b = networks[which, index, 0], networks[which, index, 1]

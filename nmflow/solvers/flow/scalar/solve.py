@@ -123,10 +123,11 @@ def solve_tile(scores, n, full, start, x, scratch):
     ----------
     scores : float64 array, shape (r, c)
         Finite.
-    n : int
-        1 <= n; below r = c on a full tile, below max(r, c) on a partial one.
+    n : (int, int)
+        What rows hold, and what columns do: 1 <= n; on a full tile n[0] < c, n[1] < r and
+        r n[0] = c n[1]; on a partial one n[0] < c or n[1] < r.
     full : bool
-        Exactly n to a row and column; or at most n, and no negative scores.
+        Exactly so many to a row and column; or at most, and no negative scores.
     start : float64 array, shape (c,)
         Column potentials to start from, in the scores' units; zeros if none are known. The mask
         does not depend on them, whatever they hold: only the time does.

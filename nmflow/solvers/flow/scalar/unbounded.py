@@ -21,8 +21,11 @@ from nmflow.solvers.flow.scalar.dual_ascent import (
 from nmflow.solvers.flow.scalar.workspace import counts, potentials, workspace
 
 
-def solve_unbounded(q: NDArray[Any], n: int, full: bool) -> NDArray[np.bool_]:
-    """Optimal mask of one tile of Python integers of any size (``dtype=object``)."""
+def solve_unbounded(q: NDArray[Any], n: tuple[int, int], full: bool) -> NDArray[np.bool_]:
+    """Optimal mask of one tile of Python integers of any size (``dtype=object``).
+
+    ``n`` is what rows hold, and what columns do.
+    """
     rows, columns = q.shape
     x = np.zeros((rows, columns), np.bool_)
     work = workspace(rows, columns, n, q)
@@ -32,8 +35,8 @@ def solve_unbounded(q: NDArray[Any], n: int, full: bool) -> NDArray[np.bool_]:
     infinity = 16 * (rows + columns) * (1 + int(abs(q).max()))
     for sweep in range(3):
         if sweep:
-            v[:] = thresholds(q.T - u, n, full)
-        u[:] = thresholds(q - v, n, full)
+            v[:] = thresholds(q.T - u, n[1], full)
+        u[:] = thresholds(q - v, n[0], full)
     misplaced(n, full, q, u, v, *counts(work))
     keep_positive(q, u, v, x)
     arc_costs(infinity, work)

@@ -82,7 +82,7 @@ def into_slack(n, slack_label, u, row_label, column_label, column_count):
     for i in range(u.size):
         slack_label = min(slack_label, row_label[i] + u[i])
     for j in range(column_count.size):
-        if column_count[j] < n:
+        if column_count[j] < n[1]:
             slack_label = min(slack_label, column_label[j])
     return slack_label
 
@@ -92,7 +92,7 @@ def out_of_slack(n, slack_label, v, row_label, column_label, row_count):
     """Labels of rows below n and of columns, by way of the slack node; whether any changed."""
     changed = False
     for i in range(row_count.size):
-        if row_count[i] < n and slack_label < row_label[i]:
+        if row_count[i] < n[0] and slack_label < row_label[i]:
             row_label[i] = slack_label
             changed = True
     for j in range(v.size):

@@ -33,7 +33,10 @@ class Workspace(NamedTuple):
 
 @helper
 def workspace(rows, columns, n, like):
-    """Scratch memory for tiles of that shape, its numbers of the dtype of ``like``."""
+    """Scratch memory for tiles of that shape and rows and columns that hold so many, n = (n, n').
+
+    Its numbers are of the dtype of ``like``.
+    """
     return Workspace(
         np.empty((2, rows, columns), like.dtype),
         np.empty((2, columns, rows), like.dtype),

@@ -1,0 +1,5 @@
+"""``flow`` where some entries are forbidden or forced, and where rows and columns differ.
+
+Read :mod:`window`, which sends each tile where it is solved; :mod:`tile_kinds` looks at what a
+tile's constraints leave open, and :mod:`penalties` turns constraints into scores.
+"""
