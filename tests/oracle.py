@@ -34,8 +34,12 @@ def sign_of_difference(plus, minus):
 
 @cache
 def feasible_masks(rows, columns, n, full):
-    """Every mask a tile may have, as an array (count, rows, columns)."""
-    sizes = [n] if full else range(n + 1)
+    """Every mask a tile may have, as an array (count, rows, columns).
+
+    ``n`` is what rows hold and what columns do, one number if they hold as many.
+    """
+    n, of_columns = n if isinstance(n, tuple) else (n, n)
+    sizes = [n] if full else range(min(n, columns) + 1)
     choices = [
         [j in chosen for j in range(columns)]
         for size in sizes
@@ -43,19 +47,24 @@ def feasible_masks(rows, columns, n, full):
     ]
     masks = np.array(list(product(choices, repeat=rows)), bool).reshape(-1, rows, columns)
     held = masks.sum(axis=1)
-    return masks[((held == n) if full else (held <= n)).all(axis=1)]
+    return masks[((held == of_columns) if full else (held <= of_columns)).all(axis=1)]
 
 
-def by_enumeration(tile, n, full):
-    """The mask the contract asks for, straight from its words: value, tables, then position."""
+def by_enumeration(tile, n, full, allowed=True, forced=False):
+    """The mask the contract asks for, straight from its words: value, tables, then position.
+
+    None where no mask keeps all that is forced, and of the others only what is allowed.
+    """
     rows, columns = tile.shape
     tables = [table(k, rows, columns) for k in range(TABLES)]
     best = None
     for mask in feasible_masks(rows, columns, n, full):
+        if (mask & ~np.asarray(allowed)).any() or (forced & ~mask).any():
+            continue
         rank = (exact_sum(tile, mask), *(int(t[mask].sum()) for t in tables), mask.ravel().tolist())
         if best is None or rank > best[0]:
             best = rank, mask
-    return best[1]
+    return None if best is None else best[1]
 
 
 def as_integers(tile):
@@ -90,6 +99,7 @@ def by_augmentation(scores, n, full):
     Bellman-Ford on the textbook network (source, rows, columns, sink), nothing clever. A partial
     tile stops when another unit no longer pays.
     """
+    n, of_columns = n if isinstance(n, tuple) else (n, n)
     rows, columns = len(scores), len(scores[0])
     source, sink = rows + columns, rows + columns + 1
     capacity, cost = {}, {}
@@ -98,7 +108,7 @@ def by_augmentation(scores, n, full):
         for j in range(columns):
             capacity[i, rows + j], cost[i, rows + j] = 1, -scores[i][j]
     for j in range(columns):
-        capacity[rows + j, sink], cost[rows + j, sink] = n, 0
+        capacity[rows + j, sink], cost[rows + j, sink] = of_columns, 0
     for (a, b), price in list(cost.items()):
         capacity[b, a], cost[b, a] = 0, -price
     while True:
@@ -121,8 +131,12 @@ def by_augmentation(scores, n, full):
     return np.array([[capacity[i, rows + j] == 0 for j in range(columns)] for i in range(rows)])
 
 
-def by_linear_programme(tiles, n, full):
-    """Optimal masks of a batch of integer tiles (below 2**40) by one sparse LP, through HiGHS."""
+def by_linear_programme(tiles, n, full, allowed=True, forced=False):
+    """Optimal masks of a batch of integer tiles (below 2**40) by one sparse LP, through HiGHS.
+
+    None where there are none that obey the constraints.
+    """
+    n, of_columns = n if isinstance(n, tuple) else (n, n)
     count, rows, columns = tiles.shape
     entry = np.arange(count * rows * columns)
     tile, i, j = np.unravel_index(entry, tiles.shape)
@@ -130,9 +144,14 @@ def by_linear_programme(tiles, n, full):
     matrix = scipy.sparse.csr_array(
         (np.ones(2 * entry.size), (lines, np.concatenate([entry, entry])))
     )
-    right = np.full(matrix.shape[0], float(n))
+    right = np.repeat([float(n), float(of_columns)], [count * rows, count * columns])
     limits = {"A_eq": matrix, "b_eq": right} if full else {"A_ub": matrix, "b_ub": right}
-    result = scipy.optimize.linprog(-tiles.ravel(), bounds=(0, 1), method="highs-ds", **limits)
+    bounds = np.empty((tiles.size, 2))
+    bounds[:, 0] = np.broadcast_to(forced, tiles.shape).ravel()
+    bounds[:, 1] = np.broadcast_to(allowed, tiles.shape).ravel()
+    result = scipy.optimize.linprog(-tiles.ravel(), bounds=bounds, method="highs-ds", **limits)
+    if result.status == 2:
+        return None
     assert result.status == 0, result.message
     x = result.x.reshape(tiles.shape)
     assert np.abs(x - x.round()).max() < 1e-6

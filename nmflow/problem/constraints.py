@@ -14,7 +14,8 @@ from nmflow.problem.batch import MatrixBatch, as_bool_matrices
 from nmflow.problem.tiling import Window
 
 # Penalties are larger than scores, and are to be finite.
-_LARGEST_EXPONENT = 1000
+_LARGEST = 2.0**1000
+_LOWERED_BITS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +69,28 @@ class Constraints:
 
 
 def check_scores(scores: NDArray[Any], batch: MatrixBatch) -> NDArray[Any]:
-    """Scores that leave room for penalties beyond them; raises for others."""
+    """Scores that leave room for penalties beyond them, perhaps times a power of two.
+
+    Raises
+    ------
+    NmflowError
+        For 64-bit integers beyond 2**53, and for numbers from 2**1000 up beside such as a power of
+        two would take digits from.
+    """
     if scores.dtype.kind != "f":
         raise NmflowError(
             f"{batch.what}: scores beyond 2**53 can't be solved under constraints; convert the"
             " weights to float64"
         )
-    if scores.dtype == np.float64 and np.abs(scores).max(initial=0) >= 2.0**_LARGEST_EXPONENT:
+    if scores.dtype == np.float32 or np.abs(scores).max(initial=0) < _LARGEST:
+        return scores
+    lowered: NDArray[np.float64] = np.ldexp(scores, -_LOWERED_BITS)
+    if (np.ldexp(lowered, _LOWERED_BITS) != scores).any():
         raise NmflowError(
-            f"{batch.what}: scores of 2**{_LARGEST_EXPONENT} and more can't be solved under"
+            f"{batch.what}: scores of 2**1000 and more beside subnormal ones can't be solved under"
             " constraints; scale the weights down"
         )
-    return scores
+    return lowered
 
 
 def penalised(

@@ -38,7 +38,8 @@ def certify_within(
         For a tile of which no mask obeys the constraints.
     """
     pattern, tile = tally.pattern, window.tile
-    scores = for_kernels(check_scores(batch.scores(window.box), batch))
+    values = for_kernels(batch.scores(window.box))
+    scores = for_kernels(check_scores(values, batch))
     mask, bounds = for_kernels(given), constraints.of_box(window.box)
     proof = _prove(scores, mask, bounds, tally, window.full, window)
     filled = np.full(proof.optimal.shape, window.full)
@@ -58,9 +59,9 @@ def certify_within(
     if never.any():
         _raise_for(np.argwhere(never)[0], batch, window)
     tally.count(proof.optimal)
-    value = kept_sum(scores, mask)
+    value = kept_sum(values, mask)
     tally.value += value
-    tally.missed += kept_sum(scores, for_kernels(proof.optimum)) - value
+    tally.missed += kept_sum(values, for_kernels(proof.optimum)) - value
     n = pattern.capacities
     due = np.where(filled, *(count(scores, mask, tile, n, full) for full in (True, False)))
     if not due.all():

@@ -40,7 +40,8 @@ def certify_groups_within(
     NmflowError
         For a group of which no choice obeys the constraints.
     """
-    scores = check_scores(batch.scores((slice(matrix, matrix + 1),))[0], batch)
+    scores = batch.scores((slice(matrix, matrix + 1),))[0]
+    check_scores(scores, batch)
     parts = scores, given, constraints.allowed[matrix], constraints.forced[matrix]
     for groups in _groups_of(tally.pattern, parts):
         _certify(tally, matrix, batch, groups)

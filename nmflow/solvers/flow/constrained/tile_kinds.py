@@ -61,7 +61,7 @@ def _words(
     bits = 8 * np.dtype(kind).itemsize
     adder = kind(((1 << bits) - 1) // 255), kind(bits - 8)
     if width % 4:
-        return counted, np.empty((*mask.shape[:2], 0), kind), adder
+        return counted, np.empty((*mask.shape[:-1], 0), kind), adder
     return counted, counted.view(kind), adder
 
 
