@@ -34,6 +34,8 @@ class LayerJob:
         As for :func:`nmflow.solve`.
     compared : tuple of str
         The other patterns of which to find what their optimal masks keep.
+    keep_zeros : bool
+        Whether weights that are 0 are never kept.
     """
 
     source: Path
@@ -41,6 +43,7 @@ class LayerJob:
     method: Method
     score: ScoreName
     compared: tuple[PatternName, ...]
+    keep_zeros: bool = False
 
     def run(self, layer: Layer, workers: int) -> PrunedLayer:
         """Read a layer and prune it.
@@ -53,7 +56,9 @@ class LayerJob:
         with self.source.open("rb") as file:
             bits = read_bits(file, layer.tensor)
         try:
-            report, mask = self._solve(layer, decode(bits, layer.tensor.dtype), workers)
+            # Without the sign there is nothing left of a zero.
+            within = layer.layout.matrices(bits << 1 != 0) if self.keep_zeros else None
+            report, mask = self._solve(layer, decode(bits, layer.tensor.dtype), within, workers)
         except NmflowError as error:
             raise NmflowError(f"layer {layer.name!r}: {error}") from error
         return PrunedLayer(
@@ -64,10 +69,11 @@ class LayerJob:
         )
 
     def _solve(
-        self, layer: Layer, weights: NDArray[Any], workers: int
+        self, layer: Layer, weights: NDArray[Any], within: NDArray[np.bool_] | None, workers: int
     ) -> tuple[LayerReport, NDArray[np.bool_]]:
         """The layer's report, and the mask of its matrices."""
         n, m, name = self.pattern.n, self.pattern.m, self.pattern.name
+        bounds: dict[str, Any] = {"within": within, "at_most": within is not None}
         matrices, axes = layer.layout.matrices(weights), layer.layout.matrix_axes(weights.ndim)
         begin = time.perf_counter()
         mask = nmflow.solve(
@@ -76,10 +82,16 @@ class LayerJob:
             axes=axes,
             score=self.score,
             workers=workers,
+            **bounds,
         )
         seconds = time.perf_counter() - begin
         certificate = nmflow.certify(
-            matrices, mask, n, m, pattern=name, axes=axes, score=self.score, workers=workers
+            *(matrices, mask, n, m),
+            pattern=name,
+            axes=axes,
+            score=self.score,
+            workers=workers,
+            **bounds,
         )
         kept = {name: certificate.value} | {
             other: optimal_value(matrices, Pattern(n, m, other), axes, self.score, workers)

@@ -62,6 +62,7 @@ def prune_checkpoint(
     score: ScoreName = "abs",
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
+    keep_zeros: bool = False,
     workers: int | None = None,
     compare: bool = True,
     overwrite: bool = False,
@@ -81,6 +82,9 @@ def prune_checkpoint(
         As for :func:`nmflow.solve`. Layers are tiled over (out, in), whichever axes these are.
     include, exclude : sequence of str
         Globs over tensor names; see :data:`nmflow.models.RULE` for what is pruned by default.
+    keep_zeros : bool
+        Whether weights that are 0 are never kept: for models that are sparse already. Tiles that
+        can't be filled without them hold at most n in each row and column.
     compare : bool
         Whether to find also what unstructured, one-way and transposable optimal masks would keep.
     overwrite : bool
@@ -103,7 +107,7 @@ def prune_checkpoint(
     wanted, threads = Pattern(n, m, pattern), thread_count(workers)
     compared = tuple(name for name in COMPARED if name != wanted.name) if compare else ()
     old, new = Path(source), Path(target)
-    job = LayerJob(old, wanted, find_method(method), score, compared)
+    job = LayerJob(old, wanted, find_method(method), score, compared, keep_zeros)
     checkpoint = open_checkpoint(old)
     check_target(new, overwrite=overwrite)
     chosen = choose_layers(checkpoint.tensors, wanted.m, include=include, exclude=exclude)
@@ -119,7 +123,7 @@ def prune_checkpoint(
             ((layer.name, layer.certificate) for layer in layers), exact=job.method.exact
         ) + verify_checkpoint(
             *(checkpoint, Path(file.name), chosen.layers, wanted),
-            filled=job.method.exact,
+            filled=job.method.exact and not keep_zeros,
             workers=threads,
         )
         report = PruneReport(

@@ -32,6 +32,11 @@ def add_prune(parser: argparse.ArgumentParser) -> None:
     add("--score", choices=("abs", "square", "raw"), default="abs", help="default: %(default)s")
     add("--include", metavar="GLOB", action="append", default=[], help="prune what matches")
     add("--exclude", metavar="GLOB", action="append", default=[], help="leave what matches")
+    add(
+        "--keep-zeros",
+        action="store_true",
+        help="keep no weight that is 0, of a model that is sparse already",
+    )
     add("--workers", type=int, metavar="K", help="threads; default: one for each core")
     add("--force", action="store_true", help="replace files that exist")
     add("--figure", metavar="PATH", type=Path, help="save a picture: .png, .pdf or .svg")
@@ -68,6 +73,7 @@ def _run(options: argparse.Namespace) -> PruneReport:
         score=options.score,
         include=options.include,
         exclude=options.exclude,
+        keep_zeros=options.keep_zeros,
         workers=options.workers,
         compare=not options.no_compare,
         overwrite=options.force,

@@ -21,7 +21,7 @@ from nmflow.torch.rules import StraightThrough, as_rule
 from nmflow.torch.selecting.layout import Layouts
 from nmflow.torch.selecting.select import Weight, choose_weights
 from nmflow.torch.selecting.wanted import Wanted, as_patterns
-from nmflow.torch.solving.given import Masks, put_in_force
+from nmflow.torch.solving.given import Masks, allow_nonzeros, put_in_force
 from nmflow.torch.solving.layer import Layer
 from nmflow.torch.solving.mask_set import MaskSet
 from nmflow.torch.solving.problem import Problem, Scores, as_scorer
@@ -42,6 +42,7 @@ def sparsify(
     score: ScoreName = "abs",
     scores: Scores = None,
     masks: Masks = None,
+    keep_zeros: bool = False,
     workers: int | None = None,
     mean_absorption: bool = False,
     kept_scores: bool = False,
@@ -87,6 +88,10 @@ def sparsify(
         are solved. ``"zeros"`` keeps what is not 0, for weights that are n:m already (each group
         may hold fewer than n). With ``refresh=None`` they stay, which is how to fine-tune a pruned
         model; any other policy moves on from them.
+    keep_zeros : bool, default False
+        Whether no mask, now or later, keeps what is 0 in the weights as they are given, such as
+        those of a model that is sparse already. Tiles that can't be filled without hold at most n
+        in each row and column. Only with ``method="flow"``.
     workers : int, optional
         Threads of a refresh, which share out the layers; by default one for each core.
     mean_absorption : bool, default False
@@ -154,10 +159,19 @@ def sparsify(
     gradient_rule = as_rule(rule)
     policy = None if refresh is None else as_refresh(refresh)
     threads = thread_count(workers)
+    if keep_zeros and pattern == "transposable":
+        solver.constrained_solver()
     weights, report = choose_weights(model, patterns, include, exclude, layouts)
     scorer = as_scorer(scores, [weight.name for weight in weights])
     layers = [
-        Layer(_masked(weight, Problem(weight.pattern, solver, score, scorer), mean_absorption), [])
+        Layer(
+            _masked(
+                weight,
+                Problem(weight.pattern, solver, score, scorer, keep_zeros),
+                mean_absorption,
+            ),
+            [],
+        )
         for weight in weights
     ]
     masked = MaskSet(model, layers, threads, kept_scores)
@@ -166,6 +180,8 @@ def sparsify(
             for site in weight.sites:
                 install(layer.masked, site.module, site.tensor)
         masked.look()
+        if keep_zeros:
+            allow_nonzeros(masked)
         put_in_force(masks, masked)
         handle = Handle(masked, report, gradient_rule, policy)
         handle.begin()

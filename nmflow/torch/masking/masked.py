@@ -73,7 +73,7 @@ class Masked(nn.Module):
             return "its mask was never solved: call refresh() once its values are there"
         if self.kept > pattern.n:
             return f"its mask keeps {self.kept} of {pattern.m} until the ramp ends"
-        full = self.problem.method.exact and not self.given
+        full = self.problem.method.exact and not (self.given or self.problem.keep_zeros)
         return fault(self.mask, self.layout, pattern, full)
 
     def forward(self, weight: Any) -> Any:

@@ -46,6 +46,19 @@ def put_in_force(masks: Masks, mask_set: MaskSet) -> None:
             _take(layer.masked, torch.as_tensor(mask))
 
 
+def allow_nonzeros(mask_set: MaskSet) -> None:
+    """Let no mask, now or later, keep what is 0 now.
+
+    Raises
+    ------
+    NmflowError
+        If a weight has no values yet.
+    """
+    for layer in mask_set.layers:
+        _check_values(layer.masked)
+        layer.solver.allowed = layer.weight.detach() != 0
+
+
 def _take_zeros(masked: Masked, weight: Any) -> None:
     _check_values(masked)
     mask, pattern = weight != 0, masked.problem.pattern

@@ -29,22 +29,26 @@ class Problem:
         Of the weight, where there is no scorer.
     scorer : callable of (name, weight), or None
         Importance scores of the weight's shape, which take the place of the weight's own.
+    keep_zeros : bool
+        Whether what was 0 when the model was sparsified is never kept.
     """
 
     pattern: Pattern
     method: Method
     score: ScoreName
     scorer: Scorer | None = None
+    keep_zeros: bool = False
 
     def __str__(self) -> str:
         score = "of the user" if self.scorer else self.score
-        return f"{self.pattern} by {self.method.name}, score {score}"
+        zeros = ", zeros kept" if self.keep_zeros else ""
+        return f"{self.pattern} by {self.method.name}, score {score}{zeros}"
 
     @property
     def tracked(self) -> bool:
         """Whether a solve gains from starting where the last one ended."""
         exact = self.method.name == "flow" and self.pattern.name == "transposable"
-        return exact and self.pattern.m in (8, 16, 32)
+        return exact and self.pattern.m in (8, 16, 32) and not self.keep_zeros
 
     @property
     def whole(self) -> bool:

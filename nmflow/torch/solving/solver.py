@@ -22,6 +22,8 @@ from nmflow.tracker import Tracker
 
 # Entries of a block: its mask stays in the cache until it is compared with the old one.
 _BLOCK = 1 << 20
+# In the state of a solver.
+_ALLOWED = "allowed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +51,15 @@ class Solver:
     Attributes
     ----------
     tracker : Tracker or None
+    allowed : bool Tensor of the weight's shape, or None
+        What may be kept, where that is not everything.
     """
 
     def __init__(self, problem: Problem, layout: Layout) -> None:
         self.problem = problem
         self.layout = layout
         self.tracker: Tracker | None = None
+        self.allowed: Any = None
         # The mask that the tracker's last one was written to, and its version at that time.
         self._written: tuple[Any, int] | None = None
 
@@ -72,12 +77,13 @@ class Solver:
         pattern = self.problem.pattern
         matrices, target = self.layout.matrices(values), self.layout.matrices(mask)
         if n == pattern.m:
-            flipped = mask.numel() - int(torch.count_nonzero(mask))
-            return Proposal(flipped, lambda: _fill(mask), _nothing)
+            most = torch.ones_like(mask) if self.allowed is None else self.allowed.to(mask.device)
+            flipped = int(torch.count_nonzero(mask != most))
+            return Proposal(flipped, lambda: _copy(mask, most), _nothing)
         if self.problem.tracked:
             return self._track(matrices, target, mask, n)
         if self.problem.whole or mask.device.type != "cpu":
-            new = self._solve(matrices, n).to(mask.device)
+            new = self._solve(matrices, n, ...).to(mask.device)
             flipped = int(torch.count_nonzero(new != target))
             return Proposal(flipped, lambda: _copy(target, new), _nothing)
         return self._solve_blocks(matrices, target, n)
@@ -113,7 +119,7 @@ class Solver:
 
         try:
             for box in self._blocks(tuple(matrices.shape)):
-                new, old = self._solve(matrices[box], n).numpy(), target[box].numpy()
+                new, old = self._solve(matrices[box], n, box).numpy(), target[box].numpy()
                 flips = new ^ old
                 count = int(np.count_nonzero(flips))
                 if count:
@@ -134,7 +140,8 @@ class Solver:
         for start in range(0, rows, step):
             yield (*[slice(None)] * axis, slice(start, start + step))
 
-    def _solve(self, matrices: Any, n: int) -> Any:
+    def _solve(self, matrices: Any, n: int, box: Any) -> Any:
+        """The best mask of a box of the matrices."""
         problem = self.problem
         return solve(
             matrices,
@@ -146,7 +153,14 @@ class Solver:
             score=problem.solver_score,
             # Weights are solved side by side, each in one thread.
             workers=1,
+            **self._bounds(box),
         )
+
+    def _bounds(self, box: Any) -> dict[str, Any]:
+        """What :func:`solve` and :func:`certify` are to keep within."""
+        if self.allowed is None:
+            return {}
+        return {"within": self.layout.matrices(self.allowed)[box], "at_most": True}
 
     def _axes(self, ndim: int) -> tuple[int, int]:
         """The axes (out, in) of matrices of so many dimensions."""
@@ -166,10 +180,13 @@ class Solver:
             axes=self._axes(matrices.ndim),
             score=problem.solver_score,
             prices=None if tracker is None else tracker.prices,
+            **self._bounds(...),
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """The tracker's, as tensors; empty without one."""
+        """The tracker's, as tensors, or what is allowed; empty without either."""
+        if self.allowed is not None:
+            return {_ALLOWED: self.allowed.cpu()}
         if self.tracker is None:
             return {}
         return {name: torch.from_numpy(part) for name, part in self.tracker.state_dict().items()}
@@ -177,7 +194,9 @@ class Solver:
     def loaded(self, mask: Any, n: int, state: Mapping[str, Any]) -> Solver:
         """A solver of such masks that goes on from :meth:`state_dict`."""
         solver = Solver(self.problem, self.layout)
-        if state:
+        if _ALLOWED in state:
+            solver.allowed = state[_ALLOWED].to(torch.bool)
+        elif state:
             shape = tuple(self.layout.matrices(mask).shape)
             arrays = {name: part.cpu().numpy() for name, part in state.items()}
             solver._tracker_of(shape, n).load_state_dict(arrays)
@@ -218,10 +237,6 @@ def _copy(target: Any, source: Any) -> None:
         source.write(target)
     else:
         target.copy_(torch.tensor(source.mask) if isinstance(source, Tracker) else source)
-
-
-def _fill(mask: Any) -> None:
-    mask.fill_(True)
 
 
 def _nothing() -> None:
