@@ -22,7 +22,7 @@ import nmflow
 from nmflow.simd.selection_networks import selection
 from nmflow.simd.tile_shape import tile_shape
 from nmflow.solvers.flow.method import solve_tiles
-from nmflow.solvers.flow.simd_engine import driver
+from nmflow.solvers.flow.simd_engine import driver, scratch
 
 SIZES = [
     (2, 4),
@@ -170,7 +170,7 @@ def test_nothing_behind_the_array_is_read(m):
         last_row = (values.size // values.shape[2] - 1 - below) * values.shape[2]
         corners = np.minimum(np.arange(0, whole, width), whole - width)
         beyond = last_row + corners + wide > values.size
-        assert driver.tiles_near_end(values, box, shape) == np.count_nonzero(beyond)
+        assert scratch.tiles_near_end(values, box, shape) == np.count_nonzero(beyond)
 
 
 @pytest.mark.parametrize(("n", "m"), [(2, 4), (4, 8), (8, 16), (16, 32)])

@@ -15,8 +15,8 @@ from nmflow.compiling.jit import compile_kernel
 from nmflow.simd.tile_shape import LANES, tile_shape
 from nmflow.simd.vectors import store
 from nmflow.solvers.flow.method import solve_tiles
-from nmflow.solvers.flow.simd_engine.driver import solve_partial_tiles
-from nmflow.solvers.flow.simd_engine.partial_tiles import prove
+from nmflow.solvers.flow.simd_engine.at_most.driver import solve_partial_tiles
+from nmflow.solvers.flow.simd_engine.at_most.partial_tiles import prove
 
 # n, rows and columns.
 SHAPES = [(4, 8, 7), (4, 7, 8), (4, 7, 7), (2, 4, 1), (8, 16, 5), (20, 32, 23)]

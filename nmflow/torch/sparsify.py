@@ -164,15 +164,9 @@ def sparsify(
     weights, report = choose_weights(model, patterns, include, exclude, layouts)
     scorer = as_scorer(scores, [weight.name for weight in weights])
     layers = [
-        Layer(
-            _masked(
-                weight,
-                Problem(weight.pattern, solver, score, scorer, keep_zeros),
-                mean_absorption,
-            ),
-            [],
-        )
+        Layer(_masked(weight, problem, mean_absorption), [])
         for weight in weights
+        for problem in [Problem(weight.pattern, solver, score, scorer, keep_zeros)]
     ]
     masked = MaskSet(model, layers, threads, kept_scores)
     try:

@@ -25,7 +25,8 @@ def test_tiles_that_cannot_be_filled_are_named():
     raises(r"tile \(1, 1\) of matrix 0 has too few allowed entries.*at_most", WEIGHTS, 2, 4,
            within=allowed)  # fmt: skip
     mask = nmflow.solve(WEIGHTS, 2, 4, within=allowed, at_most=True)
-    assert mask[5, 4:].sum() == 1
+    assert mask[5, 4:].sum() <= 1
+    assert (mask[:4].sum(axis=0) == 2).all()
     # Rows and columns have enough, but four rows share three columns.
     allowed = allowed_but((slice(0, 4), slice(3, 8)))
     raises(

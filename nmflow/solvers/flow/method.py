@@ -4,7 +4,7 @@ Three stages, each exact, each for what the one before could not prove:
 
 1. Tiles of up to 32 x 32 are solved side by side in vectors, which proves nearly all of them:
    full ones by the SIMD engine (:mod:`nmflow.solvers.flow.simd_engine.kernel`), those of a ragged
-   edge by dual ascent alone (:mod:`nmflow.solvers.flow.simd_engine.partial_tiles`).
+   edge by dual ascent alone (:mod:`nmflow.solvers.flow.simd_engine.at_most.partial_tiles`).
 2. The scalar fallback (:mod:`nmflow.solvers.flow.scalar.solve`), which starts from the potentials
    found so far, proves every tile but one whose optimal masks tie in all the tables.
 3. Those few are solved in unbounded integers, with all tables and the position below the scores'
@@ -28,7 +28,7 @@ from nmflow.solvers.integers import unique_integers
 
 if TYPE_CHECKING:
     from nmflow.simd.tile_shape import TileShape
-    from nmflow.solvers.flow.simd_engine.driver import Unproved
+    from nmflow.solvers.flow.simd_engine.scratch import Unproved
 
 LARGEST_SIMD_M = 32
 """The largest m whose tiles the SIMD engine solves."""
@@ -49,6 +49,7 @@ def solve_window(
     # The engine has no form that an interpreter could run.
     from nmflow.simd.tile_shape import tile_shape
     from nmflow.solvers.flow.simd_engine import driver
+    from nmflow.solvers.flow.simd_engine.scratch import tiles_near_end
 
     shape = tile_shape(n, m)
     signed = batch.score == "raw"
@@ -61,7 +62,7 @@ def solve_window(
     if unproved is None:
         batch.raise_not_finite()
     _solve_unproved(batch.matrices, mask, unproved, shape, n, batch.scores_of)
-    near_end = driver.tiles_near_end(batch.matrices, window.box, shape)
+    near_end = tiles_near_end(batch.matrices, window.box, shape)
     if near_end:
         corner = window.last_tiles(near_end)
         _solve_copied(batch, corner, mask, n, shape, signed=signed)
@@ -107,6 +108,7 @@ def _solve_unproved(
     shape: TileShape,
     n: int,
     as_scores: Any,
+    full: bool = True,
 ) -> None:
     """Solve what the engine left unproved, by the scalar fallback.
 
@@ -117,6 +119,7 @@ def _solve_unproved(
     unproved : Unproved
     as_scores : function
         From values (T, m, m) to their scores.
+    full : bool
     """
     from nmflow.solvers.flow.simd_engine import driver
 
@@ -125,7 +128,42 @@ def _solve_unproved(
     where = driver.entries(unproved, values.shape[2], shape)
     scores = as_scores(values.reshape(-1)[where])
     start = unproved.start.reshape(len(scores), shape.m)
-    mask.reshape(-1)[where] = solve_tiles(scores, n, True, start=start)
+    mask.reshape(-1)[where] = solve_tiles(scores, n, full, start=start)
+
+
+def solve_window_at_most(
+    scores: NDArray[Any], window: Window, mask: NDArray[np.bool_], n: int
+) -> None:
+    """Write masks of tiles of m x m that hold at most n and nothing negative.
+
+    Parameters
+    ----------
+    scores, mask : ndarray, shape (B, R, C), C-contiguous
+        Floats. The mask is written.
+    window : Window
+        All of it.
+    n : int
+    """
+    m = window.tile[0]
+    if config.DISABLE_JIT or not n < m <= LARGEST_SIMD_M:
+        window.paste(mask, solve_tiles(window.cut(scores), n, False))
+        return
+    from nmflow.simd.tile_shape import tile_shape
+    from nmflow.solvers.flow.simd_engine import driver
+    from nmflow.solvers.flow.simd_engine.at_most.driver import solve_box_at_most
+    from nmflow.solvers.flow.simd_engine.scratch import tiles_near_end
+
+    shape = tile_shape(n, m)
+    if not driver.reads_in_place(scores, window.columns, m):
+        window.paste(mask, solve_tiles(window.cut(scores), n, False))
+        return
+    unproved = solve_box_at_most(scores, mask, window.box, shape)
+    assert unproved is not None
+    _solve_unproved(scores, mask, unproved, shape, n, lambda part: part, full=False)
+    near_end = tiles_near_end(scores, window.box, shape)
+    if near_end:
+        corner = window.last_tiles(near_end)
+        corner.paste(mask, solve_tiles(corner.cut(scores[corner.box]), n, False))
 
 
 def solve_tiles(
@@ -187,7 +225,7 @@ def _solve_floats(
     if scalar or interprets(solve_batch, args, scores.size):
         run_sparingly(solve_batch, args, scores.size)
         return
-    from nmflow.solvers.flow.simd_engine.driver import solve_partial_tiles
+    from nmflow.solvers.flow.simd_engine.at_most.driver import solve_partial_tiles
 
     solve_partial_tiles(scores, n[0], mask, proved, start)
     unproved = np.flatnonzero(~proved)

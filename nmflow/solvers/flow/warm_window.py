@@ -13,7 +13,7 @@ from nmflow.problem.batch import MatrixBatch
 from nmflow.problem.prices import Prices
 from nmflow.simd.tile_shape import ROW, TileShape
 from nmflow.solvers.flow.method import solve_tiles
-from nmflow.solvers.flow.simd_engine import driver
+from nmflow.solvers.flow.simd_engine import driver, scratch
 from nmflow.solvers.flow.simd_engine.warm_start import WarmStart, round_potentials
 
 
@@ -29,7 +29,7 @@ class WarmWindow:
         Rows and columns of each matrix of the whole batch.
     """
 
-    def __init__(self, box: driver.Box, shape: TileShape, height: int, stride: int) -> None:
+    def __init__(self, box: scratch.Box, shape: TileShape, height: int, stride: int) -> None:
         self.box = box
         self.shape = shape
         self.warm_start: WarmStart = driver.warm_start_of(box, shape)
@@ -42,7 +42,7 @@ class WarmWindow:
         def back() -> None:
             self.warm_start.words[:], self.warm_start.valid[:] = words, warm
             where, word_rows = self._rows_and_words(
-                np.arange(driver.strip_count(self.box, self.shape))
+                np.arange(scratch.strip_count(self.box, self.shape))
             )
             octets = self.warm_start.words.reshape(-1, self.shape.halves)[word_rows].view(np.uint8)
             mask.reshape(-1)[where] = np.unpackbits(octets, axis=2, bitorder="little")
@@ -86,7 +86,7 @@ class WarmWindow:
         self,
         values: NDArray[Any],
         mask: NDArray[np.bool_],
-        unproved: driver.Unproved,
+        unproved: scratch.Unproved,
         as_scores: Any,
     ) -> int:
         """Solve what the engine left unproved; how many entries that changes."""
@@ -178,7 +178,7 @@ class WarmWindow:
     def _holds_n(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """The strips in which every row and column of every tile holds n."""
         shape = self.shape
-        where, _ = self._rows_and_words(np.arange(driver.strip_count(self.box, shape)))
+        where, _ = self._rows_and_words(np.arange(scratch.strip_count(self.box, shape)))
         tiles = mask.reshape(-1)[where].reshape(len(where), shape.m, shape.tiles, shape.m)
         rows, columns = tiles.sum(axis=3) == shape.n, tiles.sum(axis=1) == shape.n
         full: NDArray[np.bool_] = rows.all(axis=(1, 2)) & columns.all(axis=(1, 2))
@@ -186,7 +186,7 @@ class WarmWindow:
 
     def adopt(self, mask: NDArray[np.bool_]) -> None:
         """Take over a mask that was found in another way."""
-        self._store_words(mask, np.arange(driver.strip_count(self.box, self.shape)))
+        self._store_words(mask, np.arange(scratch.strip_count(self.box, self.shape)))
 
 
 def contiguous_floats(batch: MatrixBatch) -> NDArray[Any] | None:

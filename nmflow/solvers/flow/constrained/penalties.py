@@ -1,8 +1,8 @@
 """Constraints as scores: what must not be kept is worth little, what must be is worth much.
 
-A small penalty costs the engine, which looks at few leading digits of each tile, no digit of the
-scores that it has not got. It need not be enough: then :func:`nmflow.problem.constraints.penalised`
-is, with one that always decides.
+A small penalty costs the engine, which looks at few leading digits of each tile, hardly a digit of
+the scores. It need not be enough: then :func:`nmflow.problem.constraints.penalised` is, with one
+that always decides.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nmflow.compiling.jit import compile_kernel
+from nmflow.compiling.jit import compile_kernel, helper
 from nmflow.problem.pattern import Pair
 
 # Of float32, so that a few times the largest score is one.
@@ -20,7 +20,8 @@ _LARGEST = 2.0**120
 
 
 def penalise(
-    scores: NDArray[Any],
+    values: NDArray[Any],
+    unsigned: bool,
     bounds: tuple[NDArray[np.bool_], NDArray[np.bool_]],
     tile: Pair,
     factor: float,
@@ -29,43 +30,83 @@ def penalise(
 
     Parameters
     ----------
-    scores : ndarray of float32 or float64, shape (B, R, C), C-contiguous
-        Written, if they are not too large for their type.
+    values : ndarray of float32 or float64, shape (B, R, C), C-contiguous
+    unsigned : bool
+        Whether the scores are these without their signs.
     bounds : (ndarray, ndarray) of bool, shape (B, R, C), C-contiguous
         What is allowed, and what is forced.
     tile : (int, int)
         Rows and columns of a tile.
     factor : float
+
+    Returns
+    -------
+    ndarray of float32 or float64, shape (B, R, C)
+        float64 where a penalty may be too large for float32.
     """
-    if scores.dtype == np.float32 and np.abs(scores).max(initial=0) > _LARGEST:
-        scores = scores.astype(np.float64)
-    largest = np.empty(scores.shape[2], scores.dtype)
+    if values.dtype == np.float32 and np.abs(values).max(initial=0) > _LARGEST:
+        values = values.astype(np.float64)
+    bits = np.uint32 if values.dtype == np.float32 else np.uint64
+    digits = bits(np.iinfo(bits).max >> 1)
+    scores = np.empty(values.shape, values.dtype)
+    largest = np.empty(values.shape[2], bits)
     masks = tuple(part.view(np.uint8) for part in bounds)
-    _penalise_window(scores, *masks, tile, scores.dtype.type(factor), largest)
+    _penalise_window(
+        *(values, values.view(bits), digits if unsigned else ~bits(0)),
+        *(*masks, bool(bounds[1].any()), tile, values.dtype.type(factor)),
+        *(largest, largest.view(values.dtype), digits, scores, scores.view(bits)),
+    )
     return scores
 
 
 @compile_kernel(nrt=False)
-def _penalise_window(scores, allowed, forced, tile, factor, largest):
-    """As :func:`penalise`."""
+def _penalise_window(
+    values, value_bits, read_as, allowed, forced, any_forced, tile, factor,
+    largest, penalties, digits, scores, score_bits,
+):  # fmt: skip
+    """As :func:`penalise`; writes the scores.
+
+    Floats are read and compared as bits, in loops of which LLVM makes vectors: ``read_as`` are
+    those that a score has, ``digits`` all but the sign. ``largest`` and ``penalties``, ``scores``
+    and ``score_bits`` are the same memory.
+    """
     height, width = tile
-    for b in range(scores.shape[0]):
-        for top in range(0, scores.shape[1], height):
+    for b in range(values.shape[0]):
+        for top in range(0, values.shape[1], height):
             for x in range(largest.size):
                 largest[x] = 0
             for k in range(top, top + height):
-                row = scores[b, k]
-                for x in range(largest.size):
-                    largest[x] = max(largest[x], abs(row[x]))
-            for left in range(0, largest.size, width):
-                most = largest[left]
+                widen(value_bits[b, k], digits, largest)
+            for left in range(0, penalties.size, width):
+                most = penalties[left]
                 for x in range(left + 1, left + width):
-                    most = max(most, largest[x])
+                    most = max(most, penalties[x])
                 penalty = most * factor if most > 0 else factor
                 for x in range(left, left + width):
-                    largest[x] = penalty
+                    penalties[x] = penalty
             for k in range(top, top + height):
-                row, may, must = scores[b, k], allowed[b, k], forced[b, k]
-                for x in range(largest.size):
-                    kept = row[x] if may[x] else -largest[x]
-                    row[x] = largest[x] if must[x] else kept
+                select(value_bits[b, k], read_as, allowed[b, k], largest, digits, score_bits[b, k])
+                if any_forced:
+                    force(penalties, forced[b, k], scores[b, k])
+
+
+@helper
+def widen(row, digits, largest):
+    """The largest magnitudes of columns, with those of a row."""
+    for x in range(largest.size):
+        size = row[x] & digits
+        largest[x] = size if size > largest[x] else largest[x]
+
+
+@helper
+def select(row, read_as, allowed, penalties, digits, scores):
+    """The scores of a row where they are allowed, and else penalties, negative."""
+    for x in range(scores.size):
+        scores[x] = row[x] & read_as if allowed[x] != 0 else penalties[x] | ~digits
+
+
+@helper
+def force(penalties, forced, scores):
+    """Penalties instead of the scores of a row where they are forced."""
+    for x in range(scores.size):
+        scores[x] = penalties[x] if forced[x] != 0 else scores[x]

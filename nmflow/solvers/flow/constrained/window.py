@@ -21,6 +21,7 @@ from nmflow.problem.constraints import Constraints, breaks, check_scores, penali
 from nmflow.problem.pattern import Pair, Pattern
 from nmflow.problem.tiling import Window
 from nmflow.solvers.flow.constrained.penalties import penalise
+from nmflow.solvers.flow.constrained.taking import take_tiles
 from nmflow.solvers.flow.constrained.tile_kinds import (
     EXACT,
     FITTING,
@@ -29,9 +30,9 @@ from nmflow.solvers.flow.constrained.tile_kinds import (
     SHORT,
     sort_tiles,
 )
-from nmflow.solvers.flow.method import solve_capacitated, solve_window
+from nmflow.solvers.flow.method import solve_capacitated, solve_window, solve_window_at_most
 
-# Where fewer of the tiles are for the engine, they are copied side by side for it.
+# Where fewer of the tiles are for a solver, they are copied side by side for it.
 _MANY = 4
 # Twice the largest score is enough for nearly all tiles that can be filled; with forced entries
 # in tiles that can't be, each of which replaces two others, four times.
@@ -87,22 +88,29 @@ class _ConstrainedWindow:
         """Write the masks of the window, (B, R, C)."""
         kinds = self._kinds()
         np.copyto(mask, self.allowed)
-        whole = (kinds == FULL) & self.full
-        fitting = (kinds <= FULL) & ~whole
-        if self.batch.score != "raw" and (whole | fitting).all():
+        exact, unfilled = kinds == EXACT, kinds == SHORT
+        if self.batch.score == "raw":
+            # What is allowed may be negative, and is not kept for that.
+            unfilled |= kinds == FITTING if self.full else kinds <= FULL
+        if not self.full:
+            exact, unfilled = np.zeros_like(exact), unfilled | exact
+        if not (exact.any() or unfilled.any()):
             self.batch.check_finite(self.window.box)
             return
-        scores = for_kernels(check_scores(self.batch.scores(self.window.box), self.batch))
-        if self.batch.score == "raw":
-            worthless = self._cut((scores < 0) & ~self.forced)
-            self._cut(mask)[...] &= ~(worthless & fitting[..., None, None])
-        exact, unfilled = kinds == EXACT, kinds == SHORT
-        if not self.full:
-            unfilled |= exact
-        elif exact.any():
-            unfilled |= self._fill(mask, scores, exact)
+        values, unsigned = self._values()
+        if exact.any():
+            unfilled |= self._fill(mask, values, unsigned, exact)
         if unfilled.any():
-            self._cut(mask)[unfilled] = self._solve_unfilled(scores, unfilled)
+            factor = _UNFILLED if self.forced.any() else 1.0
+            never = self._solve(mask, values, unsigned, unfilled, factor, False)
+            assert not never.any()
+
+    def _values(self) -> tuple[NDArray[Any], bool]:
+        """Numbers of which the scores are the magnitudes, or which they are; and which."""
+        values, unsigned = self.batch.values(self.window.box)
+        self.batch.check_finite(self.window.box)
+        checked = check_scores(values, self.batch)
+        return for_kernels(checked), unsigned
 
     def _kinds(self) -> NDArray[np.uint8]:
         """What the constraints leave open of each tile (B, I, J); raises if that is nothing."""
@@ -117,72 +125,67 @@ class _ConstrainedWindow:
         return kinds
 
     def _fill(
-        self, mask: NDArray[np.bool_], scores: NDArray[Any], exact: NDArray[np.bool_]
+        self,
+        mask: NDArray[np.bool_],
+        values: NDArray[Any],
+        unsigned: bool,
+        exact: NDArray[np.bool_],
     ) -> NDArray[np.bool_]:
         """Write the masks of those tiles (B, I, J); which of them can't be filled."""
-        unfilled = np.zeros(exact.shape, np.bool_)
-        if _MANY * np.count_nonzero(exact) < exact.size:
-            tiles, allowed, forced = self._pick(scores, exact)
-            masks = self._solve_filled(tiles, allowed, forced)
-        else:
-            whole = self._solve_filled(scores.copy(), self.allowed, self.forced)
-            broken = breaks(whole, self.allowed, self.forced).any()
-            if exact.all() and not broken:
-                np.copyto(mask, whole)
-                return unfilled
-            masks = self._cut(whole)[exact]
-            allowed, forced = self._pick(scores, exact)[1:]
-        wrong = np.flatnonzero(breaks(masks, allowed, forced))
-        if wrong.size:
-            tiles = np.argwhere(exact)[wrong]
-            bounds = allowed[wrong], forced[wrong]
-            decisive = penalised(self._cut(scores)[tuple(tiles.T)], *bounds)
-            masks[wrong] = solve_capacitated(decisive, self.n, True)
-            never = breaks(masks[wrong], *bounds)
-            if never.any() and not self.batch.pattern.at_most:
-                self._raise_for(tiles[never.argmax()], "has no mask of allowed entries to fill it")
-            unfilled[tuple(tiles[never].T)] = True
-        self._cut(mask)[exact] = masks
-        return unfilled
+        never = self._solve(mask, values, unsigned, exact, _FILLED, True)
+        if never.any() and not self.batch.pattern.at_most:
+            place = np.argwhere(never)[0]
+            self._raise_for(place, "has no mask of allowed entries to fill it")
+        return never
 
-    def _solve_filled(
-        self, scores: NDArray[Any], allowed: NDArray[np.bool_], forced: NDArray[np.bool_]
+    def _solve(
+        self,
+        mask: NDArray[np.bool_],
+        values: NDArray[Any],
+        unsigned: bool,
+        chosen: NDArray[np.bool_],
+        factor: float,
+        full: bool,
     ) -> NDArray[np.bool_]:
-        """Masks of matrices (B, R, C) whose tiles can perhaps be filled; scores are overwritten."""
-        tile = self.window.tile
-        scores = penalise(scores, (allowed, forced), tile, _FILLED)
+        """Write the masks of the chosen tiles, with a penalty, and with one that always decides.
+
+        Which of them, (B, I, J), have no mask that obeys the constraints.
+        """
+        tile, bounds = self.window.tile, (self.allowed, self.forced)
+        if _MANY * np.count_nonzero(chosen) >= chosen.size:
+            masks = self._masks_of(penalise(values, unsigned, bounds, tile, factor), full)
+            wrong = take_tiles(masks, bounds, chosen, mask)
+        else:
+            some, allowed, forced = (self._cut(part)[chosen] for part in (values, *bounds))
+            masks = self._masks_of(penalise(some, unsigned, (allowed, forced), tile, factor), full)
+            self._cut(mask)[chosen] = masks
+            wrong = np.zeros_like(chosen)
+            wrong[chosen] = breaks(masks, allowed, forced)
+        if not wrong.any():
+            return wrong
+        scores, allowed, forced = (self._cut(part)[wrong] for part in (values, *bounds))
+        decisive = penalised(np.abs(scores) if unsigned else scores, allowed, forced)
+        masks = solve_capacitated(decisive, self.n, full)
+        self._cut(mask)[wrong] = masks
+        never = np.zeros_like(wrong)
+        never[wrong] = breaks(masks, allowed, forced)
+        return never
+
+    def _masks_of(self, scores: NDArray[Any], full: bool) -> NDArray[np.bool_]:
+        """Masks of matrices (B, R, C) in tiles of the window's shape, without constraints."""
+        tile, n = self.window.tile, self.n
         masks = np.empty(scores.shape, np.bool_)
-        window = Window(
-            (slice(0, scores.shape[0]), slice(0, scores.shape[1]), slice(0, scores.shape[2])),
-            tile,
-            True,
-        )
-        if self.batch.pattern.columns is None:
-            pattern = Pattern(self.batch.pattern.n, self.batch.pattern.m)
-            batch = MatrixBatch.of(scores, pattern, (1, 2), "raw")
-            solve_window(batch, window, masks, pattern.n, None)
+        b, rows, columns = scores.shape
+        window = Window((slice(0, b), slice(0, rows), slice(0, columns)), tile, full)
+        square = tile[0] == tile[1] == self.batch.pattern.m and n[0] == n[1]
+        if square and full:
+            batch = MatrixBatch.of(scores, Pattern(n[0], tile[0]), (1, 2), "raw")
+            solve_window(batch, window, masks, n[0], None)
+        elif square:
+            solve_window_at_most(scores, window, masks, n[0])
         else:
-            window.paste(masks, solve_capacitated(window.cut(scores), self.n, True))
+            window.paste(masks, solve_capacitated(window.cut(scores), n, full))
         return masks
-
-    def _solve_unfilled(
-        self, scores: NDArray[Any], unfilled: NDArray[np.bool_]
-    ) -> NDArray[np.bool_]:
-        """Masks of those tiles, (T, r, c), in which rows and columns hold at most n."""
-        scores, allowed, forced = self._pick(scores, unfilled)
-        factor = _UNFILLED if forced.any() else 1.0
-        tiles = penalise(scores.copy(), (allowed, forced), self.window.tile, factor)
-        masks = solve_capacitated(tiles, self.n, False)
-        broken = np.flatnonzero(breaks(masks, allowed, forced))
-        if broken.size:
-            whole = penalised(scores[broken], allowed[broken], forced[broken])
-            masks[broken] = solve_capacitated(whole, self.n, False)
-        return masks
-
-    def _pick(self, scores: NDArray[Any], where: NDArray[np.bool_]) -> tuple[NDArray[Any], ...]:
-        """Scores and constraints of some tiles: (T, r, c)."""
-        parts = scores, self.allowed, self.forced
-        return tuple(self._cut(part)[where] for part in parts)
 
     def _cut(self, part: NDArray[Any]) -> NDArray[Any]:
         """A view of the window's arrays as tiles: (B, I, J, r, c)."""

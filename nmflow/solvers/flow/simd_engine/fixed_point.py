@@ -65,6 +65,10 @@ CENTRAL_LIMIT = 1 << 21
 """Potentials stay below it where there is a choice."""
 HIGHEST, LOWEST = (1 << 31) - 1, -(1 << 31)
 
+# Tiles that hold at most n.
+LOWEST_CHANGE = -(1 << 15) + 1
+"""The change of a price that stands for all lower ones."""
+
 # Partial tiles.
 PARTIAL_BITS = 15
 """Bits of a score, which is never negative where it matters."""
