@@ -20,8 +20,11 @@ from nmflow.problem.prices import Prices
 from nmflow.problem.scores import ScoreName
 from nmflow.problem.tiling import Window, shared_windows
 from nmflow.problem.workers import run_all, thread_count
-from nmflow.proof.certificate import VIOLATIONS_LISTED, Certificate, Place, Tally
+from nmflow.proof.certificate import VIOLATIONS_LISTED, Certificate, Place, Tally, Violation
 from nmflow.proof.groups import certify_groups
+from nmflow.units.batch import batch_in_units
+from nmflow.units.unit import ENTRY, as_unit
+from nmflow.units.whole import whole_units
 
 
 @standard_arithmetic
@@ -36,6 +39,7 @@ def certify(
     score: ScoreName = "abs",
     workers: int | None = None,
     prices: Prices | None = None,
+    unit: tuple[int, int] = (1, 1),
 ) -> Certificate:
     """Check any mask, from anywhere, and prove how good it is.
 
@@ -45,7 +49,7 @@ def certify(
 
     Parameters
     ----------
-    weights, n, m, pattern, axes, score, workers
+    weights, n, m, pattern, axes, score, workers, unit
         As for :func:`nmflow.solve`.
     mask : array_like of bool (or of 0 and 1), of the shape of ``weights``
         From any framework, not necessarily the one of the weights.
@@ -76,6 +80,10 @@ def certify(
     (0, 100, 100) the positive five are worth 500, and 2:3 exactly is worth 400 at most. So compare
     gaps of masks that are ``full``.
 
+    With ``unit`` all that is said of entries is said of units, whose scores are sums: value and
+    bound add those up, exactly, as they are once rounded. A unit that is kept in part is a
+    violation, and counts as dropped.
+
     Time: one pass over the weights where ``prices`` prove the mask, about that of ``flow``; a few
     times as much where they have to be found, and more where an optimum has to be.
     """
@@ -83,9 +91,13 @@ def certify(
     threads = thread_count(workers)
     batch = MatrixBatch.of(weights, wanted, axes, score)
     given = _mask_matrices(mask, batch, wanted)
+    block, split = as_unit(unit), list[Violation]()
+    if block != ENTRY:
+        given, split = whole_units(given, block, wanted)
+        batch = batch_in_units(batch, block, threads)
     if prices is not None:
         prices = _check_prices(prices, batch, wanted)
-    tally = Tally(wanted)
+    tally = Tally(wanted, over=split)
     if wanted.name == "transposable":
         _certify_tiles(tally, batch, given, prices, threads)
     else:

@@ -16,6 +16,8 @@ from nmflow.problem.tiling import Window, windows
 from nmflow.problem.workers import run_all, thread_count
 from nmflow.solvers import registry
 from nmflow.solvers.interface import Method
+from nmflow.units.batch import batch_in_units
+from nmflow.units.unit import as_unit
 
 Mask_co = TypeVar("Mask_co", covariant=True)
 
@@ -50,6 +52,7 @@ def solve(
     axes: tuple[int, int] = ...,
     score: ScoreName = ...,
     workers: int | None = ...,
+    unit: tuple[int, int] = ...,
 ) -> Mask_co: ...
 
 
@@ -64,6 +67,7 @@ def solve(
     axes: tuple[int, int] = ...,
     score: ScoreName = ...,
     workers: int | None = ...,
+    unit: tuple[int, int] = ...,
 ) -> NDArray[np.bool_]: ...
 
 
@@ -78,6 +82,7 @@ def solve(
     axes: tuple[int, int] = ...,
     score: ScoreName = ...,
     workers: int | None = ...,
+    unit: tuple[int, int] = ...,
 ) -> Any: ...
 
 
@@ -92,6 +97,7 @@ def solve(
     axes: tuple[int, int] = (-2, -1),
     score: ScoreName = "abs",
     workers: int | None = None,
+    unit: tuple[int, int] = (1, 1),
 ) -> Any:
     """The n:m mask that keeps the largest total score.
 
@@ -119,6 +125,11 @@ def solve(
         ``|w|`` (the paper's), ``w**2``, or the values as importance scores, negative ones allowed.
     workers : int, optional
         Threads; by default as many as there are cores. The mask does not depend on it.
+    unit : pair of int, default (1, 1)
+        Rows and columns (along the first and the last of ``axes``) of blocks of entries that are
+        kept or dropped whole; n and m count such units, and matrices begin with one. ``solve(w, 2,
+        4, unit=(2, 2))`` is pair-wise 4:8 both ways, ``unit=(1, 2)`` pair-wise 4:8 along rows and
+        2:4 along columns. What takes which: :mod:`nmflow.hardware`.
 
     Returns
     -------
@@ -141,6 +152,12 @@ def solve(
     "Accelerated Sparse Neural Training", NeurIPS 2021). :func:`nmflow.certify` proves
     a mask optimal by the programme's dual.
 
+    A unit's score is the sum of its entries' scores, and the mask that of the sums, ties included.
+    Sums are exact wherever float64 holds them, which it does for float16, bfloat16 and float32
+    weights of a usual range, and else the float64 nearest to the exact sum; of integers always
+    exact, in 64 bits. Units at the lower and right edge may be partial, and score what they have.
+    They take one more pass over the weights and 8 bytes each.
+
     Examples
     --------
     >>> import numpy as np, nmflow
@@ -157,7 +174,8 @@ def solve(
             f"pattern {wanted.name!r} is solved exactly by selection, and method {chosen.name!r}"
             " is approximate: leave the method out, or use pattern='transposable'"
         )
-    batch = MatrixBatch.of(weights, wanted, axes, score)
+    block = as_unit(unit)
+    batch = batch_in_units(MatrixBatch.of(weights, wanted, axes, score), block, threads)
     mask = np.empty(batch.shape, np.bool_)
     if wanted.name == "transposable":
         _solve_tiles(batch, mask, chosen, wanted, threads)

@@ -19,6 +19,7 @@ LAYERS = [
     ["compiling", "problem"],
     ["simd", "diversity"],
     ["proof", "solvers"],
+    ["units"],
     ["solve", "certify"],
     ["tracker", "priced"],
     ["warming"],
