@@ -12,57 +12,68 @@ def add(values, patterns, unsigned, unit, sums, extremes):
     """Add each unit's scores in float64, and note how far apart their last digits may lie.
 
     ``patterns`` are the bits of the values. ``extremes`` becomes the largest of them without signs,
-    and the least but 0.
+    and the least but 0; behind these it holds all bits but the sign.
     """
-    matrices, rows, columns = values.shape
+    matrices, rows, _ = values.shape
     height, width = unit
-    kind = patterns.dtype.type
-    digits = extremes[1]
-    largest, least = kind(0), digits
     for b in range(matrices):
         for i in range(rows):
-            for x in range(columns):
-                size = kind(patterns[b, i, x] & digits)
-                largest = max(largest, size)
-                least = min(least, size if size != 0 else digits)
-            add_row(values[b, i], unsigned, width, i % height == 0, sums[b, i // height])
+            widen(patterns[b, i], extremes)
+            units = sums[b, i // height]
+            if i % height == 0:
+                units[:] = 0.0
+            for k in range(width):
+                add_every(values[b, i, k::width], unsigned, units)
+
+
+@helper
+def widen(patterns, extremes):
+    """Note the largest and the least number of a row, without signs, of those that aren't 0."""
+    kind = patterns.dtype.type
+    largest, least, digits = extremes
+    for x in range(patterns.size):
+        size = kind(patterns[x] & digits)
+        largest = max(largest, size)
+        least = min(least, size if size != 0 else digits)
     extremes[0], extremes[1] = largest, least
 
 
 @helper
-def add_row(row, unsigned, width, first, sums):
-    """Add a row of entries to the sums of its units, or begin them."""
-    columns = row.size
-    for j in range(sums.size):
-        total = 0.0 if first else sums[j]
-        for x in range(j * width, min(j * width + width, columns)):
-            total += np.float64(abs(row[x]) if unsigned else row[x])
-        sums[j] = total
+def add_every(row, unsigned, units):
+    """Add one entry of each unit; the last unit may have none."""
+    for j in range(row.size):
+        units[j] += np.float64(abs(row[j]) if unsigned else row[j])
 
 
 @compile_kernel
-def add_rounded(values, unsigned, unit, sums, doubtful):
+def add_rounded(values, unsigned, unit, sums, lost, doubtful):
     """The nearest float64 to each unit's exact sum, or a mark where that is not known to be it.
 
     What each addition loses is added up by itself, error-free as long as no addition there loses
     anything (Knuth's TwoSum, "The art of computer programming", volume 2, section 4.2.2), so that
-    the last addition is the only one that rounds.
+    the last addition is the only one that rounds. ``lost`` is room for a row of units.
     """
-    matrices, rows, columns = values.shape
+    matrices, rows, _ = values.shape
     height, width = unit
     for b in range(matrices):
-        for i in range(sums.shape[1]):
-            for j in range(sums.shape[2]):
-                total = lost = 0.0
-                exact = True
-                for y in range(i * height, min(i * height + height, rows)):
-                    for x in range(j * width, min(j * width + width, columns)):
-                        value = values[b, y, x]
-                        total, error = two_sum(total, np.float64(abs(value) if unsigned else value))
-                        lost, error = two_sum(lost, error)
-                        exact &= error == 0.0
-                sums[b, i, j] = total + lost
-                doubtful[b, i, j] = not exact
+        for i in range(rows):
+            units, marks = sums[b, i // height], doubtful[b, i // height]
+            if i % height == 0:
+                units[:], lost[:], marks[:] = 0.0, 0.0, False
+            for k in range(width):
+                add_losing_nothing(values[b, i, k::width], unsigned, units, lost, marks)
+            if i % height == height - 1 or i == rows - 1:
+                for j in range(units.size):
+                    units[j] += lost[j]
+
+
+@helper
+def add_losing_nothing(row, unsigned, units, lost, marks):
+    """Add one entry of each unit, and what that loses to what was lost; mark what is lost there."""
+    for j in range(row.size):
+        units[j], error = two_sum(units[j], np.float64(abs(row[j]) if unsigned else row[j]))
+        lost[j], error = two_sum(lost[j], error)
+        marks[j] |= error != 0.0
 
 
 @helper
@@ -76,30 +87,29 @@ def two_sum(x, y):
 @compile_kernel
 def spread(kept, unit, mask):
     """Write the mask of entries that a mask of units stands for."""
-    matrices, rows, columns = mask.shape
+    matrices, rows, _ = mask.shape
     height, width = unit
     for b in range(matrices):
         for i in range(rows):
-            row = mask[b, i]
             if i % height:
-                row[:] = mask[b, i - 1]
+                mask[b, i, :] = mask[b, i - 1]
                 continue
-            units = kept[b, i // height]
-            for j in range(units.size):
-                for x in range(j * width, min(j * width + width, columns)):
-                    row[x] = units[j]
+            for k in range(width):
+                row = mask[b, i, k::width]
+                row[:] = kept[b, i // height, : row.size]
 
 
 @compile_kernel
 def count(mask, unit, held):
     """Count the kept entries of each unit."""
-    matrices, rows, columns = mask.shape
+    matrices, rows, _ = mask.shape
     height, width = unit
     for b in range(matrices):
         for i in range(rows):
             units = held[b, i // height]
             if i % height == 0:
                 units[:] = 0
-            for j in range(units.size):
-                for x in range(j * width, min(j * width + width, columns)):
-                    units[j] += mask[b, i, x]
+            for k in range(width):
+                row = mask[b, i, k::width]
+                for j in range(row.size):
+                    units[j] += row[j]

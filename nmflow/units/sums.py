@@ -95,15 +95,17 @@ def _add_floats(batch: MatrixBatch, strip: Strip, unit: Unit, sums: NDArray[Any]
     # What overflows is looked at below.
     with np.errstate(over="ignore", invalid="ignore"):
         if values.dtype == np.float32:
-            extremes = np.array([0, np.iinfo(np.uint32).max >> 1], np.uint32)
+            digits = np.iinfo(np.uint32).max >> 1
+            extremes = np.array([0, digits, digits], np.uint32)
             args = values, values.view(np.uint32), unsigned, unit, sums, extremes
             run_sparingly(add, args, values.size)
             if not np.isfinite(extremes.view(np.float32)[0]):
                 batch.raise_not_finite()
-            if _no_sum_rounds(extremes, unit):
+            if _no_sum_rounds(int(extremes[0]), int(extremes[1]), unit):
                 return
         doubtful = np.empty(sums.shape, np.bool_)
-        run_sparingly(add_rounded, (values, unsigned, unit, sums, doubtful), values.size)
+        args = values, unsigned, unit, sums, np.empty(sums.shape[2]), doubtful
+        run_sparingly(add_rounded, args, values.size)
     doubtful |= ~np.isfinite(sums)
     if not doubtful.any():
         return
@@ -114,11 +116,11 @@ def _add_floats(batch: MatrixBatch, strip: Strip, unit: Unit, sums: NDArray[Any]
         sums[b, i, j] = _nearest(np.abs(block) if unsigned else block, batch, unit)
 
 
-def _no_sum_rounds(extremes: NDArray[np.uint32], unit: Unit) -> bool:
-    """Whether sums of so many float32 fit 53 bits, the largest and the least of which are given."""
+def _no_sum_rounds(largest: int, least: int, unit: Unit) -> bool:
+    """Whether sums of so many float32 fit 53 bits; the bits of two of them are given."""
     fraction = np.finfo(np.float32).nmant
     # Subnormal numbers have the last digit of the least exponent above them.
-    largest, least = (max(int(bits) >> fraction, 1) for bits in extremes)
+    largest, least = max(largest >> fraction, 1), max(least >> fraction, 1)
     carries = (unit[0] * unit[1] - 1).bit_length()
     return largest - min(least, largest) + fraction + 1 + carries <= _MANTISSA_BITS
 
