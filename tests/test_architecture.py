@@ -20,7 +20,7 @@ LAYERS = [
     ["simd", "diversity"],
     ["proof", "solvers"],
     ["units"],
-    ["solve", "certify"],
+    ["solve", "certify", "hardware"],
     ["tracker", "priced"],
     ["warming"],
     [""],

@@ -50,9 +50,9 @@ def unit_sums(batch: MatrixBatch, unit: Unit, threads: int) -> NDArray[Any]:
     Every sum is the float64 nearest to the exact one, ties to even: the exact one itself wherever
     float64 holds it, so always for float16, bfloat16 and float32 weights of a usual range. It does
     not depend on the order of the entries. Where the scores of a strip span so few powers of two
-    that no addition can round, which is looked at as they are added, that is all; else additions are
-    error-free transformations, and few units are left for unbounded fractions. Integers are added
-    as integers.
+    that no addition can round, which is looked at as they are added, that is all; else additions
+    are error-free transformations, and few units are left for unbounded fractions. Integers are
+    added as integers.
     """
     floats = batch.host.bfloat16 or batch.host.values.dtype.kind == "f"
     sums = np.empty(in_units(batch.shape, unit), np.float64 if floats else np.int64)
@@ -104,8 +104,8 @@ def _add_floats(batch: MatrixBatch, strip: Strip, unit: Unit, sums: NDArray[Any]
             if _no_sum_rounds(int(extremes[0]), int(extremes[1]), unit):
                 return
         doubtful = np.empty(sums.shape, np.bool_)
-        args = values, unsigned, unit, sums, np.empty(sums.shape[2]), doubtful
-        run_sparingly(add_rounded, args, values.size)
+        rounding = values, unsigned, unit, sums, np.empty(sums.shape[2]), doubtful
+        run_sparingly(add_rounded, rounding, values.size)
     doubtful |= ~np.isfinite(sums)
     if not doubtful.any():
         return
@@ -141,8 +141,8 @@ def _nearest(block: NDArray[Any], batch: MatrixBatch, unit: Unit) -> float:
         return float(sum(map(Fraction, block.ravel().tolist())))
     except OverflowError:
         raise NmflowError(
-            f"{batch.what}: the scores of a unit of {unit[0]} x {unit[1]} add up to more than float64"
-            " holds; scale the weights down"
+            f"{batch.what}: the scores of a unit of {unit[0]} x {unit[1]} add up to more than"
+            " float64 holds; scale the weights down"
         ) from None
 
 
