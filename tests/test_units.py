@@ -158,6 +158,12 @@ def test_sums_are_the_nearest_floats(kind, dtype, interpreted, monkeypatch):
             assert (found == expected).all(), (unit, score)
 
 
+def test_what_is_lost_is_rounded_once():
+    """A hair above halfway between two floats."""
+    weights = np.array([[[1.0, 2.0**-53, 2.0**-110]]])
+    assert unit_sums(batch_of(weights), (1, 3), 1).item() == 1 + 2.0**-52
+
+
 @given(filled((1, 2, 6), finite), st.sampled_from(["abs", "raw"]))
 def test_sums_of_any_floats_are_the_nearest(weights, score):
     try:
@@ -217,6 +223,8 @@ def test_what_is_not_finite_is_named_where_the_user_has_it(value, dtype):
     weights[5, 7, 2, 1] = value
     with pytest.raises(nmflow.NmflowError, match=r"at index \(5, 7, 2, 1\)"):
         nmflow.solve(weights, 2, 4, axes=(1, 0), unit=(2, 2))
+    with pytest.raises(nmflow.NmflowError, match=r"at index \(0, 0\)"):
+        nmflow.solve(np.full((8, 8), value, dtype), 2, 4, unit=(2, 2))
     mask = np.zeros(weights.shape, bool)
     with pytest.raises(nmflow.NmflowError, match=r"at index \(5, 7, 2, 1\)"):
         nmflow.certify(weights, mask, 2, 4, axes=(1, 0), unit=(2, 2))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,10 +37,6 @@ class UnitBatch(MatrixBatch):
     def what(self) -> str:
         """How messages name the weights."""
         return f"{self.entries.what} in units of {self.unit[0]} x {self.unit[1]}"
-
-    def raise_not_finite(self) -> NoReturn:
-        """Raise for the first NaN or infinity, with its index in the array as the user has it."""
-        self.entries.raise_not_finite()
 
     def restore(self, mask: NDArray[np.bool_]) -> Any:
         """The entries of a mask of units, in the shape, framework and device of the weights."""

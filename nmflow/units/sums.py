@@ -99,9 +99,8 @@ def _add_floats(batch: MatrixBatch, strip: Strip, unit: Unit, sums: NDArray[Any]
             extremes = np.array([0, digits, digits], np.uint32)
             args = values, values.view(np.uint32), unsigned, unit, sums, extremes
             run_sparingly(add, args, values.size)
-            if not np.isfinite(extremes.view(np.float32)[0]):
-                batch.raise_not_finite()
-            if _no_sum_rounds(int(extremes[0]), int(extremes[1]), unit):
+            finite = np.isfinite(extremes.view(np.float32)[0])
+            if finite and _no_sum_rounds(int(extremes[0]), int(extremes[1]), unit):
                 return
         doubtful = np.empty(sums.shape, np.bool_)
         rounding = values, unsigned, unit, sums, np.empty(sums.shape[2]), doubtful
