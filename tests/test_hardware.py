@@ -224,7 +224,9 @@ def test_what_belongs_to_nothing_is_not_unpacked():
     for wrong in (
         Packed(packed.values, packed.metadata.astype(np.int32)),
         Packed(packed.values, packed.metadata[:16]),
+        Packed(packed.values[:16], packed.metadata[:16]),
         Packed(packed.values[:, :8], packed.metadata),
+        Packed(packed.values[:, :8], packed.metadata[:, :1]),
         Packed(packed.values.astype(float), packed.metadata),
         Packed(packed.values.ravel(), packed.metadata),
     ):

@@ -33,11 +33,6 @@ class UnitBatch(MatrixBatch):
     unit: Unit
     threads: int
 
-    @property
-    def what(self) -> str:
-        """How messages name the weights."""
-        return f"{self.entries.what} in units of {self.unit[0]} x {self.unit[1]}"
-
     def restore(self, mask: NDArray[np.bool_]) -> Any:
         """The entries of a mask of units, in the shape, framework and device of the weights."""
         whole = spread_mask(mask, self.unit, self.entries.shape, self.threads)
