@@ -86,6 +86,7 @@ docs/api/nmflow
 docs/api/torch
 docs/api/integrations
 docs/api/checkpoint
+docs/api/hardware
 docs/api/models
 docs/api/inside
 ```

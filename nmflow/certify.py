@@ -22,9 +22,13 @@ from nmflow.problem.prices import Prices
 from nmflow.problem.scores import ScoreName
 from nmflow.problem.tiling import Window, shared_windows
 from nmflow.problem.workers import run_or_raise_first, thread_count
-from nmflow.proof.certificate import Certificate, Tally
+from nmflow.proof.certificate import Certificate, Tally, Violation
 from nmflow.proof.constrained_groups import certify_groups_within
 from nmflow.proof.groups import certify_groups
+from nmflow.units.batch import batch_in_units
+from nmflow.units.constraints import constraints_in_units
+from nmflow.units.unit import ENTRY, as_unit
+from nmflow.units.whole import whole_units
 
 
 @standard_arithmetic
@@ -43,6 +47,7 @@ def certify(
     at_most: bool = False,
     workers: int | None = None,
     prices: Prices | None = None,
+    unit: tuple[int, int] = (1, 1),
 ) -> Certificate:
     """Check any mask, from anywhere, and prove how good it is.
 
@@ -52,7 +57,7 @@ def certify(
 
     Parameters
     ----------
-    weights, n, m, pattern, axes, score, columns, within, keep, at_most, workers
+    weights, n, m, pattern, axes, score, columns, within, keep, at_most, workers, unit
         As for :func:`nmflow.solve`.
     mask : array_like of bool (or of 0 and 1), of the shape of ``weights``
         From any framework, not necessarily the one of the weights.
@@ -84,6 +89,10 @@ def certify(
     (0, 100, 100) the positive five are worth 500, and 2:3 exactly is worth 400 at most. So compare
     gaps of masks that are ``full``.
 
+    With ``unit`` all that is said of entries is said of units, whose scores are sums: value and
+    bound add those up, exactly, as they are once rounded. A unit that is kept in part is a
+    violation, and counts as dropped.
+
     Time: one pass over the weights where ``prices`` prove the mask, about that of ``flow``; a few
     times as much where they have to be found, and more where an optimum has to be.
     """
@@ -92,9 +101,14 @@ def certify(
     batch = MatrixBatch.of(weights, wanted, axes, score)
     given = as_bool_matrices(mask, batch, "mask")
     constraints = Constraints.of(within, keep, batch)
+    block, split = as_unit(unit), list[Violation]()
+    if block != ENTRY:
+        given, split = whole_units(given, block, wanted)
+        constraints = constraints_in_units(constraints, batch, block)
+        batch = batch_in_units(batch, block, threads)
     if prices is not None:
         prices = _check_prices(prices, batch, wanted, constraints)
-    tally = Tally(wanted)
+    tally = Tally(wanted, over=split)
     if wanted.name == "transposable":
         _certify_tiles(tally, batch, given, prices, constraints, threads)
     elif constraints is not None:

@@ -17,6 +17,9 @@ from nmflow.problem.tiling import Window, windows
 from nmflow.problem.workers import run_or_raise_first, thread_count
 from nmflow.solvers import registry
 from nmflow.solvers.interface import Method
+from nmflow.units.batch import batch_in_units
+from nmflow.units.constraints import constraints_in_units
+from nmflow.units.unit import as_unit
 
 Mask_co = TypeVar("Mask_co", covariant=True)
 
@@ -55,6 +58,7 @@ def solve(
     keep: Any = ...,
     at_most: bool = ...,
     workers: int | None = ...,
+    unit: tuple[int, int] = ...,
 ) -> Mask_co: ...
 
 
@@ -73,6 +77,7 @@ def solve(
     keep: Any = ...,
     at_most: bool = ...,
     workers: int | None = ...,
+    unit: tuple[int, int] = ...,
 ) -> NDArray[np.bool_]: ...
 
 
@@ -91,6 +96,7 @@ def solve(
     keep: Any = ...,
     at_most: bool = ...,
     workers: int | None = ...,
+    unit: tuple[int, int] = ...,
 ) -> Any: ...
 
 
@@ -109,6 +115,7 @@ def solve(
     keep: Any = None,
     at_most: bool = False,
     workers: int | None = None,
+    unit: tuple[int, int] = (1, 1),
 ) -> Any:
     """The n:m mask that keeps the largest total score.
 
@@ -147,6 +154,11 @@ def solve(
         at most n, and no negative score that need not be kept, as partial tiles do.
     workers : int, optional
         Threads; by default as many as there are cores. The mask does not depend on it.
+    unit : pair of int, default (1, 1)
+        Rows and columns (along the first and the last of ``axes``) of blocks of entries that are
+        kept or dropped whole; n and m count such units, and matrices begin with one. ``solve(w, 2,
+        4, unit=(2, 2))`` is pair-wise 4:8 both ways, ``unit=(1, 2)`` pair-wise 4:8 along rows and
+        2:4 along columns. What takes which: :mod:`nmflow.hardware`.
 
     Returns
     -------
@@ -171,6 +183,12 @@ def solve(
     ``keep`` raises lower bounds to 1, with which the flow stays integral. :func:`nmflow.certify`
     proves a mask optimal by the programme's dual.
 
+    A unit's score is the sum of its entries' scores, and the mask that of the sums, ties included.
+    Sums are exact wherever float64 holds them, which it does for float16, bfloat16 and float32
+    weights of a usual range, and else the float64 nearest to the exact sum; of integers always
+    exact, in 64 bits. Units at the lower and right edge may be partial, and score what they have.
+    They take one more pass over the weights and 8 bytes each.
+
     Examples
     --------
     >>> import numpy as np, nmflow
@@ -187,8 +205,10 @@ def solve(
             f"pattern {wanted.name!r} is solved exactly by selection, and method {chosen.name!r}"
             " is approximate: leave the method out, or use pattern='transposable'"
         )
-    batch = MatrixBatch.of(weights, wanted, axes, score)
-    constraints = Constraints.of(within, keep, batch)
+    block = as_unit(unit)
+    entries = MatrixBatch.of(weights, wanted, axes, score)
+    constraints = constraints_in_units(Constraints.of(within, keep, entries), entries, block)
+    batch = batch_in_units(entries, block, threads)
     mask = np.empty(batch.shape, np.bool_)
     if wanted.name == "transposable":
         _solve_tiles(batch, mask, chosen, constraints, threads)

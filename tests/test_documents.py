@@ -58,7 +58,9 @@ def test_the_layers_are_those_of_the_test():
     assert [sorted(layer) for layer in shown[: len(LAYERS)]] == wanted
 
 
-@pytest.mark.parametrize("name", ["nmflow", "nmflow.torch", "nmflow.checkpoint", "nmflow.models"])
+@pytest.mark.parametrize(
+    "name", ["nmflow", "nmflow.torch", "nmflow.checkpoint", "nmflow.models", "nmflow.hardware"]
+)
 def test_all_public_names_are_on_the_site(name):
     if name == "nmflow.torch":
         pytest.importorskip("torch")

@@ -24,7 +24,7 @@ Place = tuple[int, tuple[int, int], int]
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A row, a column or a matrix that does not hold what it should.
+    """A row, a column, a matrix or a unit that does not hold what it should.
 
     Attributes
     ----------
@@ -32,13 +32,14 @@ class Violation:
         Which matrix, counting the batch dimensions in row-major order.
     tile : tuple of int
         Tile row and tile column in the matrix.
-    line : {"row", "column", "matrix", "forbidden", "forced"}
-        Of the last two, entries of a row that may not be kept, and that must be.
+    line : {"row", "column", "matrix", "forbidden", "forced", "unit"}
+        ``forbidden`` and ``forced`` are entries of a row that may not be kept, and that must be.
     index : int
-        Which row or column of the tile.
+        Which row or column of the tile, or which unit in row-major order.
     held, allowed : int
-        Entries kept, and n: the most, in a full tile also the least, that it may hold. Of forbidden
-        entries none may be kept, of forced ones all must.
+        Entries (or units) kept, and n: the most, in a full tile also the least, that it may hold.
+        Of forbidden entries none may be kept, of forced ones all must. Of a unit kept in part, its
+        entries kept and all that it has.
     """
 
     matrix: int
@@ -96,8 +97,8 @@ class Certificate:
 
     @property
     def optimal(self) -> bool:
-        """Every tile is proved optimal."""
-        return self.optimal_tiles == self.tiles
+        """Every tile is proved optimal, and no unit is kept in part."""
+        return self.feasible and self.optimal_tiles == self.tiles
 
     def __str__(self) -> str:
         if self.optimal:

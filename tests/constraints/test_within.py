@@ -207,3 +207,27 @@ def test_patterns_without_overlap(pattern, kind):
                 free = free[free >= 0]
             best = sorted(free.tolist(), reverse=True)[: most - int(must.sum())]
             assert sorted(scores[kept & ~must].tolist(), reverse=True) == best
+
+
+def test_units_are_kept_whole_within():
+    rng = seeded("units within")
+    weights = rng.standard_normal((48, 64)).astype(np.float32)
+    allowed = np.repeat(np.repeat(rng.random((24, 32)) < 0.6, 2, axis=0), 2, axis=1)
+    # An entry of a unit that may not be kept is one of a unit that may not be.
+    allowed[::6, ::6] = False
+    keep = np.zeros(weights.shape, bool)
+    keep[2, 3] = allowed[2:4, 2:4].all()
+    options = {"within": allowed, "keep": keep, "at_most": True, "unit": (2, 2)}
+    mask = nmflow.solve(weights, 2, 4, **options)
+    assert not (mask & ~allowed).any()
+    assert (mask | ~keep).all()
+    units = mask.reshape(24, 2, 32, 2)
+    assert (units.any(axis=(1, 3)) == units.all(axis=(1, 3))).all()
+    sums = np.abs(weights.astype(float)).reshape(24, 2, 32, 2).sum(axis=(1, 3))
+    of_units = {"within": allowed.reshape(24, 2, 32, 2).all(axis=(1, 3)), "at_most": True}
+    of_units["keep"] = keep.reshape(24, 2, 32, 2).any(axis=(1, 3))
+    np.testing.assert_array_equal(nmflow.solve(sums, 2, 4, **of_units), units.all(axis=(1, 3)))
+    assert nmflow.certify(weights, mask, 2, 4, **options).optimal
+    keep[0, 1] = True
+    with pytest.raises(nmflow.NmflowError, match="of which within forbids others"):
+        nmflow.solve(weights, 2, 4, **options)
