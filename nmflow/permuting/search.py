@@ -18,6 +18,8 @@ from nmflow.problem.workers import run_all
 _AT_ONCE = 32
 # What a sum of kept scores may gain by rounding alone.
 _ROUNDING = 1e-9
+# A round that gains less than this share of what there is to keep is the last.
+_LEAST_GAIN = 1e-5
 
 
 class Search:
@@ -38,6 +40,10 @@ class Search:
         As the orders found so far put them.
     found : list of ndarray of int64
         For each order, which index of the beginning lies at each position now.
+    gains : list of float
+        For each order, what is kept more by it.
+    rounds : int
+        How many there were.
 
     Notes
     -----
@@ -63,12 +69,24 @@ class Search:
     ) -> None:
         self.matrices = [np.array(matrix, order="C") for matrix in matrices]
         self.found = [np.arange(order.size) for order in orders]
+        self.gains = [0.0] * len(orders)
+        self.rounds = 0
         self._orders = orders
         self._pattern = pattern
         self._random = np.random.default_rng(seed)
         self._threads = threads
 
-    def improve(self, number: int) -> float:
+    def run(self, rounds: int) -> None:
+        """So many rounds for all orders, or until one gains nothing to speak of."""
+        total = sum(float(np.abs(each).sum(dtype=np.float64)) for each in self.matrices)
+        while self.rounds < rounds:
+            self.rounds += 1
+            new = [self._improve(number) for number in range(len(self.found))]
+            self.gains = [old + gain for old, gain in zip(self.gains, new, strict=True)]
+            if sum(new) <= _LEAST_GAIN * total:
+                break
+
+    def _improve(self, number: int) -> float:
         """One round for one of the orders; what is kept more for it."""
         order = self._orders[number]
         sides = [side for side in order.sides if self._matters(side)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -61,6 +62,13 @@ def puts_out_stream(outputs: Any) -> bool:
     return not keys or any("hidden_state" in key for key in keys)
 
 
+def positional(model: Any, inputs: Any) -> tuple[Any, ...]:
+    """Inputs as the arguments of a model's forward, one after the other."""
+    if isinstance(inputs, Mapping):
+        return inspect.signature(model.forward).bind(**inputs).args
+    return tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,)
+
+
 def some_inputs(model: Any) -> Any:
     """Inputs for a model that says what it takes.
 
@@ -71,7 +79,7 @@ def some_inputs(model: Any) -> Any:
     """
     parameter = next(model.parameters())
     generator = torch.Generator().manual_seed(0)
-    config = getattr(model, "config", None)
+    config: Any = getattr(model, "config", None)
     if hasattr(config, "image_size") and hasattr(config, "num_channels"):
         shape = (2, config.num_channels, config.image_size, config.image_size)
         return {"pixel_values": torch.randn(shape, generator=generator).to(parameter)}

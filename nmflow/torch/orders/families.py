@@ -98,11 +98,7 @@ _GEMMA2 = Block(
     _LLAMA.others,
 )
 _VIT = Block(
-    (
-        Attention(
-            "attention.q_proj", "attention.k_proj", "attention.v_proj", "attention.o_proj"
-        ),
-    ),
+    (Attention("attention.q_proj", "attention.k_proj", "attention.v_proj", "attention.o_proj"),),
     ("mlp.fc1",),
     "mlp.fc2",
     ("layernorm_before", "layernorm_after"),

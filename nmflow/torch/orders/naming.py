@@ -84,9 +84,7 @@ def _values(name: str, module: Any, attention: Attention, config: Any) -> Order:
     # Query heads lie side by side that read the same value head.
     copies = heads // groups
     depth = size // groups
-    read = np.stack(
-        [(head * copies + copy) * depth + channels % depth for copy in range(copies)]
-    )
+    read = np.stack([(head * copies + copy) * depth + channels % depth for copy in range(copies)])
     uses = [
         Use(out, "weight", in_axis(out), None if copies == 1 else read),
         *_outputs(value, _section(attention, value, 2, size)),
@@ -99,7 +97,9 @@ def _queries(name: str, module: Any, attention: Attention, config: Any) -> Order
     heads, groups = _heads(config)
     label = f"{name}.{attention.query} (queries)"
     if getattr(config, "position_embedding_type", "absolute") != "absolute":
-        raise NmflowError("keys have positions of their own, which have the order of their channels")
+        raise NmflowError(
+            "keys have positions of their own, which have the order of their channels"
+        )
     if heads != groups:
         raise NmflowError(f"{heads} query heads share {groups} key heads")
     query = layer_at(module, attention.query, label)

@@ -102,7 +102,7 @@ def make_order(
     NmflowError
         If a value goes through a parametrization, lies on the meta device or has another size.
     """
-    found = {}
+    found: dict[tuple[int, int, bytes], Use] = {}
     for use in uses:
         if use.tensor in getattr(use.module, "parametrizations", {}):
             raise NmflowError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, get_args
 
 import numpy as np
@@ -19,6 +19,7 @@ from nmflow.torch.orders.checking import (
     TOLERANCE,
     difference,
     outputs_of,
+    positional,
     puts_out_stream,
     some_inputs,
 )
@@ -29,12 +30,9 @@ from nmflow.torch.orders.report import FoundOrder, OrderedLayer, OrderReport
 from nmflow.torch.orders.stream import stream_order
 from nmflow.torch.orders.tracing import traced_orders
 from nmflow.torch.selecting.layout import Layouts
-from nmflow.torch.selecting.select import Weight, choose_weights
+from nmflow.torch.selecting.select import choose_weights
 from nmflow.torch.selecting.wanted import Wanted
 from nmflow.torch.solving.problem import Scores, as_scorer
-
-# A round that gains less than this share of what there is to keep is the last.
-_LEAST_GAIN = 1e-5
 
 
 def permute(
@@ -104,7 +102,7 @@ def permute(
     Notes
     -----
     Heads are left in their order among themselves: as whole groups of m they are the same tiles
-    wherever they lie, so that nothing is gained, and where m does not divide their size groups reach
+    wherever they lie, so that nothing is gained. Where m does not divide their size, groups reach
     from one head into the next, and exchange channels within each alone.
 
     Scores of each weight are scaled to a mean of one, and the sum of what all masks keep never
@@ -135,14 +133,30 @@ def permute(
         reasons = "; ".join(f"{name}: {why}" for name, why in refused.items()) or "there is none"
         raise NmflowError(f"no order of this {type(model).__name__} is free: {reasons}")
     search = Search([x for each in matrices for x in each.matrices], shared, wanted, seed, threads)
-    gains, done = _rounds(search, rounds)
-    moved = [FoundOrder(o.name, o.kind, f, g) for o, f, g in zip(orders, search.found, gains)]
+    search.run(rounds)
+    moved = tuple(
+        FoundOrder(order.name, order.kind, new, gain)
+        for order, new, gain in zip(orders, search.found, search.gains, strict=True)
+    )
     layers = _layers(matrices, shared, search, wanted)
-    report = OrderReport(wanted, tuple(moved), layers, refused, 0.0, done, 0.0, tuple(orders))
-    for order, each in zip(orders, moved, strict=True):
-        order.move(each.order)
+    worst = _moved_and_checked(model, orders, search, given, before)
+    return OrderReport(
+        *(wanted, moved, layers, refused, worst, search.rounds),
+        seconds=time.perf_counter() - began,
+        _moved=tuple(orders),
+    )
+
+
+def _moved_and_checked(
+    model: Any, orders: Sequence[Order], search: Search, inputs: Any, before: Any
+) -> float:
+    """Put the model in its new orders; the difference of its outputs."""
+    done: list[tuple[Order, Any]] = []
     try:
-        worst = difference(before, outputs_of(model, given))
+        for order, new in zip(orders, search.found, strict=True):
+            order.move(new)
+            done.append((order, np.argsort(new)))
+        worst = difference(before, outputs_of(model, inputs))
         if not worst <= TOLERANCE:
             raise NmflowError(
                 f"outputs of the permuted model differ by {worst:.1e} of their largest entry, more"
@@ -150,13 +164,10 @@ def permute(
                 f" out, such as kinds=['hidden']"
             )
     except BaseException:
-        report.undo()
+        for order, back in done:
+            order.move(back)
         raise
-    return OrderReport(
-        *(wanted, tuple(moved), layers, refused, worst, done),
-        seconds=time.perf_counter() - began,
-        _moved=tuple(orders),
-    )
+    return worst
 
 
 def _check(
@@ -184,12 +195,7 @@ def _orders(model: Any, inputs: Any, stream_is_out: bool) -> Found:
     """All orders of a model, and why there are no others."""
     blocks = known_blocks(model)
     if not blocks:
-        if isinstance(inputs, Mapping):
-            raise NmflowError(
-                f"no block of this {type(model).__name__} is of a family of transformers that is"
-                " known; to trace it, give its inputs as a tensor or a tuple"
-            )
-        args = inputs if isinstance(inputs, tuple | list) else (inputs,)
+        args = positional(model, inputs)
         training = [module for module in model.modules() if module.training]
         model.eval()
         try:
@@ -226,19 +232,6 @@ def _searched(
         except NmflowError as error:
             refused[order.name] = str(error)
     return orders, shared
-
-
-def _rounds(search: Search, rounds: int) -> tuple[list[float], int]:
-    """The gain of each order, and how many rounds there were."""
-    gains = [0.0] * len(search.found)
-    total = float(sum(np.abs(each).sum(dtype=np.float64) for each in search.matrices))
-    done = 0
-    for done in range(1, rounds + 1):
-        new = [search.improve(number) for number in range(len(gains))]
-        gains = [old + gain for old, gain in zip(gains, new, strict=True)]
-        if sum(new) <= _LEAST_GAIN * total:
-            break
-    return gains, done
 
 
 def _layers(

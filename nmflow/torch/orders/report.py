@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,6 +105,22 @@ class OrderReport:
         """Put the model's weights back as they lay, to the last bit."""
         for order, found in zip(self._moved, self.orders, strict=True):
             order.move(np.argsort(found.order))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report in values that JSON has, orders and all."""
+        return {
+            "kept_before": self.kept_before,
+            "kept_after": self.kept_after,
+            "kept_unstructured": self.kept_unstructured,
+            "difference": self.difference,
+            "rounds": self.rounds,
+            "seconds": self.seconds,
+            "refused": dict(self.refused),
+            "orders": [
+                {"name": each.name, "kind": each.kind, "order": each.order.tolist()}
+                for each in self.orders
+            ],
+        }
 
     def __str__(self) -> str:
         kinds: dict[str, list[FoundOrder]] = {}

@@ -103,8 +103,7 @@ def _outside(name: str, module: Any, width: int, classified: bool) -> Iterator[U
                 yield Use(module, key, value.ndim - 1)
             elif not (key == "bias" and _ends(name, ("cls.predictions", "lm_head"))):
                 raise NmflowError(
-                    f"it is not known whether {name}.{key} follows the order of the residual"
-                    " stream"
+                    f"it is not known whether {name}.{key} follows the order of the residual stream"
                 )
 
 

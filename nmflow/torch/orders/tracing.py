@@ -108,28 +108,39 @@ class _Walk:
 
     def _module(self, node: fx.Node, name: str) -> _Value | None:
         module = self._modules[name]
-        seen = self._values.get(node.args[0]) if node.args else None  # type: ignore[arg-type]
+        seen = self._values.get(node.all_input_nodes[0]) if node.all_input_nodes else None
         if isinstance(module, nn.Linear):
             return self._linear(node, name, module, seen)
         if isinstance(module, _CONVOLUTIONS):
             return self._convolution(node, name, module, seen)
         if isinstance(module, nn.Flatten):
             return self._flattened(node, seen)
+        return self._let_through(node, name, module, seen)
+
+    def _let_through(
+        self, node: fx.Node, name: str, module: Any, seen: _Value | None
+    ) -> _Value | None:
+        """Of a layer that mixes no channels, if it is one."""
+        channels = seen is not None and seen.axis == 1
+        last = seen is not None and seen.axis == len(shape_of(node)) - 1
+        if seen is None:
+            self._fix_own(module, f"what {name} reads has its order")
+            return None
         if isinstance(module, ELEMENTWISE_MODULES) or (
-            isinstance(module, POOLING_MODULES) and (seen is None or seen.axis == 1)
+            isinstance(module, POOLING_MODULES) and channels
         ):
             return seen
-        per_channel = isinstance(module, _BATCH_NORMS) and seen is not None and seen.axis == 1
-        last = seen is not None and seen.axis == len(shape_of(node)) - 1
-        if isinstance(module, nn.LayerNorm) and last and len(module.normalized_shape) == 1:
-            per_channel = True
-        if isinstance(module, nn.PReLU) and (module.num_parameters == 1 or seen is None):
+        if (
+            (isinstance(module, _BATCH_NORMS) and channels)
+            or (isinstance(module, nn.LayerNorm) and last and len(module.normalized_shape) == 1)
+            or (isinstance(module, nn.PReLU) and (channels or module.num_parameters == 1))
+        ):
+            own = {**module._parameters, **module._buffers}
+            for tensor, value in own.items():
+                if value is not None and value.shape == (seen.space.size,):
+                    self.spaces.use(seen.space, module, tensor, 0)
             return seen
-        if per_channel or (isinstance(module, nn.PReLU) and seen.axis == 1):  # type: ignore[union-attr]
-            for tensor in ("weight", "bias", "running_mean", "running_var"):
-                if tensor in module._parameters or tensor in module._buffers:
-                    self.spaces.use(seen.space, module, tensor, 0)  # type: ignore[union-attr]
-            return seen
+        self._fix_own(module, f"{name} is used as it is")
         return self._fix(node, f"{name}, a {type(module).__name__}, may not let them through")
 
     def _linear(self, node: fx.Node, name: str, module: Any, seen: _Value | None) -> _Value:
@@ -155,6 +166,7 @@ class _Walk:
                 self.spaces.fix_axis(module.weight, 0, f"what {name} reads has its order")
             return seen
         if module.groups > 1:
+            self._fix_own(module, f"{name} convolves in groups")
             return self._fix(node, f"{name} convolves in groups")
         if seen is not None:
             self.spaces.use(seen.space, module, "weight", 1)
@@ -170,7 +182,7 @@ class _Walk:
         method = node.op == "call_method"
         seen = [self._values.get(each) for each in node.all_input_nodes]
         first = seen[0] if seen else None
-        if target in SHAPES:
+        if target in SHAPES and not shape_of(node):
             return None
         if target in FLATTENING:
             return self._flattened(node, first)
@@ -221,11 +233,19 @@ class _Walk:
             return seen
         return self._fix(node, "a mean is taken of them")
 
-    def _fix(self, node: fx.Node, reason: str) -> None:
+    def _fix(self, node: fx.Node, reason: str) -> _Value | None:
+        """Let all that a node reads stay in its order, and what it gives."""
         for each in node.all_input_nodes:
             value = self._values.get(each)
             if value is not None:
                 value.space.fix(reason)
+        return None
+
+    def _fix_own(self, module: Any, reason: str) -> None:
+        """Let all that a layer holds stay in its order, also for others that share it."""
+        for value in (*module.parameters(), *module.buffers()):
+            for axis in range(value.ndim):
+                self.spaces.fix_axis(value, axis, reason)
 
 
 def shape_of(node: Any) -> tuple[int, ...]:
