@@ -34,7 +34,8 @@ class Permutation:
     kept_before, kept_after : float
         Sums of the scores that the best masks keep, in the old order and in the new one.
     kept_unstructured : float
-        What the largest round(n/m * size) of each matrix sum to, which no order can exceed.
+        What the largest round(n/m * size) of each matrix sum to: a bound for all orders where m
+        divides the shape. (Partial tiles may keep more than that.)
     axes : (int, int)
         Of rows and columns.
     rounds : int

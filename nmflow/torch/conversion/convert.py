@@ -115,7 +115,7 @@ def convert(
         Whether weights that are 0 stay 0. They are the first to be pruned where the pattern lets.
     permute : bool, default False
         Whether rows and columns are first put in orders under which masks keep more, as
-        :func:`permute` does, by ``|w| * |x|``. The dense model computes the same in these orders,
+        :func:`permute` does, by ``w^2 * |x|^2``. The dense model computes the same in these orders,
         in the same time, which is checked on the first batch. One pattern for all weights.
     confidence : float, default 0.95
         Where n is None: how likely a tile is to fit as it is.

@@ -23,8 +23,9 @@ def order_model(
 ) -> OrderReport:
     """Put a model's weights in orders under which masks keep more of what matters for outputs.
 
-    Scores are ``|w| * |x|``, x being what the weight is multiplied by in all calibration batches
-    (Sun et al., "A simple and effective pruning approach for large language models", ICLR 2024).
+    Scores are ``w^2 * |x|^2``, x being what the weight is multiplied by in all calibration batches:
+    the squared error of outputs without w alone, the square of what Wanda goes by (Sun et al., "A
+    simple and effective pruning approach for large language models", ICLR 2024).
 
     Parameters
     ----------
@@ -47,14 +48,13 @@ def order_model(
         )
     (pattern,) = patterns
     scorer, inputs = _importance(runs, targets)
-    chosen = {target.name for target in targets}
     return permute(
         model,
         pattern.n,
         pattern.m,
         inputs=inputs,
         pattern=pattern.name,
-        include=lambda name, _: name in chosen,
+        include=[target.name for target in targets],
         layouts=layouts,
         scores=scorer,
     )
@@ -89,11 +89,11 @@ def _importance(
     by_name = {target.name: target for target in targets}
 
     def scores(name: str, weight: Any) -> Any:
-        sizes = weight.detach().double().abs()
+        sizes = weight.detach().double().square()
         if name not in squares:
             return sizes
         target = by_name[name]
-        norms = torch.stack(squares[name]).sqrt().to(sizes)
+        norms = torch.stack(squares[name]).to(sizes)
         return target.matrices.join(target.matrices.split(sizes) * norms[:, None])
 
     return scores, inputs[0]

@@ -39,7 +39,18 @@ class Use:
 
     @property
     def value(self) -> Any:
-        """The parameter or buffer."""
+        """The parameter or buffer; None if there is none.
+
+        Raises
+        ------
+        NmflowError
+            If it goes through a parametrization.
+        """
+        if self.tensor in getattr(self.module, "parametrizations", {}):
+            raise NmflowError(
+                f"{self.tensor} of a {type(self.module).__name__} goes through a parametrization:"
+                " permute the dense model, before it is sparsified"
+            )
         own = self.module._parameters.get(self.tensor)
         return self.module._buffers.get(self.tensor) if own is None else own
 
@@ -104,11 +115,6 @@ def make_order(
     """
     found: dict[tuple[int, int, bytes], Use] = {}
     for use in uses:
-        if use.tensor in getattr(use.module, "parametrizations", {}):
-            raise NmflowError(
-                f"{name}: {use.tensor} of a {type(use.module).__name__} goes through a"
-                " parametrization: permute the dense model, before it is sparsified"
-            )
         value = use.value
         if value is None:
             continue

@@ -14,7 +14,6 @@ from nmflow.permuting.shared import SharedOrder
 from nmflow.problem.pattern import Pattern, PatternName, as_integer
 from nmflow.problem.scores import ScoreName, check_score
 from nmflow.problem.workers import thread_count
-from nmflow.solve import solve
 from nmflow.torch.orders.checking import (
     TOLERANCE,
     difference,
@@ -25,7 +24,7 @@ from nmflow.torch.orders.checking import (
 )
 from nmflow.torch.orders.naming import Found, known_blocks, orders_in_blocks
 from nmflow.torch.orders.order import Kind, Order
-from nmflow.torch.orders.problem import WeightMatrices, matrices_of, shared_order
+from nmflow.torch.orders.problem import WeightMatrices, kept_share, matrices_of, shared_order
 from nmflow.torch.orders.report import FoundOrder, OrderedLayer, OrderReport
 from nmflow.torch.orders.stream import stream_order
 from nmflow.torch.orders.tracing import traced_orders
@@ -105,8 +104,8 @@ def permute(
     wherever they lie, so that nothing is gained. Where m does not divide their size, groups reach
     from one head into the next, and exchange channels within each alone.
 
-    Scores of each weight are scaled to a mean of one, and the sum of what all masks keep never
-    falls. For the search see :func:`nmflow.permute`.
+    The scores of each weight are scaled so that its mask prunes one in all, and the sum of what all
+    masks keep never falls. For the search see :func:`nmflow.permute`.
 
     Examples
     --------
@@ -256,11 +255,3 @@ def _layers(
             )
         )
     return tuple(layers)
-
-
-def kept_share(matrices: Sequence[Any], pattern: Pattern) -> float:
-    """The share of their scores that the best masks of some matrices keep."""
-    scores = np.stack(matrices)
-    mask = solve(scores, pattern.n, pattern.m, pattern=pattern.name, score="raw")
-    kept = float(np.sum(scores, where=mask, dtype=np.float64))
-    return kept / (float(scores.sum(dtype=np.float64)) or 1.0)

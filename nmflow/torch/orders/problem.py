@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from nmflow.errors import NmflowError
 from nmflow.permuting.shared import SharedOrder, Side
+from nmflow.problem.pattern import Pattern
 from nmflow.problem.scores import ScoreName
+from nmflow.solve import solve
 from nmflow.torch.orders.order import Order, Use
 from nmflow.torch.selecting.select import Weight
 from nmflow.torch.solving.problem import Scorer
@@ -41,6 +43,12 @@ class WeightMatrices:
         apart = apart.movedim(pair, (-2, -1))
         self._groups = layout.groups
         self.matrices = list(apart.reshape(-1, *apart.shape[-2:]).contiguous().numpy())
+
+    def scale(self) -> None:
+        """Divide the scores by what the best mask prunes of them, if it prunes anything."""
+        kept, total = _kept(self.matrices, self.weight.pattern)
+        if total > kept:
+            self.matrices = [each / np.float32(total - kept) for each in self.matrices]
 
     @property
     def numbers(self) -> range:
@@ -91,9 +99,10 @@ def _aligned(places: NDArray[np.int64], extent: int, m: int) -> bool:
 def matrices_of(
     weights: Sequence[Weight], score: ScoreName, scorer: Scorer | None
 ) -> list[WeightMatrices]:
-    """The matrices of scores of all weights, each weight's of a mean of one.
+    """The matrices of scores of all weights, scaled so that each one's mask prunes one in all.
 
-    So that weights of small scores count as much, entry by entry, as those of large ones.
+    What orders gain is then the share of its loss that each weight wins back, all alike: the mean
+    logarithm of losses, to first order.
     """
     found: list[WeightMatrices] = []
     first = 0
@@ -104,11 +113,25 @@ def matrices_of(
         scores = _scores(weight, score, scorer)
         if not bool(torch.isfinite(scores).all()):
             raise NmflowError(f"{weight.name} has scores that are not finite: permute needs all")
-        mean = float(scores.abs().mean(dtype=torch.float64)) or 1.0
-        scaled = (scores.double() / mean).float().cpu()
+        scaled = (scores.double() / (float(scores.abs().max()) or 1.0)).float().cpu()
         found.append(WeightMatrices(weight, first, scaled))
+        found[-1].scale()
         first += len(found[-1].matrices)
     return found
+
+
+def kept_share(matrices: Sequence[NDArray[Any]], pattern: Pattern) -> float:
+    """The share of their scores that the best masks of some matrices keep."""
+    kept, total = _kept(matrices, pattern)
+    return kept / total if total else 1.0
+
+
+def _kept(matrices: Sequence[NDArray[Any]], pattern: Pattern) -> tuple[float, float]:
+    """What the best masks of some matrices keep, and all that there is."""
+    scores = np.stack(matrices)
+    mask = solve(scores, pattern.n, pattern.m, pattern=pattern.name, score="raw")
+    kept = float(np.sum(scores, where=mask, dtype=np.float64))
+    return kept, float(scores.sum(dtype=np.float64))
 
 
 def _scores(weight: Weight, score: ScoreName, scorer: Scorer | None) -> Any:

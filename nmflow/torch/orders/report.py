@@ -23,7 +23,8 @@ class OrderedLayer:
     kept_before, kept_after : float
         Shares of its score, in the old order and in the new one.
     kept_unstructured : float
-        The share that the largest n/m of its entries hold, which no order can exceed.
+        The share that the largest n/m of its entries hold: a bound for all orders where m divides
+        the shape.
     """
 
     name: str
@@ -44,7 +45,7 @@ class FoundOrder:
     order : ndarray of int64
         Which index of the beginning lies at each position now.
     gain : float
-        What all weights keep more by it, each weight's scores scaled to a mean of one.
+        What all weights keep more by it, each in units of what its mask pruned before.
     """
 
     name: str
