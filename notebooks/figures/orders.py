@@ -16,8 +16,8 @@ from figures.style import BLACK, BLUE, GREEN, GREY, KEPT, ORANGE, RESULTS, SKY
 # Notebooks run from their own folder.
 sys.path.append(str(RESULTS.parents[1]))
 
-from benchmarks.encoder import encoder_matrices  # noqa: E402
-from benchmarks.orders import change, gap_closed  # noqa: E402
+from benchmarks.encoder import encoder_matrices
+from benchmarks.orders import change, gap_closed
 
 __all__ = ["change", "encoder_matrices", "errors", "gap_closed", "layers", "masks", "sides"]
 

@@ -11,6 +11,7 @@ from torch import nn  # noqa: E402
 
 import nmflow.torch  # noqa: E402
 from nmflow import NmflowError  # noqa: E402
+from nmflow.torch.conversion import ordering  # noqa: E402
 
 
 def wide():
@@ -35,6 +36,17 @@ def test_layers_lose_less(method):
         assert (report.orders is not None) == permute
     # Magnitudes are not what orders are chosen by.
     assert method == "magnitude" or errors[1] < 0.97 * errors[0]
+
+
+def test_scores_are_what_outputs_lose_without_a_weight(monkeypatch):
+    model, data, given = wide(), batches(), {}
+    monkeypatch.setattr(ordering, "permute", lambda *_, **options: given.update(options))
+    nmflow.torch.convert(model, data, 2, 4, method="magnitude", permute=True)
+    seen = torch.relu(torch.cat(data) @ wide()[0].weight.T + wide()[0].bias).double()
+    weight = wide()[2].weight.detach()
+    expected = weight.double() ** 2 * seen.square().sum(0)
+    assert torch.allclose(given["scores"]("2.weight", weight), expected, rtol=1e-5)
+    assert torch.equal(given["inputs"][0], data[0])
 
 
 def test_masks_are_exact_and_reported():

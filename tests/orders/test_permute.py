@@ -8,6 +8,7 @@ import pytest
 import nmflow
 from nmflow import NmflowError
 from nmflow.permuting.pricing import kept_with
+from nmflow.permuting.search import Search
 from nmflow.problem.pattern import Pattern
 
 
@@ -112,6 +113,20 @@ def test_never_keeps_less(make, dtype):
     found = nmflow.permute(array, 2, 4)
     assert found.kept_after >= found.kept_before
     assert found.kept_after == pytest.approx(kept(found.apply(array), 2, 4), rel=1e-12)
+
+
+def test_a_worse_order_is_not_taken(monkeypatch):
+    """Were a search ever misled by its rounding."""
+
+    def misled(search, rounds):
+        search.found = [np.roll(each, 3) for each in search.found]
+
+    array = weights((16, 16))
+    array = nmflow.permute(array, 2, 4).apply(array)
+    monkeypatch.setattr(Search, "run", misled)
+    found = nmflow.permute(array, 2, 4)
+    assert list(found.rows) == list(found.columns) == list(range(16))
+    assert found.kept_after == found.kept_before
 
 
 @pytest.mark.parametrize("score", ["abs", "square", "raw"])
