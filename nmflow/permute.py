@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from nmflow.certify import certify
 from nmflow.errors import NmflowError
-from nmflow.permuting.search import Search
 from nmflow.permuting.shared import SharedOrder, Side
 from nmflow.problem.batch import MatrixBatch
 from nmflow.problem.floating_point import standard_arithmetic
@@ -139,6 +138,9 @@ def permute(
     >>> bool(kept > np.abs(weights)[nmflow.solve(weights, 2, 4)].sum())
     True
     """
+    # numba is not for those who import nmflow alone.
+    from nmflow.permuting.search import Search
+
     began = time.perf_counter()
     wanted = Pattern(n, m, pattern)
     _check(sides, pattern, rounds, seed)
