@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test test-slow test-notebooks notebooks coverage plant lint types docs hooks format benchmark conversion training wheel clean
+.PHONY: help demo test test-slow test-notebooks notebooks coverage plant lint types docs hooks format benchmark conversion orders training wheel clean
 
 help:
 	@echo "make demo       prune a real sentence encoder at 2:4, 4:8 and 8:16, with proofs (demo/)"
@@ -20,6 +20,7 @@ help:
 	@echo "make hooks      let git run the linter, mypy and the like before each commit"
 	@echo "make benchmark  what README quotes, measured here and written there (10 minutes)"
 	@echo "make conversion  the conversions that README quotes (hours, goes on where it was)"
+	@echo "make orders     what orders of rows and columns buy (15 minutes, goes on where it was)"
 	@echo "make training   the training runs that README quotes (40 minutes, goes on where it was)"
 	@echo "make wheel      a wheel with compiled kernels in dist/, so that first calls compile nothing"
 	@echo "make clean      remove what the others made"
@@ -108,6 +109,10 @@ conversion: $(VENV)/bench
 	$(BIN)/python -m benchmarks.conversion
 	$(BIN)/python -m benchmarks.readme
 	$(BIN)/python notebooks/execute.py notebooks/05_conversion.ipynb
+
+orders: $(VENV)/bench
+	$(BIN)/python -m benchmarks.orders
+	$(BIN)/python notebooks/execute.py notebooks/07_orders.ipynb
 
 training: $(VENV)/bench
 	$(BIN)/python -m benchmarks.training

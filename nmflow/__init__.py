@@ -17,6 +17,7 @@ from nmflow.diversity import (
     suggest_n,
 )
 from nmflow.errors import MissingExtraError, NmflowError
+from nmflow.permute import Permutation, permute
 from nmflow.priced import solve_with_prices
 from nmflow.problem.pattern import Pattern
 from nmflow.problem.prices import Prices
@@ -52,6 +53,7 @@ __all__ = [
     "NetworkSimplex",
     "NmflowError",
     "Pattern",
+    "Permutation",
     "Prices",
     "Tracker",
     "Update",
@@ -61,6 +63,7 @@ __all__ = [
     "log10_mask_diversity",
     "mask_diversity",
     "methods",
+    "permute",
     "solve",
     "solve_with_prices",
     "suggest_n",

@@ -60,6 +60,7 @@ def add_convert(parser: argparse.ArgumentParser) -> None:
     add("--exclude", metavar="GLOB", action="append", default=[], help="leave what matches")
     add("--damping", type=float, default=0.01, help="default: %(default)s")
     add("--keep-zeros", action="store_true", help="weights that are 0 stay 0")
+    add("--permute", action="store_true", help="first put rows and columns where masks keep more")
     add("--unreached", choices=("error", "magnitude"), default="error", help=_UNREACHED)
     add(
         "--dtype",
@@ -158,6 +159,7 @@ def _job(options: argparse.Namespace) -> Job:
             "inputs": options.inputs,
             "damping": options.damping,
             "keep_zeros": options.keep_zeros,
+            "permute": options.permute,
             "unreached": options.unreached,
         },
     )

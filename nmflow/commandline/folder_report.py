@@ -54,7 +54,8 @@ class Job:
     resume : Path or None
         As for :func:`nmflow.torch.convert`.
     options : mapping of str to value
-        Its other ones: method, reconstruction, inputs, damping, keep_zeros, unreached.
+        Its other ones: method, reconstruction, inputs, damping, keep_zeros, permute,
+        unreached.
     """
 
     source: Path

@@ -28,6 +28,8 @@ from nmflow.torch.handle import Handle
 from nmflow.torch.masking.masked import Masked
 from nmflow.torch.masking.masked_weight import MaskedWeight
 from nmflow.torch.masking.model_masks import bake, refresh, remove, sparse_state_dict
+from nmflow.torch.orders.permute import permute
+from nmflow.torch.orders.report import FoundOrder, OrderedLayer, OrderReport
 from nmflow.torch.policy import Refresh
 from nmflow.torch.pruning import NMPruning
 from nmflow.torch.rules import SRSTE, StraightThrough
@@ -45,6 +47,7 @@ __all__ = [
     "ConversionReport",
     "ConvertedLayer",
     "DynamicSparseTraining",
+    "FoundOrder",
     "Handle",
     "LayerProblem",
     "LayerReport",
@@ -54,6 +57,8 @@ __all__ = [
     "Masked",
     "MaskedWeight",
     "NMPruning",
+    "OrderReport",
+    "OrderedLayer",
     "Refresh",
     "RefreshStatistics",
     "Report",
@@ -62,6 +67,7 @@ __all__ = [
     "Wanda",
     "bake",
     "convert",
+    "permute",
     "refresh",
     "remove",
     "sparse_state_dict",

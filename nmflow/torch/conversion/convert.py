@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -26,13 +25,14 @@ from nmflow.torch.conversion.methods.registry import (
     find_method,
     find_reconstruction,
 )
+from nmflow.torch.conversion.ordering import order_model
 from nmflow.torch.conversion.progress import Progress, shown
-from nmflow.torch.conversion.report import ConversionReport, ConvertedLayer
+from nmflow.torch.conversion.report import ConversionReport
+from nmflow.torch.conversion.reporting import add_report, report_of
 from nmflow.torch.conversion.store import Store
 from nmflow.torch.conversion.suggested import pattern_of_m, with_suggested_n
 from nmflow.torch.conversion.targets import Target
 from nmflow.torch.selecting.layout import Layouts
-from nmflow.torch.selecting.report import Report
 from nmflow.torch.selecting.select import choose_weights
 from nmflow.torch.selecting.wanted import Wanted, as_patterns
 
@@ -56,6 +56,7 @@ def convert(
     damping: float = 0.01,
     bias_correction: bool = True,
     keep_zeros: bool = False,
+    permute: bool = False,
     confidence: float = 0.95,
     unreached: Unreached = "error",
     certify: bool = True,
@@ -112,6 +113,10 @@ def convert(
         are then fitted to what varies.
     keep_zeros : bool, default False
         Whether weights that are 0 stay 0. They are the first to be pruned where the pattern lets.
+    permute : bool, default False
+        Whether rows and columns are first put in orders under which masks keep more, as
+        :func:`permute` does, by ``w^2 * |x|^2``. The dense model computes the same in these orders,
+        in the same time, which is checked on the first batch. One pattern for all weights.
     confidence : float, default 0.95
         Where n is None: how likely a tile is to fit as it is.
     unreached : {"error", "magnitude"}
@@ -192,15 +197,19 @@ def convert(
     runs = Calibration(model, calibration)
     store = None
     if resume is not None:
-        store = Store(resume, _settings(recipe, inputs, targets) | {"calibration": runs.digest()})
+        settings = _settings(recipe, inputs, targets, permute)
+        store = Store(resume, settings | {"calibration": runs.digest()})
+    orders = order_model(model, runs, targets, layouts) if permute else None
     with Quiet(model), shown(progress, len(targets)) as tell:
         driver = Driver(runs, recipe, inputs, store, tell)
         try:
             batch_norms = driver.run(*_in_order(runs, targets, unreached))
         except BaseException as error:
-            _add_report(error, _report(recipe, driver, targets, selection, began, 0))
+            if orders is not None and not driver.layers:
+                orders.undo()
+            add_report(error, report_of(recipe, driver, targets, selection, began, orders))
             raise
-    return _report(recipe, driver, targets, selection, began, batch_norms)
+    return report_of(recipe, driver, targets, selection, began, orders, batch_norms)
 
 
 def _in_order(
@@ -212,16 +221,6 @@ def _in_order(
     if (hidden or missed) and unreached == "error":
         raise NmflowError(_not_reached(hidden, missed))
     return stages, [*hidden, *missed]
-
-
-def _add_report(error: BaseException, report: ConversionReport) -> None:
-    """Let an error tell what is converted by then, if anything is."""
-    error.report = report  # type: ignore[attr-defined]
-    total = len(report.converted) + len(report.left)
-    error.add_note(
-        f"{len(report.converted)} of {total} weights are converted, the others are as they were;"
-        " the report of this error says which"
-    )
 
 
 def _check_options(inputs: str, unreached: str, damping: float) -> None:
@@ -246,7 +245,9 @@ def _not_reached(hidden: Sequence[Target], missed: Sequence[Target]) -> str:
     return "\n".join(faults)
 
 
-def _settings(recipe: Recipe, inputs: str, targets: Sequence[Target]) -> dict[str, Any]:
+def _settings(
+    recipe: Recipe, inputs: str, targets: Sequence[Target], permute: bool
+) -> dict[str, Any]:
     return {
         "method": repr(recipe.method),
         "reconstruction": repr(recipe.reconstruction),
@@ -255,38 +256,6 @@ def _settings(recipe: Recipe, inputs: str, targets: Sequence[Target]) -> dict[st
         "damping": recipe.damping,
         "bias_correction": recipe.bias_correction,
         "keep_zeros": recipe.keep_zeros,
+        "permute": permute,
         "weights": {target.name: str(target.pattern) for target in targets},
     }
-
-
-def _report(
-    recipe: Recipe,
-    driver: Driver,
-    targets: Sequence[Target],
-    selection: Report,
-    began: float,
-    batch_norms: int,
-) -> ConversionReport:
-    done = {layer.name for layer in driver.layers}
-    left = [
-        ConvertedLayer(target.name, tuple(target.parameter.shape), "left", target.pattern)
-        for target in targets
-        if target.name not in done
-    ]
-    skipped = [
-        ConvertedLayer(layer.name, layer.shape, "skipped", note=layer.note)
-        for layer in selection.skipped
-    ]
-    notes = {layer.name: layer.note for layer in selection.sparsified if layer.note}
-    layers = [
-        dataclasses.replace(
-            layer, note="; ".join(filter(None, [layer.note, notes.get(layer.name, "")]))
-        )
-        for layer in driver.layers
-    ]
-    return ConversionReport(
-        recipe=str(recipe),
-        layers=(*layers, *left, *skipped),
-        seconds=time.perf_counter() - began,
-        batch_norms=batch_norms,
-    )

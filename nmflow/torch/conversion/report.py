@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from nmflow.problem.pattern import Pattern
 from nmflow.proof.certificate import Certificate
+from nmflow.torch.orders.report import OrderReport
 
 ConvertedStatus = Literal["converted", "resumed", "magnitude", "left", "skipped"]
 
@@ -100,12 +101,15 @@ class ConversionReport:
         Of the whole conversion.
     batch_norms : int
         Whose statistics were taken anew.
+    orders : OrderReport or None
+        In which the weights lie, where they were permuted.
     """
 
     recipe: str
     layers: tuple[ConvertedLayer, ...]
     seconds: float
     batch_norms: int = 0
+    orders: OrderReport | None = None
 
     @property
     def converted(self) -> tuple[ConvertedLayer, ...]:
@@ -130,8 +134,10 @@ class ConversionReport:
 
     def as_dict(self) -> dict[str, Any]:
         """The report in values that JSON has; what is not a finite number becomes None."""
+        orders = self.orders
         return {
             "recipe": self.recipe,
+            "orders": None if orders is None else orders.as_dict(),
             "error": _finite(self.error),
             "batch_norms": self.batch_norms,
             "seconds": self.seconds,
@@ -142,6 +148,7 @@ class ConversionReport:
         rows = [_HEADS, *map(_row, self.converted)]
         widths = [max(len(row[k]) for row in rows) for k in range(len(_HEADS))]
         lines = [self._head()]
+        lines += [] if self.orders is None else [f"permuted first, {self.orders}"]
         lines += ["  " + _aligned(row, widths).rstrip() for row in rows]
         lines += [f"  {each.name}: {each.note}" for each in self.converted if each.note]
         lines += [f"  {each.name}: LEFT as it was" for each in self.left]

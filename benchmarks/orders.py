@@ -1,0 +1,157 @@
+"""What orders of rows and columns buy: ``python -m benchmarks.orders [PART...]``.
+
+Writes ``benchmarks/results/orders.json`` and ``orders.txt``, for README and
+``notebooks/07_orders.ipynb``: what masks of MiniLM keep before and after each kind of order that it
+lets through, the output error of its layers after ``convert`` with and without, and the time of an
+order of a random matrix. A quarter of an hour on two cores; a part that is named is measured anew,
+the others stay as they are.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import nmflow
+from benchmarks.conversion import minilm
+from benchmarks.machine import describe
+
+RESULTS = Path(__file__).parent / "results" / "orders.json"
+PATTERN = (4, 8)
+TEXTS = 64
+PARTS = (("hidden",), ("values",), ("queries",), ("hidden", "values", "queries"))
+SIDE, ROUNDS = 4096, 2
+
+
+def kept() -> dict[str, Any]:
+    """What magnitudes masks keep of MiniLM, by the kinds of orders that are searched."""
+    import nmflow.torch
+
+    rows = []
+    for kinds in PARTS:
+        model, _ = minilm.load()
+        report = nmflow.torch.permute(model, *PATTERN, kinds=kinds)
+        rows.append(
+            {
+                "kinds": list(kinds),
+                "weights": len(report.layers),
+                "kept_before": report.kept_before,
+                "kept_after": report.kept_after,
+                "kept_unstructured": report.kept_unstructured,
+                "difference": report.difference,
+                "seconds": report.seconds,
+            }
+        )
+    return {"rows": rows}
+
+
+def conversion(permute: bool) -> dict[str, Any]:
+    """The output errors of MiniLM's layers after its conversion."""
+    import nmflow.torch
+
+    model, tokenizer = minilm.load()
+    batches = minilm.batches(tokenizer, minilm.texts(TEXTS, 0)[0])
+    report = nmflow.torch.convert(
+        model, batches, *PATTERN, certify=False, permute=permute, progress=False
+    )
+    orders = report.orders
+    return {
+        "texts": TEXTS,
+        "errors": {layer.name: layer.error for layer in report.converted},
+        "seconds": report.seconds,
+        "orders": None
+        if orders is None
+        else {
+            "seconds": orders.seconds,
+            "difference": orders.difference,
+            "kept_before": orders.kept_before,
+            "kept_after": orders.kept_after,
+            "kept_unstructured": orders.kept_unstructured,
+        },
+    }
+
+
+def large() -> dict[str, Any]:
+    """The time of both orders of a large matrix, on all cores."""
+    weights = np.random.default_rng(0).standard_normal((SIDE, SIDE)).astype(np.float32)
+    nmflow.permute(weights[:64, :64], *PATTERN, rounds=1)
+    found = nmflow.permute(weights, *PATTERN, rounds=ROUNDS)
+    total = float(np.abs(weights).sum(dtype=np.float64))
+    return {
+        "side": SIDE,
+        "rounds": found.rounds,
+        "seconds": found.seconds,
+        "kept_before": found.kept_before / total,
+        "kept_after": found.kept_after / total,
+        "kept_unstructured": found.kept_unstructured / total,
+    }
+
+
+MEASURES: dict[str, Callable[[], dict[str, Any]]] = {
+    "kept": kept,
+    "as it is": lambda: conversion(False),
+    "permuted": lambda: conversion(True),
+    "large": large,
+}
+
+
+def change(report: dict[str, Any]) -> float:
+    """How the geometric mean of the layers' errors changes, relative to those of no orders."""
+    before, after = (report[name]["errors"] for name in ("as it is", "permuted"))
+    logs = [math.log(after[name] / before[name]) for name in before]
+    return math.expm1(math.fsum(logs) / len(logs))
+
+
+def gap_closed(row: dict[str, Any]) -> float:
+    """The share of what the pattern costs against unstructured masks that is won back."""
+    gap: float = row["kept_unstructured"] - row["kept_before"]
+    return float((row["kept_after"] - row["kept_before"]) / gap)
+
+
+def text(report: dict[str, Any]) -> str:
+    """The tables."""
+    n, m = PATTERN
+    lines = [f"MiniLM, {n}:{m} transposable, kept magnitude (mean of the weights that follow)"]
+    lines += [
+        f"  {', '.join(row['kinds']):26}{row['weights']:3} weights{100 * row['kept_before']:7.2f} %"
+        f" ->{100 * row['kept_after']:6.2f} %, unstructured{100 * row['kept_unstructured']:6.2f} %,"
+        f" {100 * gap_closed(row):4.1f} % of the gap, outputs {row['difference']:.0e},"
+        f" {row['seconds']:.0f} s"
+        for row in report["kept"]["rows"]
+    ]
+    found = report["permuted"]["orders"]
+    lines += [
+        f"convert, ALPS, {report['as it is']['texts']} texts: output error of layers, geometric"
+        f" mean, {100 * change(report):+.1f} % by orders (outputs of the dense model"
+        f" {found['difference']:.0e}, search {found['seconds']:.0f} s)",
+    ]
+    row = report["large"]
+    lines += [
+        f"random {row['side']} x {row['side']}, both sides, {row['rounds']} rounds:"
+        f" {row['seconds']:.0f} s, kept {100 * row['kept_before']:.2f} % ->"
+        f" {100 * row['kept_after']:.2f} %, {100 * gap_closed(row):.1f} % of the gap"
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure what is named or missing, print and write."""
+    report = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    for name, measure in MEASURES.items():
+        if name in sys.argv[1:] or name not in report:
+            print(f"{name} ...", flush=True)
+            report[name] = measure()
+            report["machine"] = describe()
+            RESULTS.write_text(json.dumps(report, indent=1) + "\n")
+    RESULTS.with_suffix(".txt").write_text(text(report) + "\n")
+    print(text(report))
+
+
+if __name__ == "__main__":
+    main()
