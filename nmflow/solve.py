@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmflow.errors import NmflowError
+from nmflow.problem.arrays import on_accelerator
 from nmflow.problem.batch import MatrixBatch
 from nmflow.problem.floating_point import standard_arithmetic
 from nmflow.problem.pattern import Pattern, PatternName
@@ -157,6 +158,11 @@ def solve(
             f"pattern {wanted.name!r} is solved exactly by selection, and method {chosen.name!r}"
             " is approximate: leave the method out, or use pattern='transposable'"
         )
+    if chosen.name == "flow" and wanted.name == "transposable" and on_accelerator(weights):
+        from nmflow.device.solve import solve_counted
+
+        if (found := solve_counted(weights, wanted, axes, score)) is not None:
+            return found[0]
     batch = MatrixBatch.of(weights, wanted, axes, score)
     mask = np.empty(batch.shape, np.bool_)
     if wanted.name == "transposable":

@@ -19,6 +19,7 @@ LAYERS = [
     ["compiling", "problem"],
     ["simd", "diversity"],
     ["proof", "solvers"],
+    ["device"],
     ["solve", "certify"],
     ["tracker", "priced"],
     ["warming"],
@@ -137,6 +138,7 @@ def test_only_adapters_name_frameworks():
                 assert not heads & {"torch", "jax", "cupy"} or name.split(".")[0] in (
                     "torch",
                     "jax",
+                    "device",
                 )
 
 
