@@ -80,7 +80,7 @@ DEVICE void ascend_pairs(const Problem& p, int warp) {
   Int slot = lane() / WIDTH, k = lane() % WIDTH, first = slot * WIDTH;
   Pair columns[WIDTH] = {}, rows[WIDTH];
   Place at[2];
-  Bool open[2];
+  Bool open[2], done[2] = {false, false};
   Word found[2] = {0, 0};
   UNROLL for (int half = 0; half < 2; half++) {
     at[half] = place_of(p, (Int(warp * SLOTS) + slot) * 2 + half);
@@ -102,12 +102,13 @@ DEVICE void ascend_pairs(const Problem& p, int warp) {
       Bool proved = open[half] & !any_of_slot(wrong, slot);
       found[half] = pick(proved, bits, found[half]);
       open[half] = open[half] & !proved;
+      done[half] = done[half] | proved;
     }
-    if (!ballot(open[0] | open[1])) break;
+    if (!vote(open[0] | open[1])) break;
   }
   UNROLL for (int half = 0; half < 2; half++) {
     Int tile = (Int(warp * SLOTS) + slot) * 2 + half;
-    write_row(p, at[half], k, found[half], at[half].full & !open[half] & (k < M));
+    write_row(p, at[half], k, found[half], done[half] & (k < M));
     Int entry = places(p.scratch + OPEN, open[half], first);
     store(open_tiles(p), as<Long>(entry), tile, open[half] & (k == 0));
     Long to = as<Long>(entry) * (2LL * M) + as<Long>(k);
@@ -176,14 +177,15 @@ DEVICE void ascend_words(const Problem& p, int warp) {
     v = larger(smaller(v, Int(WORD_LIMIT)), Int(-WORD_LIMIT));
     Word kept = 0, held = 0;
     UNROLL for (int i = 0; i < M; i++) {
-      kept |= as<Word>(rows[i] - shuffle(v, first + i) > u) << i;
-      held |= as<Word>(columns[i] - shuffle(u, first + i) > v) << i;
+      // The sign, where the difference exceeds the potential: no predicate, of which there are few.
+      kept |= as<Word>(u + shuffle(v, first + i) - rows[i]) >> 31 << i;
+      held |= as<Word>(v + shuffle(u, first + i) - columns[i]) >> 31 << i;
     }
     Bool wrong = (k < M) & ((count_bits(kept) != N) | (count_bits(held) != N));
     Bool now = open & !proved & !any_of_slot(wrong, slot);
     bits = pick(now, kept, bits);
     proved = proved | now;
-    if (!ballot(open & !proved)) break;
+    if (!vote(open & !proved)) break;
   }
   write_row(p, at, k, bits, proved & (k < M));
   open = open & !proved;

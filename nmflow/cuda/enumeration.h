@@ -8,13 +8,15 @@ struct Best {
   Word bits;
 };
 
-constexpr unsigned entries(int rows, int columns) {
+DEVICE constexpr unsigned entries(int rows, int columns) {
   return (rows & 1 ? columns : 0) | (rows & 2 ? columns << 4 : 0) | (rows & 4 ? columns << 8 : 0)
          | (rows & 8 ? columns << 12 : 0);
 }
 // Four columns as two pairs, in three ways.
 struct Pairs { int pair[2], rest[2]; };
-constexpr Pairs PAIRINGS[3] = {{{0, 1}, {2, 3}}, {{0, 2}, {1, 3}}, {{0, 3}, {1, 2}}};
+DEVICE constexpr Pairs pairing(int way) {
+  return way == 0 ? Pairs{{0, 1}, {2, 3}} : way == 1 ? Pairs{{0, 2}, {1, 3}} : Pairs{{0, 3}, {1, 2}};
+}
 constexpr int NONE = -(1 << 30);
 
 DEVICE Best better(Best one, Best next) {
@@ -38,11 +40,11 @@ DEVICE Best decide(const Int (&s)[4][4], int first, const int (&pair)[2]) {
 
 // One entry in each row and column: a pair of columns for the upper rows, the others for the lower.
 DEVICE Best best_matching(const Int (&s)[4][4]) {
-  Best found = together(decide(s, 0, PAIRINGS[0].pair), decide(s, 2, PAIRINGS[0].rest));
-  found = better(found, together(decide(s, 0, PAIRINGS[0].rest), decide(s, 2, PAIRINGS[0].pair)));
-  UNROLL for (int way = 1; way < 3; way++) {
-    const Pairs& by = PAIRINGS[way];
-    found = better(found, together(decide(s, 0, by.pair), decide(s, 2, by.rest)));
+  Best found;
+  UNROLL for (int way = 0; way < 3; way++) {
+    const Pairs by = pairing(way);
+    Best one = together(decide(s, 0, by.pair), decide(s, 2, by.rest));
+    found = way ? better(found, one) : one;
     found = better(found, together(decide(s, 0, by.rest), decide(s, 2, by.pair)));
   }
   found.lead = smaller(found.lead, found.value - found.other);
@@ -51,7 +53,7 @@ DEVICE Best best_matching(const Int (&s)[4][4]) {
 
 // By column: row 0 less row 1, row 2 less row 3, the sum of those less that of these.
 struct Differences { Int of[3][4]; };
-constexpr int EXCHANGED_ROWS[3] = {3, 12, 15};
+DEVICE constexpr int exchanged_rows(int x) { return x == 0 ? 3 : x == 1 ? 12 : 15; }
 
 // The best mask whose columns `shared` have one entry above, and `owned` two or none; see
 // nmflow/simd/enumeration.py for the three kinds of masks. Twice its sum is a sum of distances.
@@ -62,7 +64,7 @@ DEVICE Best mixed(const Differences& d, const int (&shared)[2], const int (&owne
   Word bits = entries(5, 1 << k) | entries(10, 1 << j) | entries(3, 1 << i) | entries(12, 1 << h);
   UNROLL for (int x = 0; x < 3; x++) {
     int columns = x < 2 ? 1 << k | 1 << j : 1 << i | 1 << h;
-    bits ^= pick(moves[x] < 0, Word(entries(EXCHANGED_ROWS[x], columns)), Word(0));
+    bits ^= pick(moves[x] < 0, Word(entries(exchanged_rows(x), columns)), Word(0));
     distances[x] = distance(moves[x]);
   }
   return {distances[0] + distances[1] + distances[2], Int(NONE),
@@ -82,7 +84,7 @@ DEVICE Best best_balanced(const Int (&s)[4][4]) {
   Int most[3], least[3];
   Word chosen[3];
   UNROLL for (int way = 0; way < 3; way++) {
-    const Pairs& by = PAIRINGS[way];
+    const Pairs by = pairing(way);
     Int one[3], other[3];
     found = better(found, mixed(d, by.pair, by.rest, one));
     found = better(found, mixed(d, by.rest, by.pair, other));
@@ -126,7 +128,7 @@ DEVICE void enumerate_masks(const Problem& p, int warp) {
     }
   Bool exact = lost == Word(0);
   Bool room = exact & ((low & ((1u << TABLE_SUM_BITS) - 1)) == Word(0));
-  if (ballot(room & at.full)) {
+  if (vote(room & at.full)) {
     UNROLL for (int i = 0; i < 4; i++)
       UNROLL for (int j = 0; j < 4; j++)
         s[i][j] += pick(room, Int(TIES[4 * i + j]), Int(0));

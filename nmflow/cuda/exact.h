@@ -32,7 +32,7 @@ DEVICE Long in_column(const Tile& t, int i) {
 DEVICE Bool has(Word bits, int k) { return (bits >> k & 1) != Word(0); }
 DEVICE Word columns_of(Word kept) {
   Word held = 0;
-  SERIAL for (int j = 0; j < M; j++) held = pick(lane() == j, Word(ballot(has(kept, j))), held);
+  SERIAL for (int j = 0; j < M; j++) held = pick(lane() == j, Word(vote(has(kept, j))), held);
   return held;
 }
 DEVICE long long least_of_all(Long x, Int label, int& at) {
@@ -128,7 +128,7 @@ DEVICE Paths shortest_paths(const Tile& t, Bool sources, bool from_slack) {
       shorten(paths.to_row, paths.row_via, slack, Int(SLACK), row_has_room, some);
       shorten(paths.to_column, paths.column_via, slack + t.v, Int(SLACK), Bool(true), some);
     }
-    changed = ballot(some) != 0;
+    changed = vote(some) != 0;
   }
   return paths;
 }
@@ -196,7 +196,7 @@ DEVICE bool is_unique(const Tile& t, bool exact) {
       rows = pick(row_has_room & inside, smaller(rows, Long(slack)), rows);
       columns = pick(inside, smaller(columns, Long(slack) + t.v * factor), columns);
     }
-    if (!ballot(columns < before)) return true;
+    if (!vote(columns < before)) return true;
   }
   return false;
 }

@@ -22,7 +22,7 @@ DEVICE bool add_digits(const Problem& p, Place at, Tile& t, int unit, int bits, 
     set_entry(t, lane(), Int(j), entry_of(t, lane(), Int(j)) + digits);
   }
   synchronise();
-  return ballot(lost != 0LL) != 0;
+  return vote(lost != 0LL) != 0;
 }
 
 DEVICE void add_table(Tile& t, int number, int shift) {
@@ -45,7 +45,7 @@ DEVICE Word survey(const Problem& p, Place at, bool full, Word& barred) {
     Word magnitude = magnitude_bits(raw);
     largest = larger(largest, magnitude);
     Bool negative = Bool(SIGNED) & (raw >> 31 != Word(0)) & (magnitude != Word(0));
-    if (!full) barred |= as<Word>((lane() < M) & (!there | negative)) << j;
+    if (!full) barred |= as<Word>((lane() < M) & ((!there) | negative)) << j;
   }
   return largest;
 }

@@ -24,17 +24,17 @@ DEVICE void first_stage(const Problem& p, int warp) {
 DEVICE int warp_number() { return (blockIdx.x * blockDim.x + threadIdx.x) / 32; }
 DEVICE int warp_count() { return gridDim.x * blockDim.x / 32; }
 
-extern "C" __global__ void __launch_bounds__(32 * WARPS) solve_all(Problem p) {
+extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) solve_all(Problem p) {
   int stop = divide_up(tile_count(p), STAGE_TILES);
   for (int warp = warp_number(); warp < stop; warp += warp_count()) first_stage(p, warp);
 }
-extern "C" __global__ void __launch_bounds__(32 * WARPS) solve_open(Problem p) {
+extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) solve_open(Problem p) {
 #if M != 4
   int stop = divide_up(p.scratch[OPEN], SLOTS);
   for (int warp = warp_number(); warp < stop; warp += warp_count()) ascend_words(p, warp);
 #endif
 }
-extern "C" __global__ void __launch_bounds__(32 * WARPS) solve_difficult(Problem p) {
+extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) solve_difficult(Problem p) {
   TILE_MEMORY(q, M * PITCH);
   int stop = p.scratch[DIFFICULT];
   for (int warp = warp_number(); warp < stop; warp += warp_count()) solve_exactly(p, warp, q);

@@ -94,7 +94,7 @@ template <class T> DEVICE T largest_of_slot(T x) {
 }
 DEVICE Bool any_of_slot(Bool x, Int slot) {
   Word of_slot = Word(WIDTH == 32 ? ~0u : (1u << WIDTH % 32) - 1) << slot * WIDTH;
-  return (Word(ballot(x)) & of_slot) != Word(0);
+  return (Word(vote(x)) & of_slot) != Word(0);
 }
 
 // Exchanges rows and columns of all tiles: lane k's entry i becomes lane i's entry k.
@@ -129,7 +129,7 @@ DEVICE void write_row(const Problem& p, Place at, Int row, Word bits, Bool where
 
 // A place in a queue for each tile that asks; `leader` is one lane of each, which asks for all.
 DEVICE Int places(int* counter, Bool asks, Int leader) {
-  unsigned leaders = ballot(asks & (lane() == leader));
+  unsigned leaders = vote(asks & (lane() == leader));
   int start = reserve(counter, count_bits(leaders));
   return Int(start) + count_bits(Word(leaders) & ((Word(1) << leader) - 1));
 }

@@ -21,7 +21,7 @@ template <class T> DEVICE T shuffle_xor(T x, int with) { return __shfl_xor_sync(
 DEVICE Pair shuffle(Pair x, int from) { return {__shfl_sync(~0u, x.bits, from)}; }
 DEVICE Pair shuffle_xor(Pair x, int with) { return {__shfl_xor_sync(~0u, x.bits, with)}; }
 template <class T> DEVICE T value_of(T x, int from) { return __shfl_sync(~0u, x, from); }
-DEVICE unsigned ballot(bool x) { return __ballot_sync(~0u, x); }
+DEVICE unsigned vote(bool x) { return __ballot_sync(~0u, x); }
 DEVICE int total(int x) { return __reduce_add_sync(~0u, x); }
 DEVICE void synchronise() { __syncwarp(); }
 
@@ -33,6 +33,8 @@ DEVICE int leading_zeros(unsigned x) { return __clz(int(x)); }
 DEVICE int leading_zeros(Long x) { return __clzll(x); }
 DEVICE int larger(int x, int y) { return max(x, y); }
 DEVICE int smaller(int x, int y) { return min(x, y); }
+DEVICE unsigned larger(unsigned x, unsigned y) { return max(x, y); }
+DEVICE unsigned smaller(unsigned x, unsigned y) { return min(x, y); }
 DEVICE Long larger(Long x, Long y) { return x > y ? x : y; }
 DEVICE Long smaller(Long x, Long y) { return x > y ? y : x; }
 DEVICE int distance(int x) { return abs(x); }

@@ -51,7 +51,7 @@ template <class T> DEVICE Lanes<T> shuffle_xor(Lanes<T> x, int with) EACH(T, x.a
 DEVICE Pair shuffle(Pair x, Int from) { return {shuffle(x.bits, from)}; }
 DEVICE Pair shuffle_xor(Pair x, int with) { return {shuffle_xor(x.bits, with)}; }
 template <class T> DEVICE T value_of(Lanes<T> x, int from) { return x.at[from & 31]; }
-DEVICE unsigned ballot(Bool x) {
+DEVICE unsigned vote(Bool x) {
   unsigned bits = 0;
   for (int k = 0; k < 32; k++) bits |= unsigned(x.at[k]) << k;
   return bits;
@@ -116,7 +116,7 @@ DEVICE void load_two(const uint32_t* from, Long at, Bool where, Word (&x)[2]) {
 template <class T> DEVICE void store(T* to, Long at, Lanes<T> x, Bool where) {
   for (int k = 0; k < 32; k++) if (where.at[k]) to[at.at[k]] = x.at[k];
 }
-DEVICE void set_flag(int* flag, Bool where) { if (ballot(where)) *flag = 1; }
+DEVICE void set_flag(int* flag, Bool where) { if (vote(where)) *flag = 1; }
 DEVICE int reserve(int* counter, int count) {
   int first = *counter;
   *counter += count;
