@@ -21,8 +21,11 @@ DEVICE void first_stage(const Problem& p, int warp) {
 }
 
 #ifdef __CUDACC__
-DEVICE int warp_number() { return (blockIdx.x * blockDim.x + threadIdx.x) / 32; }
-DEVICE int warp_count() { return gridDim.x * blockDim.x / 32; }
+// By a shuffle, so that the compiler sees that all lanes have the same and never part.
+DEVICE int warp_number() {
+  return blockIdx.x * WARPS + __shfl_sync(~0u, int(threadIdx.x) / 32, 0);
+}
+DEVICE int warp_count() { return gridDim.x * WARPS; }
 
 extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) solve_all(Problem p) {
   int stop = divide_up(tile_count(p), STAGE_TILES);

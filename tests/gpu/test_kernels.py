@@ -2,17 +2,24 @@
 
 import itertools
 import re
+import sys
+from pathlib import Path
 
-import host_kernels
 import numpy as np
 import pytest
-from host_kernels import BEYOND_TABLES, DIFFICULT, NOT_FINITE, OPEN
 from samples import PATTERNS, side_by_side, tiles_of_every_kind
 from tiles import KINDS
 
 import nmflow
 from nmflow.cuda.source import network, source
 from nmflow.simd.selection_networks import selection
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from benchmarks.gpu import host_kernels
+from benchmarks.gpu.host_kernels import BEYOND_TABLES, DIFFICULT, NOT_FINITE, OPEN
+
+pytestmark = pytest.mark.skipif(host_kernels.compiler() is None, reason="no C++ compiler")
 
 
 def check(weights, n, m, score="abs"):

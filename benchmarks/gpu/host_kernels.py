@@ -1,4 +1,6 @@
-"""The kernels' source, compiled for the host and called there."""
+"""The kernels' source, compiled for the host and called there: what a GPU would do, lane by lane."""
+
+from __future__ import annotations
 
 import ctypes
 import functools
@@ -7,10 +9,11 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pytest
 
 from nmflow.cuda.source import source
 
@@ -30,15 +33,28 @@ class Problem(ctypes.Structure):
     ]
 
 
-def compiler():
+class NoCompilerError(RuntimeError):
+    """There is no C++ compiler on this machine."""
+
+
+Change = Callable[[str], str]
+
+
+def unchanged(text: str) -> str:
+    return text
+
+
+def compiler() -> str | None:
     return shutil.which(os.environ.get("CXX", "g++")) or shutil.which("clang++")
 
 
 @functools.cache
-def library(n, m, dtype="float32", signed=False, change=lambda text: text):
+def library(
+    n: int, m: int, dtype: str = "float32", signed: bool = False, change: Change = unchanged
+) -> ctypes.CDLL:
     """Compiled once for all runs of the same text."""
     if compiler() is None:
-        pytest.skip("no C++ compiler (g++ or clang++, or one that CXX names) to run kernels with")
+        raise NoCompilerError("no C++ compiler to run kernels with: g++, clang++ or what CXX names")
     text = change(source(n, m, dtype, signed, host=True))
     name = hashlib.sha256(text.encode()).hexdigest()[:24]
     folder = Path(tempfile.gettempdir()) / f"nmflow-kernels-{os.getuid()}"
@@ -55,7 +71,14 @@ def library(n, m, dtype="float32", signed=False, change=lambda text: text):
     return ctypes.CDLL(str(made))
 
 
-def solve(weights, n, m, dtype=None, signed=False, change=lambda text: text):
+def solve(
+    weights: Any,
+    n: int,
+    m: int,
+    dtype: str | None = None,
+    signed: bool = False,
+    change: Change = unchanged,
+) -> tuple[Any, Any]:
     """The mask of a batch of matrices (B, R, C), by the kernels; and their counters."""
     dtype = dtype or str(weights.dtype)
     batch, rows, columns = weights.shape
