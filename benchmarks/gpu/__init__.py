@@ -1,1 +1,1 @@
-"""Masks on GPUs: measured where there is one, predicted from the compiled code where there is none."""
+"""Masks on GPUs: measured where there is one, else predicted from the compiled code."""

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.gpu import host_kernels
+from nmflow.cuda.problem import DIFFICULT, OPEN
 
 # What is counted, and the loop's first line, which has the count put behind it.
 PLACES = {
     "rounds": "SERIAL for (int round = 1; round <= PAIR_ROUNDS; round++) {",
     "looks": "if (round < FIRST_LOOK) continue;",
+    "careful": "Int certain = careful_scores(raw, largest, s);",
     "word_rounds": "SERIAL for (int round = 0; round < WORD_ROUNDS; round++) {",
     "starts": "Long x[M], upper, lower;",
     "sweeps": "Bool some = Bool(false);",
@@ -39,8 +41,8 @@ def count(n: int, m: int, weights: Any) -> dict[str, float]:
     _, state = host_kernels.solve(weights[None], n, m, change=counted)
     tiles = weights.size / m**2
     found = {name: counts[number] / tiles for number, name in enumerate(PLACES)}
-    found["open"] = int(state[host_kernels.OPEN]) / tiles
-    found["difficult"] = int(state[host_kernels.DIFFICULT]) / tiles
+    found["open"] = int(state[OPEN]) / tiles
+    found["difficult"] = int(state[DIFFICULT]) / tiles
     return found
 
 

@@ -42,8 +42,8 @@ PIPES = {
 }
 """Lanes a clock of a multiprocessor for each class of instructions.
 
-CUDA C++ Programming Guide, "Throughput of Native Arithmetic Instructions": 32-bit integer add, logic,
-shift, compare, minimum, maximum 64; multiply-add 64; population count, leading zeros and most
+CUDA C++ Programming Guide, "Throughput of Native Arithmetic Instructions": 32-bit integer add,
+logic, shift, compare, minimum, maximum 64; multiply-add 64; population count, leading zeros and most
 conversions 16; warp shuffle 32. The 16-bit DPX instructions of 9.0 are listed at 128: they are
 counted at 64 here. All together at most 128, four warps a clock, which is what control instructions
 cost."""
@@ -74,7 +74,7 @@ _CONTROL = (
 
 def pipe(opcode: str) -> str:
     """The class of an instruction by the first part of its name."""
-    name = opcode.split(".")[0]
+    name = opcode.split(".", maxsplit=1)[0]
     for kind, names in (("FMA", _FMA), ("XU", _XU), ("control", _CONTROL)):
         if name in names:
             return kind

@@ -1,4 +1,4 @@
-"""The kernels' source, compiled for the host and called there: what a GPU would do, lane by lane."""
+"""The kernels' source, compiled for the host and called: what a GPU would do, lane by lane."""
 
 from __future__ import annotations
 
@@ -15,22 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from nmflow.cuda.problem import COUNTERS, arguments, scratch_size
 from nmflow.cuda.source import source
-
-# Flags and queues, as tiles.h has them.
-COUNTERS = 8
-OPEN, DIFFICULT, NOT_FINITE, BEYOND_TABLES = range(4)
-_POINTERS = ("weights", "mask", "scratch")
-_STRIDES = ("batch_stride", "row_stride", "column_stride")
-_SIZES = ("batch", "rows", "columns", "vectors")
-
-
-class Problem(ctypes.Structure):
-    _fields_ = [
-        *((name, ctypes.c_void_p) for name in _POINTERS),
-        *((name, ctypes.c_longlong) for name in _STRIDES),
-        *((name, ctypes.c_int) for name in _SIZES),
-    ]
 
 
 class NoCompilerError(RuntimeError):
@@ -81,13 +67,10 @@ def solve(
 ) -> tuple[Any, Any]:
     """The mask of a batch of matrices (B, R, C), by the kernels; and their counters."""
     dtype = dtype or str(weights.dtype)
-    batch, rows, columns = weights.shape
-    tiles = batch * -(-rows // m) * -(-columns // m)
     mask = np.full(weights.shape, 7, np.uint8)
-    scratch = np.zeros(COUNTERS + tiles * (3 + 2 * m), np.int32)
-    steps = [step // weights.itemsize for step in weights.strides]
-    aligned = weights.ctypes.data % 16 == 0 and all(step % 4 == 0 for step in steps[:2])
-    pointers = (array.ctypes.data for array in (weights, mask, scratch))
-    problem = Problem(*pointers, *steps, *weights.shape, aligned and steps[2] == 1)
+    scratch = np.zeros(scratch_size(weights.shape, m), np.int32)
+    strides = [step // weights.itemsize for step in weights.strides]
+    pointers = [array.ctypes.data for array in (weights, mask, scratch)]
+    problem = arguments(pointers, strides, weights.shape, m, weights.itemsize)
     library(n, m, dtype, signed, change).solve_on_host(ctypes.byref(problem))
     return mask, scratch[:COUNTERS]

@@ -27,17 +27,29 @@ DEVICE int warp_number() {
 }
 DEVICE int warp_count() { return gridDim.x * WARPS; }
 
-extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) solve_all(Problem p) {
+// A launch takes numbers one by one: the fields of Problem in order.
+#define KERNEL(name) extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) name( \
+    const void* weights, unsigned char* mask, int* scratch, long long batch_stride, \
+    long long row_stride, long long column_stride, int batch, int rows, int columns, int vectors, \
+    int across_shift, int down_shift, long long across_magic, long long down_magic)
+#define PROBLEM \
+  const Problem p = {weights, mask, scratch, batch_stride, row_stride, column_stride, batch, rows, \
+                     columns, vectors, across_shift, down_shift, across_magic, down_magic}
+
+KERNEL(solve_all) {
+  PROBLEM;
   int stop = divide_up(tile_count(p), STAGE_TILES);
   for (int warp = warp_number(); warp < stop; warp += warp_count()) first_stage(p, warp);
 }
-extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) solve_open(Problem p) {
+KERNEL(solve_open) {
 #if M != 4
+  PROBLEM;
   int stop = divide_up(p.scratch[OPEN], SLOTS);
   for (int warp = warp_number(); warp < stop; warp += warp_count()) ascend_words(p, warp);
 #endif
 }
-extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) solve_difficult(Problem p) {
+KERNEL(solve_difficult) {
+  PROBLEM;
   TILE_MEMORY(q, M * PITCH);
   int stop = p.scratch[DIFFICULT];
   for (int warp = warp_number(); warp < stop; warp += warp_count()) solve_exactly(p, warp, q);

@@ -15,6 +15,10 @@ struct Problem {
   long long batch_stride, row_stride, column_stride;
   int batch, rows, columns;
   int vectors;          // whether four entries of a row can be read at once: they lie side by side
+  // To divide a number below 2**31 by the tiles across, and by those down: times the magic number,
+  // shifted right.
+  int across_shift, down_shift;
+  long long across_magic, down_magic;
 };
 
 // In which scratch begins: entries of the queues, and flags.
@@ -41,11 +45,12 @@ struct Place {
 };
 
 DEVICE Place place_of(const Problem& p, Int tile) {
-  int across = tiles_across(p), down = tiles_down(p);
   Place at;
   at.inside = tile < tile_count(p);
-  Int row = tile / across % down * M, column = tile % across * M;
-  Long batch = as<Long>(tile / (across * down));
+  Int line = as<Int>(as<Long>(tile) * p.across_magic >> p.across_shift);
+  Int matrix = as<Int>(as<Long>(line) * p.down_magic >> p.down_shift);
+  Int row = (line - matrix * tiles_down(p)) * M, column = (tile - line * tiles_across(p)) * M;
+  Long batch = as<Long>(matrix);
   at.values = batch * p.batch_stride + as<Long>(row) * p.row_stride
               + as<Long>(column) * p.column_stride;
   at.mask = (batch * (long long)p.rows + as<Long>(row)) * (long long)p.columns + as<Long>(column);

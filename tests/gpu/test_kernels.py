@@ -17,7 +17,7 @@ from nmflow.simd.selection_networks import selection
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from benchmarks.gpu import host_kernels
-from benchmarks.gpu.host_kernels import BEYOND_TABLES, DIFFICULT, NOT_FINITE, OPEN
+from nmflow.cuda.problem import BEYOND_TABLES, DIFFICULT, NOT_FINITE, OPEN, _divisor
 
 pytestmark = pytest.mark.skipif(host_kernels.compiler() is None, reason="no C++ compiler")
 
@@ -132,3 +132,12 @@ def test_sources_name_what_they_are_for():
     assert "#define SIGNED 1" in text
     assert "enumerate_masks" in text
     assert "enumerate_masks" not in source(4, 8, "float32", False).split("first_stage")[0]
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 7, 31, 32, 33, 511, 1000, 65537, 2**31 - 1])
+def test_division_by_multiplication(number):
+    shift, magic = _divisor(number)
+    assert magic < 2**32
+    edges = [k * number + d for k in (0, 1, 2, 3, 5, (2**31 - 1) // number) for d in (-1, 0, 1)]
+    for x in [x for x in edges if 0 <= x < 2**31]:
+        assert x * magic >> shift == x // number
