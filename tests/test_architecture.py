@@ -18,7 +18,7 @@ LAYERS = [
     ["errors", "models"],
     ["compiling", "problem"],
     ["simd", "diversity"],
-    ["proof", "solvers"],
+    ["cuda", "proof", "solvers"],
     ["device"],
     ["solve", "certify"],
     ["tracker", "priced"],

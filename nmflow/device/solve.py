@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import torch
 
+from nmflow.cuda.problem import DIFFICULT, NOT_FINITE, tile_count
 from nmflow.device.ascent import BITS, ascend, fold_table, rounds, separates
+from nmflow.device.kernels import solve_by_kernels
 from nmflow.device.levels import LARGEST_M, solve_levels
 from nmflow.device.numbers import Numbers, scores_of, supports
 from nmflow.device.tiles import cut, pad, paste
@@ -92,17 +95,29 @@ def solve_counted(
         return None
     pair = normalise_axes(axes, weights.ndim, lambda: f"weights of shape {tuple(weights.shape)}")
     moved = weights.resolve_neg().movedim(pair, (-2, -1))
-    matrices = moved.reshape(-1, *moved.shape[-2:]) if weights.numel() else moved.flatten(0, -3)
+    matrices = moved.reshape(math.prod(moved.shape[:-2]), *moved.shape[-2:])
+    if (by_kernels := solve_by_kernels(matrices, pattern, score)) is not None:
+        whole, flags = by_kernels
+        if bool(flags[NOT_FINITE]):
+            return None
+        # Of what is open the kernels leave nothing to anybody else.
+        counts = Counts(tile_count(matrices.shape, pattern.m), int(flags[DIFFICULT]), 0)
+        return _as_given(whole, moved, pair), counts
     if matrices.dtype.is_floating_point and not _all_finite(matrices, score):
         return None
     mask = torch.empty(matrices.shape, dtype=torch.bool, device=matrices.device)
     entries = _ENTRIES_CPU if matrices.device.type == "cpu" else _ENTRIES
-    counts = [
+    each = [
         _solve_window(matrices, window, mask, pattern, score)
         for window in windows(tuple(matrices.shape), pattern.m, entries)
     ]
-    whole = mask.reshape(moved.shape).movedim((-2, -1), pair).contiguous()
-    return whole, Counts(*(sum(each) for each in zip(*counts, (0, 0, 0), strict=True)))
+    counts = Counts(*(sum(part) for part in zip(*each, (0, 0, 0), strict=True)))
+    return _as_given(mask, moved, pair), counts
+
+
+def _as_given(mask: Any, moved: Any, axes: tuple[int, int]) -> Any:
+    """The mask of a batch of matrices in the weights' own shape."""
+    return mask.reshape(moved.shape).movedim((-2, -1), axes).contiguous()
 
 
 def _all_finite(values: Any, score: str) -> bool:
