@@ -66,6 +66,16 @@ def test_ragged_edges_and_scores(kind, score):
             assert np.array_equal(mask.numpy(), nmflow.solve(part, n, m, score=score)), (n, m, cut)
 
 
+def test_many_partial_tiles(rng):
+    """Of which some give units up to the slack node, and some take them from it."""
+    for n, m, shape in [(3, 8, (600, 5, 7)), (2, 4, (600, 3, 3)), (6, 8, (400, 8, 7))]:
+        weights = rng.integers(-3, 6, shape).astype(np.float32)
+        weights[::2] += rng.standard_normal(weights[::2].shape).astype(np.float32)
+        mask, counts = counted(weights, n, m, "raw")
+        assert np.array_equal(mask.numpy(), nmflow.solve(weights, n, m, score="raw"))
+        assert counts.host == 0
+
+
 def test_every_layout_and_batch(rng):
     weights = torch.from_numpy(rng.standard_normal((3, 24, 2, 20)).astype(np.float32))
     for tensor, axes in [
