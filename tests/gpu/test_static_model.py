@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from benchmarks.gpu import disassembly, host_kernels, static_model
 from benchmarks.gpu.counting import count
@@ -17,7 +16,7 @@ from benchmarks.gpu.devices import DEVICES, PIPES, pipe
 from benchmarks.gpu.predicted_table import table
 from nmflow.cuda.source import source
 
-RESULTS = ROOT / "benchmarks" / "results"
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 
 
 def test_the_text_is_the_reports():
