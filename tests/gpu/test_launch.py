@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 # ruff: noqa: E402
 
 import nmflow
+import nmflow.torch
 import nmflow.torch.operator
 from benchmarks.gpu import host_kernels
 from nmflow.cuda import launch
@@ -162,3 +163,21 @@ def test_nvrtc_compiles_for_every_architecture(architecture):
     if not launch.available():
         pytest.skip("nmflow[cuda] is not installed")
     assert launch.compiled(2, 4, "bfloat16", True, architecture).code
+
+
+def test_refreshes_of_an_accelerators_weights_stay_there(on_the_host, monkeypatch):
+    """Without the tracker, whose proofs are in host memory."""
+    for name in ("nmflow.solve", "nmflow.torch.solving.solver"):
+        module = sys.modules[name]
+        monkeypatch.setattr(module, "on_accelerator", lambda array: True)
+    model = torch.nn.Linear(32, 16)
+    handle = nmflow.torch.sparsify(model, 4, 8)
+    assert on_the_host == [(4, 8, "float32", False)]
+    with torch.no_grad():
+        model.parametrizations.weight.original.copy_(torch.randn(16, 32))
+    handle.refresh()
+    assert len(on_the_host) == 2
+    monkeypatch.undo()
+    expected = nmflow.solve(model.parametrizations.weight.original, 4, 8)
+    assert torch.equal(model.weight != 0, expected)
+    assert handle.certify()["weight"].gap == 0
