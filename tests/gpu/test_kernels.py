@@ -57,7 +57,8 @@ def test_narrow_floats(n, m, dtype):
 
 @pytest.mark.parametrize(("n", "m"), [(2, 4), (4, 8)])
 def test_ragged_edges_strides_and_batches(n, m, rng):
-    for shape in [(2, 3 * m + 1, 5 * m - 1), (3, 1, m + 2), (1, 7 * m, m - 1)]:
+    shapes = [(2, 3 * m + 1, 5 * m - 1), (3, 1, m + 2), (1, 7 * m, m - 1), (2, m + 3, 2 * m + 4)]
+    for shape in shapes:
         weights = rng.standard_normal(shape).astype(np.float32)
         weights[:, ::3] = rng.integers(0, 3, weights[:, ::3].shape)
         check(weights, n, m)
