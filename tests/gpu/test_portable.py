@@ -8,7 +8,7 @@ from tiles import KINDS, cut_and_join, seeded
 torch = pytest.importorskip("torch")
 
 import nmflow  # noqa: E402
-from nmflow.device import levels  # noqa: E402
+from nmflow.device import levels, paths, tiles  # noqa: E402
 from nmflow.device import solve as device  # noqa: E402
 from nmflow.problem.pattern import Pattern  # noqa: E402
 
@@ -74,6 +74,25 @@ def test_many_partial_tiles(rng):
         mask, counts = counted(weights, n, m, "raw")
         assert np.array_equal(mask.numpy(), nmflow.solve(weights, n, m, score="raw"))
         assert counts.host == 0
+
+
+def test_paths_mend_prices_that_are_far_too_high(rng):
+    """Columns that pay for nothing take units from the slack node, and everything else moves."""
+    m, n, count = 8, 3, 200
+    q = torch.from_numpy(rng.integers(0, 50, (count, m, m)))
+    u = torch.zeros((count, m), dtype=torch.int64)
+    v = torch.from_numpy(rng.integers(0, 60, (count, m)))
+    some = tiles.Tiles(torch.arange(count), q, None, u, v)
+    paths.start(some, n, full=False)
+    assert ((some.mask.sum(1) < n) & (some.v > 0)).sum((0, 1)) > count
+    paths.augment(some, n, full=False)
+    reduced = some.reduced
+    assert (reduced[some.mask] >= 0).all()
+    assert (reduced[~some.mask] <= 0).all()
+    for price, held in [(some.u, some.mask.sum(2)), (some.v, some.mask.sum(1))]:
+        assert (price >= 0).all()
+        assert (held <= n).all()
+        assert (held[price > 0] == n).all()
 
 
 def test_every_layout_and_batch(rng):

@@ -60,7 +60,8 @@ LISTING = """
         /*0020*/                   VIMNMX R3, R2, R4, PT ;
         /*0030*/              @!P0 BRA 0x20 ;
         /*0040*/               @P1 BRA 0x10 ;
-        /*0050*/                   EXIT ;
+        /*0050*/               @P2 BRA 0x60 ;
+        /*0060*/                   EXIT ;
 """
 RESOURCES = """ptxas info    : Compiling entry function 'solve_all' for 'sm_90'
     0 bytes stack frame, 4 bytes spill stores, 8 bytes spill loads
@@ -71,7 +72,7 @@ ptxas info    : Used 86 registers, used 0 barriers, 640 bytes smem
 def test_loops_registers_and_spills_are_read():
     kernel = disassembly._read(RESOURCES, LISTING)["solve_all"]
     assert (kernel.registers, kernel.spills, kernel.shared) == (86, 12, 640)
-    assert kernel.total == Counter(ALU=3, control=3)
+    assert kernel.total == Counter(ALU=3, control=4)
     assert sorted((s, e) for s, e, _ in kernel.loops) == [(0x10, 0x40), (0x20, 0x30)]
     assert kernel.innermost == [Counter(ALU=1, control=1)]
     assert static_model._rounds(kernel) == Counter(ALU=1, control=1)
