@@ -5,12 +5,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test test-slow test-notebooks notebooks coverage plant lint types docs hooks format benchmark conversion orders training wheel clean
+.PHONY: help demo test test-slow test-gpu test-notebooks notebooks coverage plant lint types docs hooks format benchmark conversion orders training wheel clean
 
 help:
 	@echo "make demo       prune a real sentence encoder at 2:4, 4:8 and 8:16, with proofs (demo/)"
 	@echo "make test       the tests"
 	@echo "make test-slow  the tests that are too long for every run"
+	@echo "make test-gpu   those that run kernels, on a GPU where there is one (half an hour without)"
 	@echo "make test-notebooks  those of them that run the notebooks"
 	@echo "make notebooks  run the notebooks and keep their outputs"
 	@echo "make coverage   the tests with numba's compiler off, and what they cover"
@@ -68,6 +69,10 @@ test: $(VENV)/test
 
 test-slow: $(VENV)/test
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m slow
+
+test-gpu: $(VENV)/test
+	$(PIP) 'cuda-core[cu13]>=1' 'nvidia-cuda-nvrtc>=13'
+	$(BIN)/python -m pytest -q tests/gpu
 
 test-notebooks: $(VENV)/test
 	$(BIN)/python -m pytest -q tests/test_notebooks.py

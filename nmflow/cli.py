@@ -1,4 +1,4 @@
-"""The command line: ``nmflow prune``, ``convert``, ``warmup``, ``methods`` and ``diversity``.
+"""The command line: ``nmflow prune``, ``convert``, ``warmup``, ``doctor``, and what lists things.
 
 Exit codes: 0 all is well; 1 a verification failed; 2 an error; 130 interrupted.
 """
@@ -12,8 +12,9 @@ from collections.abc import Sequence
 import nmflow
 from nmflow.checkpoint import VerificationError
 from nmflow.checkpoint.console import make_console, print_methods
-from nmflow.commandline import convert, warmup
+from nmflow.commandline import convert, doctor, warmup
 from nmflow.commandline.convert import add_convert
+from nmflow.commandline.doctor import add_doctor
 from nmflow.commandline.prune import add_prune
 from nmflow.commandline.warmup import add_warmup
 from nmflow.diversity.table import compare_patterns, print_comparison
@@ -28,6 +29,7 @@ _DIVERSITY_HELP = "count the masks that each pattern allows, exactly and by the 
 _PRUNE_HELP = "write a copy of a safetensors file with n:m sparse layers"
 _PRUNE_NOTES = RULE + "\n\nExit codes: 0; 1 a verification failed; 2 an error."
 _CONVERT_HELP = "write a copy of a Hugging Face folder, converted to n:m with calibration text"
+_DOCTOR_HELP = "say what masks can speed up on this machine's devices, and measure it"
 _WARMUP_HELP = "compile kernels ahead of their first use, in parallel, and keep them on the disk"
 
 
@@ -81,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
         ("prune", add_prune, _PRUNE_HELP, _PRUNE_NOTES),
         ("convert", add_convert, _CONVERT_HELP, convert.NOTES),
         ("warmup", add_warmup, _WARMUP_HELP, warmup.NOTES),
+        ("doctor", add_doctor, _DOCTOR_HELP, doctor.NOTES),
     ):
         add(
             commands.add_parser(

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmflow.errors import NmflowError
+from nmflow.problem.arrays import on_accelerator
 from nmflow.problem.batch import MatrixBatch
 from nmflow.problem.constraints import Constraints
 from nmflow.problem.floating_point import standard_arithmetic
@@ -19,7 +20,7 @@ from nmflow.solvers import registry
 from nmflow.solvers.interface import Method
 from nmflow.units.batch import batch_in_units
 from nmflow.units.constraints import constraints_in_units
-from nmflow.units.unit import as_unit
+from nmflow.units.unit import ENTRY, as_unit
 
 Mask_co = TypeVar("Mask_co", covariant=True)
 
@@ -206,6 +207,13 @@ def solve(
             " is approximate: leave the method out, or use pattern='transposable'"
         )
     block = as_unit(unit)
+    plain = within is None and keep is None and wanted.columns is None and block == ENTRY
+    wanted_there = plain and chosen.name == "flow" and wanted.name == "transposable"
+    if wanted_there and on_accelerator(weights):
+        from nmflow.device.solve import solve_counted
+
+        if (found := solve_counted(weights, wanted, axes, score)) is not None:
+            return found[0]
     entries = MatrixBatch.of(weights, wanted, axes, score)
     constraints = constraints_in_units(Constraints.of(within, keep, entries), entries, block)
     batch = batch_in_units(entries, block, threads)

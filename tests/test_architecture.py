@@ -18,8 +18,8 @@ LAYERS = [
     ["errors", "models"],
     ["compiling", "problem"],
     ["simd", "diversity"],
-    ["proof", "solvers"],
-    ["units"],
+    ["cuda", "proof", "solvers"],
+    ["units", "device"],
     ["solve", "certify", "hardware"],
     ["tracker", "priced", "permuting"],
     ["permute"],
@@ -139,6 +139,7 @@ def test_only_adapters_name_frameworks():
                 assert not heads & {"torch", "jax", "cupy"} or name.split(".")[0] in (
                     "torch",
                     "jax",
+                    "device",
                 )
 
 

@@ -73,6 +73,14 @@ def to_host(array: Any, what: str = "weights") -> HostArray:
     return _from_anything(array, what)
 
 
+def on_accelerator(array: Any) -> bool:
+    """Whether it is a plain torch tensor in the memory of a device that calculates by itself."""
+    torch = sys.modules.get("torch")
+    if torch is None or type(array) not in (torch.Tensor, torch.nn.Parameter):
+        return False
+    return array.layout is torch.strided and array.device.type not in ("cpu", "meta")
+
+
 def _from_torch(torch: Any, tensor: Any, what: str) -> HostArray:
     name = str(tensor.dtype).removeprefix("torch.")
     if tensor.layout is not torch.strided or tensor.device.type == "meta":
@@ -84,7 +92,7 @@ def _from_torch(torch: Any, tensor: Any, what: str) -> HostArray:
     device = tensor.device
     bfloat16 = tensor.dtype is torch.bfloat16
     try:
-        _check_storage(tensor, what)
+        check_storage(tensor, what)
         # A view that negates when read has no bits to look at.
         tensor = tensor.resolve_neg()
         values = (tensor.view(torch.int16) if bfloat16 else tensor).cpu().numpy()
@@ -99,7 +107,7 @@ def _from_torch(torch: Any, tensor: Any, what: str) -> HostArray:
     return _host(values.view(np.uint16) if bfloat16 else values, name, bfloat16, restore, what)
 
 
-def _check_storage(tensor: Any, what: str) -> None:
+def check_storage(tensor: Any, what: str) -> None:
     """Raise where a torch tensor's memory was freed: reading it would end the process."""
     if not tensor.numel():
         return

@@ -14,6 +14,9 @@ try:
 except ImportError:
     raise MissingExtraError("nmflow.torch", "torch") from None
 
+from nmflow.torch import operator as _operator  # noqa: F401  (torch.ops.nmflow.solve)
+from nmflow.torch.accelerating.accelerate import AcceleratedLayer, accelerate
+from nmflow.torch.accelerating.sparse_linear import SparseLinear
 from nmflow.torch.conversion.convert import convert
 from nmflow.torch.conversion.methods.adam import Adam
 from nmflow.torch.conversion.methods.alps import ALPS
@@ -42,6 +45,7 @@ __all__ = [
     "OBS",
     "RIA",
     "SRSTE",
+    "AcceleratedLayer",
     "AdaPrune",
     "Adam",
     "ConversionReport",
@@ -63,8 +67,10 @@ __all__ = [
     "RefreshStatistics",
     "Report",
     "SparseGPT",
+    "SparseLinear",
     "StraightThrough",
     "Wanda",
+    "accelerate",
     "bake",
     "convert",
     "permute",

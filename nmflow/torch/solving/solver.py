@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from nmflow.certify import certify
 from nmflow.models import Layout
+from nmflow.problem.arrays import on_accelerator
 from nmflow.solve import solve
 from nmflow.torch.solving.problem import Problem
 from nmflow.tracker import Tracker
@@ -80,7 +81,8 @@ class Solver:
             most = torch.ones_like(mask) if self.allowed is None else self.allowed.to(mask.device)
             flipped = int(torch.count_nonzero(mask != most))
             return Proposal(flipped, lambda: _copy(mask, most), _nothing)
-        if self.problem.tracked:
+        # A tracker's proofs are in host memory: an accelerator solves anew, and copies nothing.
+        if self.problem.tracked and not on_accelerator(matrices):
             return self._track(matrices, target, mask, n)
         if self.problem.whole or mask.device.type != "cpu":
             new = self._solve(matrices, n, ...).to(mask.device)

@@ -1,0 +1,1 @@
+"""Masks on GPUs: measured where there is one, else predicted from the compiled code."""

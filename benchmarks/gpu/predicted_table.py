@@ -1,0 +1,76 @@
+"""The static model's report as text, and which targets it says are in reach."""
+
+from __future__ import annotations
+
+from typing import Any
+
+TARGETS = {"8:16": 5e-3, "16:32": 20e-3, "4:8": 2e-3}
+"""Seconds for 8192 x 8192 on an H100."""
+SHARE_OF_COPY = 0.5
+"""Of the bandwidth of a copy, at 2:4."""
+SIDE = 8192
+
+
+def table(report: dict[str, Any]) -> str:
+    """All figures that README or a reader may want."""
+    lines = [
+        "PREDICTED, not measured: no GPU ran any of this. From code compiled by nvcc"
+        f" {report['compiler']}; benchmarks/gpu/static_model.py says how.",
+        "",
+        "Milliseconds for float32 matrices of standard normal weights, read once and masked",
+    ]
+    sides = [int(side) for side in next(iter(_seconds(report, "2:4").values()))]
+    for device in report["devices"]:
+        lines += ["", f"{device:17}" + "".join(f"{side:>10}" for side in sides) + "  of a copy"]
+        for pattern in report["patterns"]:
+            times = _seconds(report, pattern)[device]
+            cells = "".join(f"{_of(times, side)['total'] * 1e3:10.3f}" for side in sides)
+            lines.append(f"{pattern:17}{cells}{_of(times, SIDE)['share of copy']:11.0%}")
+    lines += ["", f"Of which at {SIDE} on an H100 SXM, milliseconds by stage"]
+    for pattern in report["patterns"]:
+        stages = _of(_seconds(report, pattern)["H100 SXM"], SIDE)
+        parts = (f"{name} {stages[name] * 1e3:.3f}" for name in stages if "of" not in name)
+        lines.append(f"{pattern:8}" + ", ".join(parts))
+    lines += ["", "Registers a thread, and bytes spilled, of the three kernels"]
+    for pattern, found in report["patterns"].items():
+        for architecture, kernels in found["kernels"].items():
+            parts = (f"{k} {v['registers']} / {v['spills']}" for k, v in kernels.items())
+            lines.append(f"{pattern:8}{architecture:8}" + ", ".join(sorted(parts)))
+    lines += ["", "A tile on average (loops are those of its warp, which has several)"]
+    for pattern, found in report["patterns"].items():
+        parts = (f"{name} {number:.3g}" for name, number in found["runs a tile"].items())
+        lines.append(f"{pattern:8}" + ", ".join(parts))
+    return "\n".join([*lines, "", *targets(report)])
+
+
+def targets(report: dict[str, Any]) -> list[str]:
+    """Each target with what the model says of it."""
+    lines = [f"Targets on an H100 SXM at {SIDE} x {SIDE}, as the model sees them"]
+    for pattern, most in TARGETS.items():
+        total = _of(_seconds(report, pattern)["H100 SXM"], SIDE)["total"]
+        lines.append(
+            _target(f"{pattern} in {most * 1e3:g} ms", f"{total * 1e3:.2f}", total <= most)
+        )
+    share = _of(_seconds(report, "2:4")["H100 SXM"], SIDE)["share of copy"]
+    lines.append(_target("2:4 at half of a copy's speed", f"{share:.0%}", share >= SHARE_OF_COPY))
+    spills = sum(
+        kernel["spills"]
+        for pattern, found in report["patterns"].items()
+        if int(pattern.split(":")[1]) <= 16
+        for kernel in found["kernels"]["sm_90"].values()
+    )
+    lines.append(_target("no spills at sm_90 for m <= 16", f"{spills} bytes", spills == 0))
+    return lines
+
+
+def _target(what: str, found: str, reached: bool) -> str:
+    return f"{what:32}{found:>10}  {'in reach' if reached else 'OUT OF REACH'}"
+
+
+def _seconds(report: dict[str, Any], pattern: str) -> Any:
+    return report["patterns"][pattern]["seconds"]
+
+
+def _of(times: Any, side: int) -> Any:
+    """Of a report as it was made, or as it was read back."""
+    return times[side] if side in times else times[str(side)]
