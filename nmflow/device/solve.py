@@ -109,7 +109,7 @@ def solve_counted(
     entries = _ENTRIES_CPU if matrices.device.type == "cpu" else _ENTRIES
     each = [
         _solve_window(matrices, window, mask, pattern, score)
-        for window in windows(tuple(matrices.shape), pattern.m, entries)
+        for window in windows(tuple(matrices.shape), pattern.tile, entries)
     ]
     counts = Counts(*(sum(part) for part in zip(*each, (0, 0, 0), strict=True)))
     return _as_given(mask, moved, pair), counts
