@@ -84,12 +84,23 @@ def test_masks_of_every_step_end_within_the_dense_spread():
 
 
 BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, flags=re.S)
-SOLVE, TRAIN, CONVERT, ZEROS, DYNAMIC, WANDA, CALLBACK = BLOCKS
+SOLVE, WITHIN, TRAIN, CONVERT, ZEROS, DYNAMIC, WANDA, CALLBACK = BLOCKS
 
 
 def test_example_runs(capsys, rng):
     exec(SOLVE, {"weights": rng.standard_normal((64, 64))})
     assert "4:8 transposable mask: proved optimal" in capsys.readouterr().out
+
+
+def test_constraints_run(rng):
+    weights = rng.standard_normal((64, 64)) * (rng.random((64, 64)) < 0.4)
+    given = {"nmflow": nmflow, "weights": weights}
+    first, second = WITHIN.strip().splitlines()
+    exec(first, given)
+    assert not given["mask"][weights == 0].any()
+    exec(second, given)
+    assert (given["mask"].reshape(8, 8, 64).sum(axis=1) == 4).all()
+    assert (given["mask"].reshape(64, 16, 4).sum(axis=2) == 2).all()
 
 
 def test_training_runs(capsys):

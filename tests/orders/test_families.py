@@ -150,8 +150,27 @@ def test_a_stream_that_is_put_out_stays():
     model = build("BertModel", "BertConfig", TEXT)
     report = nmflow.torch.permute(model, 2, 4, rounds=1)
     assert report.refused == {
-        "residual stream": "it is among the model's outputs, whose order is to stay"
+        "residual stream": "it is among the model's outputs, whose order is to stay, unless kinds"
+        " names it"
     }
+
+
+def test_a_stream_that_is_put_out_is_ordered_where_that_is_asked_for():
+    model = build("BertModel", "BertConfig", TEXT)
+    ids = {"input_ids": torch.arange(24).reshape(2, 12)}
+    before = model(**ids)
+    report = nmflow.torch.permute(model, 2, 4, kinds=["stream", "hidden"], rounds=2)
+    assert report.difference <= 1e-5
+    assert "residual stream" not in report.refused
+    (order,) = (each.order for each in report.orders if each.kind == "stream")
+    assert (order != range(len(order))).any()
+    after = model(**ids)
+    was, now = before.last_hidden_state, after.last_hidden_state
+    torch.testing.assert_close(now, was[..., order.tolist()], rtol=0, atol=1e-5)
+    torch.testing.assert_close(after.pooler_output, before.pooler_output, rtol=0, atol=1e-5)
+    cosine = torch.nn.functional.cosine_similarity
+    same = cosine(now[0].mean(0), now[1].mean(0), dim=0)
+    torch.testing.assert_close(same, cosine(was[0].mean(0), was[1].mean(0), dim=0))
 
 
 def test_what_is_not_known_of_the_stream_is_told():

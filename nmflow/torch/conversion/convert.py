@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import torch
@@ -32,6 +32,8 @@ from nmflow.torch.conversion.reporting import add_report, report_of
 from nmflow.torch.conversion.store import Store
 from nmflow.torch.conversion.suggested import pattern_of_m, with_suggested_n
 from nmflow.torch.conversion.targets import Target
+from nmflow.torch.orders.order import Kind
+from nmflow.torch.orders.report import OrderReport
 from nmflow.torch.selecting.layout import Layouts
 from nmflow.torch.selecting.select import choose_weights
 from nmflow.torch.selecting.wanted import Wanted, as_patterns
@@ -56,7 +58,7 @@ def convert(
     damping: float = 0.01,
     bias_correction: bool = True,
     keep_zeros: bool = False,
-    permute: bool = False,
+    permute: bool | Collection[Kind] = False,
     confidence: float = 0.95,
     unreached: Unreached = "error",
     certify: bool = True,
@@ -113,10 +115,11 @@ def convert(
         are then fitted to what varies.
     keep_zeros : bool, default False
         Whether weights that are 0 stay 0. They are the first to be pruned where the pattern lets.
-    permute : bool, default False
+    permute : bool or collection of str, default False
         Whether rows and columns are first put in orders under which masks keep more, as
         :func:`permute` does, by ``w^2 * |x|^2``. The dense model computes the same in these orders,
-        in the same time, which is checked on the first batch. One pattern for all weights.
+        in the same time, which is checked on the first batch. One pattern for all weights. Or the
+        kinds of orders to search.
     confidence : float, default 0.95
         Where n is None: how likely a tile is to fit as it is.
     unreached : {"error", "magnitude"}
@@ -199,7 +202,7 @@ def convert(
     if resume is not None:
         settings = _settings(recipe, inputs, targets, permute)
         store = Store(resume, settings | {"calibration": runs.digest()})
-    orders = order_model(model, runs, targets, layouts) if permute else None
+    orders = _ordered(model, runs, targets, layouts, permute)
     with Quiet(model), shown(progress, len(targets)) as tell:
         driver = Driver(runs, recipe, inputs, store, tell)
         try:
@@ -245,8 +248,21 @@ def _not_reached(hidden: Sequence[Target], missed: Sequence[Target]) -> str:
     return "\n".join(faults)
 
 
+def _ordered(
+    model: Any,
+    runs: Calibration,
+    targets: Sequence[Target],
+    layouts: Layouts,
+    permute: bool | Collection[Kind],
+) -> OrderReport | None:
+    """Put the model in order where that is asked for."""
+    if not permute:
+        return None
+    return order_model(model, runs, targets, layouts, None if permute is True else permute)
+
+
 def _settings(
-    recipe: Recipe, inputs: str, targets: Sequence[Target], permute: bool
+    recipe: Recipe, inputs: str, targets: Sequence[Target], permute: bool | Collection[Kind]
 ) -> dict[str, Any]:
     return {
         "method": repr(recipe.method),
@@ -256,6 +272,6 @@ def _settings(
         "damping": recipe.damping,
         "bias_correction": recipe.bias_correction,
         "keep_zeros": recipe.keep_zeros,
-        "permute": permute,
+        "permute": permute if isinstance(permute, bool) else sorted(permute),
         "weights": {target.name: str(target.pattern) for target in targets},
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,13 +13,18 @@ from nmflow.torch.conversion.calibrating.blocks import run
 from nmflow.torch.conversion.calibrating.calibration import Calibration
 from nmflow.torch.conversion.calibrating.recorder import Quiet, Recorder
 from nmflow.torch.conversion.targets import Target
+from nmflow.torch.orders.order import Kind
 from nmflow.torch.orders.permute import permute
 from nmflow.torch.orders.report import OrderReport
 from nmflow.torch.selecting.layout import Layouts
 
 
 def order_model(
-    model: Any, runs: Calibration, targets: Sequence[Target], layouts: Layouts
+    model: Any,
+    runs: Calibration,
+    targets: Sequence[Target],
+    layouts: Layouts,
+    kinds: Collection[Kind] | None,
 ) -> OrderReport:
     """Put a model's weights in orders under which masks keep more of what matters for outputs.
 
@@ -34,6 +39,8 @@ def order_model(
     targets : sequence of Target
         To be converted, all to one pattern.
     layouts : Layouts
+    kinds : collection of str, optional
+        Of :func:`nmflow.torch.permute`.
 
     Raises
     ------
@@ -53,6 +60,7 @@ def order_model(
         pattern.n,
         pattern.m,
         inputs=inputs,
+        kinds=kinds,
         pattern=pattern.name,
         include=[target.name for target in targets],
         layouts=layouts,

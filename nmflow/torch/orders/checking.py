@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -40,12 +40,25 @@ def outputs_of(model: Any, inputs: Any) -> Any:
         torch.random.set_rng_state(state)
 
 
-def difference(before: Any, after: Any) -> float:
-    """The largest difference of outputs, each relative to its largest entry."""
+def difference(before: Any, after: Any, ways_back: Sequence[Any] = ()) -> float:
+    """The largest difference of outputs, each relative to its largest entry.
+
+    ``ways_back`` are orders of the last axis of which an output may have one.
+    """
     pairs = list(zip(tensors_of(before), tensors_of(after), strict=True))
     if not pairs:
         raise NmflowError(f"the model puts out a {type(before).__name__}, and no tensor to check")
-    return max(_relative(first.detach(), second.detach()) for first, second in pairs)
+    return max(_least(first.detach(), second.detach(), ways_back) for first, second in pairs)
+
+
+def _least(before: Any, after: Any, ways_back: Sequence[Any]) -> float:
+    """The difference of an output as it is, or in the one of these orders in which it is least."""
+    found = _relative(before, after)
+    for order in ways_back:
+        if after.ndim and after.shape[-1] == len(order):
+            index = torch.as_tensor(order, device=after.device)
+            found = min(found, _relative(before, after.index_select(-1, index)))
+    return found
 
 
 def _relative(before: Any, after: Any) -> float:

@@ -71,8 +71,10 @@ def permute(
         Which orders to search; by default all that there are. ``"hidden"``: neurons of an MLP (rows
         of up and gate, columns of down). ``"values"``: channels of each value head, with the output
         projection's columns. ``"queries"``: channels of each query head, with those of its key
-        head, unless they are rotary. ``"stream"``: one order of the residual stream, unless the
-        model puts it out. ``"channels"``: of convolutional networks.
+        head, unless they are rotary. ``"stream"``: one order of the residual stream; where the
+        model puts it out only if named here, and what it puts out is then in that order, which
+        neither norms nor products of two such outputs see. ``"channels"``: of convolutional
+        networks.
     pattern, include, exclude, layouts
         As for :func:`sparsify`: which weights are to be masked.
     score : {"abs", "square", "raw"}
@@ -125,7 +127,8 @@ def permute(
     scorer = as_scorer(scores, [weight.name for weight in weights])
     given = some_inputs(model) if inputs is None else inputs
     before = outputs_of(model, given)
-    found, refused = _orders(model, given, puts_out_stream(before))
+    stays = puts_out_stream(before) and "stream" not in (kinds or ())
+    found, refused = _orders(model, given, stays)
     matrices = matrices_of(weights, score, scorer)
     orders, shared = _searched(found, kinds, matrices, m, refused)
     if not orders:
@@ -155,7 +158,8 @@ def _moved_and_checked(
         for order, new in zip(orders, search.found, strict=True):
             order.move(new)
             done.append((order, np.argsort(new)))
-        worst = difference(before, outputs_of(model, inputs))
+        of_stream = [back for order, back in done if order.kind == "stream"]
+        worst = difference(before, outputs_of(model, inputs), of_stream)
         if not worst <= TOLERANCE:
             raise NmflowError(
                 f"outputs of the permuted model differ by {worst:.1e} of their largest entry, more"
@@ -190,7 +194,7 @@ def _check(
         raise NmflowError(f"rounds must be at least 1 and seed at least 0, got {rounds} and {seed}")
 
 
-def _orders(model: Any, inputs: Any, stream_is_out: bool) -> Found:
+def _orders(model: Any, inputs: Any, stream_stays: bool) -> Found:
     """All orders of a model, and why there are no others."""
     blocks = known_blocks(model)
     if not blocks:
@@ -203,8 +207,10 @@ def _orders(model: Any, inputs: Any, stream_is_out: bool) -> Found:
             for module in training:
                 module.training = True
     orders, refused = orders_in_blocks(model, blocks)
-    if stream_is_out:
-        refused["residual stream"] = "it is among the model's outputs, whose order is to stay"
+    if stream_stays:
+        refused["residual stream"] = (
+            "it is among the model's outputs, whose order is to stay, unless kinds names it"
+        )
         return orders, refused
     try:
         orders.append(stream_order(model, blocks))
