@@ -46,8 +46,8 @@ nitpicky = True
 nitpick_ignore_regex = [
     (r"py:.*", r"(?!nmflow\.).*"),
     # Types by which parts of the library speak to each other, in signatures that users see.
-    (r"py:class", r"nmflow\..*\.(TileSolver|WindowSolver|MaskSet|Problem)"),
-    (r"py:class", r"nmflow\.torch\..*\.(ConversionMethod|Reconstruction|Projection)"),
+    (r"py:class", r"nmflow\..*\.(TileSolver|WindowSolver|ConstrainedSolver|MaskSet|Problem)"),
+    (r"py:class", r"nmflow\.torch\..*\.(ConversionMethod|Reconstruction|Projection|Order)"),
 ]
 
 autodoc_member_order = "bysource"

@@ -90,12 +90,12 @@ def test_interpreted_it_does_the_same(kind):
     for n, rows, columns in [(2, 4, 4), (4, 8, 8), (4, 8, 7), (4, 5, 8), (3, 7, 2)]:
         full = rows == columns
         scores = make(kind, rng, 2, rows, columns) * rng.choice([-1, 1], (2, rows, columns))
-        scratch = scalar.new_scratch(rows, columns, n)
+        scratch = scalar.new_scratch(rows, columns, (n, n))
         for start in (np.zeros((2, columns)), rng.standard_normal((2, columns))):
             masks, proved = solve(scores, n, full, start)
             for t in range(2):
                 x = np.zeros((rows, columns), bool)
-                assert scalar.solve_tile(scores[t], n, full, start[t], x, scratch) == proved[t]
+                assert scalar.solve_tile(scores[t], (n, n), full, start[t], x, scratch) == proved[t]
                 np.testing.assert_array_equal(x, masks[t])
 
 
@@ -197,7 +197,7 @@ def test_digits_are_all_of_a_score(kind):
 
 def test_kernels_have_the_tables_of_the_contract():
     expected = [ties.table(k, 40, 33) for k in range(ties.TABLES)]
-    np.testing.assert_array_equal(scalar.new_scratch(40, 33, 2).tables, expected)
+    np.testing.assert_array_equal(scalar.new_scratch(40, 33, (2, 2)).tables, expected)
     # Compiled, where integers wrap: a tile of zeros is decided by the tables alone.
     mask, _ = solve(np.zeros((1, 40, 40)), 20, True)
     total = sum(ties.table(0, 40, 40)[mask[0]])
