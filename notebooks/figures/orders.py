@@ -73,7 +73,7 @@ def errors(before: dict[str, float], after: dict[str, float]) -> Figure:
     axes.set(xlabel="block", ylabel="change of output error (%)")
     axes.axhline(0, color=BLACK, lw=0.8)
     axes.grid(axis="y")
-    axes.legend(ncols=6, loc="lower right")
+    axes.legend(ncols=6, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return figure
 
 
