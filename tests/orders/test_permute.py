@@ -56,6 +56,7 @@ def test_both_sides_are_better_than_one():
 
 def test_nearly_the_best_of_all_orders():
     """8 columns in two groups of 4: all 35 ways to part them are tried."""
+    gained, possible = 0.0, 0.0
     for seed in range(5):
         array = weights((8, 8), seed)
         best = max(
@@ -65,8 +66,9 @@ def test_nearly_the_best_of_all_orders():
         found = nmflow.permute(array, 2, 4, sides="columns", rounds=20)
         start = kept(array, 2, 4)
         assert found.kept_after <= best * (1 + 1e-12)
-        # An exchange of one column is as good as none in some local optima.
-        assert found.kept_after - start >= 0.5 * (best - start)
+        gained, possible = gained + found.kept_after - start, possible + best - start
+    # An exchange of one column is as good as none in some local optima.
+    assert gained >= 0.6 * possible
 
 
 def test_finds_groups_that_were_mixed():
