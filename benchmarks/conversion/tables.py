@@ -15,8 +15,9 @@ MiniLM (22.7 M parameters, 36 encoder matrices converted), calibrated on docstri
 library, held against 384 others. Cosine: of held-out sentence embeddings to the dense model's, mean
 (of draws of the calibration texts, where there are several, with the lowest and highest).
 Neighbours: share of texts whose nearest other text stays the same. Error: squared output error of
-the layers on the calibration texts, mean. Seconds: whole conversions, one core, two at a time. All
-masks are exact, certified with gap 0 for the scores that they were chosen by."""
+the layers on the calibration texts, mean. Seconds: whole conversions, one core, two at a time or
+beside other work, on processors of this family: they compare roughly. All masks are exact,
+certified with gap 0 for the scores that they were chosen by."""
 
 
 def text(report: Report) -> str:

@@ -22,6 +22,7 @@ import torch
 import nmflow
 from nmflow.device import kernels, solve
 from nmflow.problem.pattern import Pattern
+from nmflow.torch.accelerating.doctor import device_seconds
 
 RESULTS = Path(__file__).parents[1] / "results"
 SIDES = (1024, 2048, 4096, 8192, 16384)
@@ -33,16 +34,8 @@ SLOW_SIDE, SLOW_ROUNDS = 4096, 3
 
 
 def seconds(call: Callable[[], Any], rounds: int) -> dict[str, float]:
-    """Of the device, by its own clock; the first two calls are left out."""
-    taken = []
-    for _ in range(rounds + 2):
-        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        begin.record()
-        call()
-        end.record()
-        end.synchronize()
-        taken.append(begin.elapsed_time(end) / 1e3)
-    kept = taken[2:]
+    """Of the device, by its own clock."""
+    kept = device_seconds(call, rounds)
     return {"median": statistics.median(kept), "min": min(kept), "max": max(kept)}
 
 

@@ -45,7 +45,8 @@ PIPES = {
 CUDA C++ Programming Guide, "Throughput of Native Arithmetic Instructions": 32-bit integer add,
 logic, shift, compare, minimum, maximum 64; multiply-add 64; population count, leading zeros, most
 conversions 16; warp shuffle 32. The 16-bit DPX instructions of 9.0 are listed at 128: they are
-counted at 64 here. All together at most 128, four warps a clock, which is what control costs."""
+counted at 64 here. The figures are from memory of that table and were not held against it. All
+together at most 128, four warps a clock, which is what control costs."""
 
 _FMA = ("IMAD", "FFMA", "FMUL", "FADD", "HFMA2", "HADD2", "UIMAD")
 _XU = ("POPC", "FLO", "MUFU", "I2F", "F2I", "I2I", "F2F", "BREV", "I2FP", "F2IP")

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from nmflow.errors import NmflowError
 from nmflow.problem.arrays import for_kernels
 from nmflow.problem.batch import MatrixBatch, as_bool_matrices
-from nmflow.problem.tiling import Window
 
 # Penalties are larger than scores, and are to be finite.
 _LARGEST = 2.0**1000
@@ -62,10 +61,6 @@ class Constraints:
     def of_box(self, box: tuple[slice, ...]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Both, of a box of the batch, C-contiguous."""
         return for_kernels(self.allowed[box]), for_kernels(self.forced[box])
-
-    def cut(self, window: Window) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Both, of a window's tiles: shapes (T, r, c)."""
-        return window.cut(self.allowed[window.box]), window.cut(self.forced[window.box])
 
 
 def check_scores(scores: NDArray[Any], batch: MatrixBatch) -> NDArray[Any]:

@@ -54,6 +54,15 @@ class Window:
         b, i, j = self.grid
         return b * i * j
 
+    def place(self, tile: tuple[int, ...], whole: tuple[int, int]) -> tuple[int, tuple[int, int]]:
+        """The matrix, and tile row and column in it, of one of the window's tiles (b, i, j).
+
+        ``whole`` is the shape of a full tile.
+        """
+        matrices, rows, columns = (part.start for part in self.box)
+        b, i, j = (int(k) for k in tile)
+        return matrices + b, (rows // whole[0] + i, columns // whole[1] + j)
+
     def last_tiles(self, count: int) -> Window:
         """The last tiles of the box's last row of tiles."""
         matrices, rows, columns = (part.stop for part in self.box)
@@ -76,6 +85,12 @@ class Window:
         (b, i, j), (r, c) = self.grid, self.tile
         blocks = tiles.reshape(b, i, j, r, c).transpose(0, 1, 3, 2, 4)
         batch[self.box] = blocks.reshape(b, i * r, j * c)
+
+
+def as_tiles(part: NDArray[Any], tile: tuple[int, int]) -> NDArray[Any]:
+    """Matrices (B, R, C) of whole tiles as tiles: a view (B, I, J, r, c)."""
+    (b, rows, columns), (r, c) = part.shape, tile
+    return part.reshape(b, rows // r, r, columns // c, c).swapaxes(2, 3)
 
 
 def windows(

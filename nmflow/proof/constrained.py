@@ -16,10 +16,10 @@ from nmflow.errors import NmflowError
 from nmflow.problem.arrays import for_kernels
 from nmflow.problem.batch import MatrixBatch
 from nmflow.problem.constraints import Constraints, breaks, check_scores, penalised
-from nmflow.problem.tiling import Window
+from nmflow.problem.tiling import Window, as_tiles
 from nmflow.proof.certificate import Tally
 from nmflow.proof.kept_sum import kept_sum
-from nmflow.proof.prove import Proof, count, cut, prove, side_by_side
+from nmflow.proof.prove import Proof, count, prove, side_by_side
 from nmflow.proof.violations import note_broken, note_violations
 
 
@@ -53,7 +53,7 @@ def certify_within(
         rest = _prove(part, given_part, tuple(part_bounds), tally, False, flat)
         optimal, optimum = proof.optimal.copy(), proof.optimum.copy()
         optimal[where] = rest.optimal.ravel()
-        cut(optimum, tile)[where] = cut(rest.optimum, tile)[0, 0]
+        as_tiles(optimum, tile)[where] = as_tiles(rest.optimum, tile)[0, 0]
         proof = Proof(optimum, optimal)
         never = _broken(proof, bounds, window)
     if never.any():
@@ -79,7 +79,7 @@ def _prove(
 ) -> Proof:
     """Optima with penalties of few digits, and with decisive ones where they don't do."""
     tile, n = window.tile, tally.pattern.capacities
-    tiles, allowed, forced = (cut(part, tile) for part in (scores, *bounds))
+    tiles, allowed, forced = (as_tiles(part, tile) for part in (scores, *bounds))
 
     def whole(tiles: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.ascontiguousarray(tiles.swapaxes(2, 3)).reshape(scores.shape)
@@ -92,7 +92,9 @@ def _prove(
         return proof
     again = prove(whole(penalised(tiles, allowed, forced)), False, mask, tile, n, full)
     optimum = again.optimum.copy()
-    np.copyto(cut(optimum, tile), cut(proof.optimum, tile), where=~broken[..., None, None])
+    np.copyto(
+        as_tiles(optimum, tile), as_tiles(proof.optimum, tile), where=~broken[..., None, None]
+    )
     return Proof(optimum, np.where(broken, again.optimal, proof.optimal))
 
 
@@ -100,17 +102,13 @@ def _broken(
     proof: Proof, bounds: tuple[NDArray[np.bool_], ...], window: Window
 ) -> NDArray[np.bool_]:
     """Which tiles' optima don't obey the constraints: shape (B, I, J)."""
-    optimum, allowed, forced = (cut(part, window.tile) for part in (proof.optimum, *bounds))
+    optimum, allowed, forced = (as_tiles(part, window.tile) for part in (proof.optimum, *bounds))
     return breaks(optimum, allowed, forced)
 
 
 def _raise_for(place: NDArray[Any], batch: MatrixBatch, window: Window) -> NoReturn:
-    first = (span.start for span in window.box)
-    matrix, *tile = (
-        start // size + int(k)
-        for start, size, k in zip(first, (1, *batch.pattern.tile), place, strict=True)
-    )
+    matrix, tile = window.place(tuple(place), batch.pattern.tile)
     raise NmflowError(
-        f"{batch.what}: tile {tuple(tile)} of matrix {matrix} has no mask that obeys within and"
+        f"{batch.what}: tile {tile} of matrix {matrix} has no mask that obeys within and"
         " keep: allow more, force fewer, or pass at_most=True"
     )

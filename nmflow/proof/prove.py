@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from nmflow.problem.arrays import for_kernels
 from nmflow.problem.pattern import Pair
 from nmflow.problem.prices import Prices
+from nmflow.problem.tiling import as_tiles
 from nmflow.proof.ascent import ascend
 from nmflow.proof.checker import Verdict, check
 from nmflow.proof.kept_sum import KeptSums, kept_sum
@@ -174,7 +175,7 @@ def prove_rest(
         )
     optimal, optimum = optimal.copy(), mask.copy()
     optimal[left] = rest.optimal.ravel()
-    cut(optimum, tile)[left] = cut(rest.optimum, tile)[0, 0]
+    as_tiles(optimum, tile)[left] = as_tiles(rest.optimum, tile)[0, 0]
     return Proof(optimum, optimal)
 
 
@@ -189,7 +190,7 @@ def _label(
 ) -> NDArray[np.bool_]:
     """Which tiles labels of that type prove; none of 64-bit integers, which are for the search."""
     if values.dtype.kind != "f":
-        return np.zeros(cut(mask, tile).shape[:3], np.bool_)
+        return np.zeros(as_tiles(mask, tile).shape[:3], np.bool_)
     prices = label(values, mask, tile, n, full, dtype, unsigned)
     kept = KeptSums.unwanted(values, unsigned)
     return check(values, mask, prices, tile, n, full, kept).proved
@@ -226,7 +227,7 @@ def _optimise(
     done = (check(near, optimum, prices, tile, n, full).proved & of_floats) | optimal
     as_it_was = optimal | ~done
     if as_it_was.any():
-        np.copyto(cut(optimum, tile), cut(mask, tile), where=as_it_was[..., None, None])
+        np.copyto(as_tiles(optimum, tile), as_tiles(mask, tile), where=as_it_was[..., None, None])
     if done.all():
         return Proof(optimum, optimal)
     left = np.nonzero(~done)
@@ -234,22 +235,16 @@ def _optimise(
         parts = side_by_side(scores, tile, left), side_by_side(mask, tile, left)
         rest = _optimise(*parts, tile, n, full, _PATIENCE)
         optimal[left] = rest.optimal.ravel()
-        cut(optimum, tile)[left] = cut(rest.optimum, tile)[0, 0]
+        as_tiles(optimum, tile)[left] = as_tiles(rest.optimum, tile)[0, 0]
     else:
         tiles = np.flatnonzero(~done)
         optimal.ravel()[tiles] = search(scores, optimum, prices, tiles, tile, n, full)
     return Proof(optimum, optimal)
 
 
-def cut(window: NDArray[Any], tile: tuple[int, int]) -> NDArray[Any]:
-    """A window (B, R, C) as tiles: a view (B, I, J, r, c)."""
-    (b, rows, columns), (r, c) = window.shape, tile
-    return window.reshape(b, rows // r, r, columns // c, c).swapaxes(2, 3)
-
-
 def side_by_side(window: NDArray[Any], tile: tuple[int, int], where: Where) -> NDArray[Any]:
     """Some tiles of a window as a window of their own, which is one row of tiles."""
-    tiles = cut(window, tile)[where].swapaxes(0, 1)
+    tiles = as_tiles(window, tile)[where].swapaxes(0, 1)
     return tiles.reshape(1, tile[0], -1)
 
 
@@ -291,5 +286,6 @@ def prove_as_it_stands(
 def _by_tile(prices: Prices, tile: tuple[int, int]) -> Prices:
     """Views of prices, shapes (B, I, J, r) and (B, I, J, c)."""
     return Prices(
-        cut(prices.rows, (tile[0], 1))[..., 0], cut(prices.columns, (1, tile[1]))[..., 0, :]
+        as_tiles(prices.rows, (tile[0], 1))[..., 0],
+        as_tiles(prices.columns, (1, tile[1]))[..., 0, :],
     )

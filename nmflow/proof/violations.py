@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from nmflow.problem.tiling import Window
+from nmflow.problem.tiling import Window, as_tiles
 from nmflow.proof.certificate import VIOLATIONS_LISTED, Place, Tally, Violation
-from nmflow.proof.prove import count, cut
+from nmflow.proof.prove import count
 
 
 def note_violations(
@@ -39,7 +39,7 @@ def note_violations(
     shown = np.zeros(due.shape, np.bool_)
     for wrong in (overfull, ~due):
         shown.ravel()[np.flatnonzero(wrong)[:VIOLATIONS_LISTED]] = True
-    tiles, place = cut(mask, window.tile)[shown], _places(tally, window, shown)
+    tiles, place = as_tiles(mask, window.tile)[shown], _places(tally, window, shown)
     exactly = np.broadcast_to(filled, due.shape)[shown][:, None]
     for axis, line, allowed in ((2, "row", n[0]), (1, "column", n[1])):
         tally.check_counts(tiles.sum(axis=axis), allowed, exactly, line, place)
@@ -54,10 +54,10 @@ def note_broken(
 ) -> None:
     """Note rows of tiles that keep what is forbidden, or not what is forced; arrays (B, R, C)."""
     for line, wrong in (("forbidden", mask & ~allowed), ("forced", forced & ~mask)):
-        by_row = cut(wrong, window.tile).sum(axis=4)
+        by_row = as_tiles(wrong, window.tile).sum(axis=4)
         shown = by_row.any(axis=3)
         place = _places(tally, window, shown)
-        due = cut(forced, window.tile).sum(axis=4)[shown]
+        due = as_tiles(forced, window.tile).sum(axis=4)[shown]
         for tile, index in np.argwhere(by_row[shown])[: VIOLATIONS_LISTED - len(tally.over)]:
             wrongs, all_forced = int(by_row[shown][tile, index]), int(due[tile, index])
             held = (wrongs, 0) if line == "forbidden" else (all_forced - wrongs, all_forced)
@@ -66,12 +66,9 @@ def note_broken(
 
 def _places(tally: Tally, window: Window, shown: NDArray[np.bool_]) -> Callable[..., Place]:
     """Where the rows and columns of some tiles of a window are, by tile and index."""
-    height, width = tally.pattern.tile
-    matrices, rows, columns = window.box
-    matrix, i, j = (part.tolist() for part in np.nonzero(shown))
+    tiles = np.argwhere(shown)
 
     def place(tile: int, index: int) -> Place:
-        where = rows.start // height + i[tile], columns.start // width + j[tile]
-        return matrices.start + matrix[tile], where, index
+        return *window.place(tuple(tiles[tile]), tally.pattern.tile), index
 
     return place

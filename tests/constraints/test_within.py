@@ -26,7 +26,7 @@ TIED = ["binary", "small integers", "constant", "mostly zero", "equal rows", "2*
 SHARES = [(0.9, 0.0), (0.7, 0.1), (0.5, 0.0), (0.3, 0.05), (1.0, 0.1)]
 
 
-def solve(tiles, n, tile, **options):
+def certified_masks(tiles, n, tile, **options):
     """Masks of tiles that lie side by side."""
     count = len(tiles)
     matrix = tiles.transpose(1, 0, 2).reshape(tile[0], count * tile[1])
@@ -60,7 +60,7 @@ def test_the_mask_of_the_contract(kind, n, tile):
     for share in SHARES:
         tiles = make(kind, rng, 2, *tile) * rng.choice([-1, 1], (2, *tile))
         allowed, forced = constraints(rng, tiles.shape, share, n)
-        found = solve(tiles, n, tile, within=allowed, keep=forced, at_most=True)
+        found = certified_masks(tiles, n, tile, within=allowed, keep=forced, at_most=True)
         for mask, *of_tile in zip(found, tiles, allowed, forced, strict=True):
             scores, may, must = of_tile
             best = oracle.by_enumeration(scores, n, True, may, must)
@@ -77,7 +77,7 @@ def test_ties_follow_the_rule(kind, n, tile):
     for share in SHARES[:3]:
         tiles = make(kind, rng, 1, *tile)
         allowed, forced = constraints(rng, tiles.shape, share, n)
-        found = solve(tiles, n, tile, within=allowed, keep=forced, at_most=True)
+        found = certified_masks(tiles, n, tile, within=allowed, keep=forced, at_most=True)
         for mask, scores, may, must in zip(found, tiles, allowed, forced, strict=True):
             whole = oracle.with_tie_rule(scores)
             beyond = 1 + sum(abs(number) for row in whole for number in row)
@@ -97,7 +97,7 @@ def compare_with_linear_programme(n, tile, count, rng):
     for share in SHARES:
         tiles = rng.integers(-(2**20), 2**30, (count, *tile)).astype(float)
         allowed, forced = constraints(rng, tiles.shape, share, n)
-        found = solve(tiles, n, tile, within=allowed, keep=forced, at_most=True)
+        found = certified_masks(tiles, n, tile, within=allowed, keep=forced, at_most=True)
         filled = (found.sum(axis=2) == n[0]).all(axis=1) & (found.sum(axis=1) == n[1]).all(axis=1)
         for full, part in ((True, filled), (False, ~filled)):
             if part.any():
@@ -121,7 +121,7 @@ def test_numbers_at_the_ends_of_their_range(n, tile, huge):
     for share in SHARES[1:4]:
         tiles = np.where(rng.random((3, *tile)) < 0.3, huge * rng.random((3, *tile)), rng.random())
         allowed, forced = constraints(rng, tiles.shape, share, n)
-        solve(tiles, n, tile, within=allowed, keep=forced, at_most=True)
+        certified_masks(tiles, n, tile, within=allowed, keep=forced, at_most=True)
 
 
 @pytest.mark.parametrize(("n", "tile"), [*SMALL, *LARGE])

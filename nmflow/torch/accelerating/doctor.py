@@ -74,8 +74,13 @@ def _seconds(layer: Any, inputs: Any) -> tuple[float, float]:
     return median_seconds(lambda: layer(inputs)), median_seconds(backward)
 
 
-def median_seconds(call: Callable[[], Any], rounds: int = _ROUNDS) -> float:
-    """Of a call on the current CUDA device, by its clock."""
+def median_seconds(call: Callable[[], Any]) -> float:
+    """Of a call on the current CUDA device."""
+    return statistics.median(device_seconds(call, _ROUNDS))
+
+
+def device_seconds(call: Callable[[], Any], rounds: int) -> list[float]:
+    """What calls take on the current CUDA device, by its clock; the first two are left out."""
     taken: list[float] = []
     for _ in range(rounds + 2):
         begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
@@ -84,4 +89,4 @@ def median_seconds(call: Callable[[], Any], rounds: int = _ROUNDS) -> float:
         end.record()
         end.synchronize()
         taken.append(begin.elapsed_time(end) / 1e3)
-    return statistics.median(taken[2:])
+    return taken[2:]

@@ -19,7 +19,7 @@ from nmflow.problem.arrays import for_kernels
 from nmflow.problem.batch import MatrixBatch
 from nmflow.problem.constraints import Constraints, breaks, check_scores, penalised
 from nmflow.problem.pattern import Pair, Pattern
-from nmflow.problem.tiling import Window
+from nmflow.problem.tiling import Window, as_tiles
 from nmflow.solvers.flow.constrained.penalties import penalise
 from nmflow.solvers.flow.constrained.taking import take_tiles
 from nmflow.solvers.flow.constrained.tile_kinds import (
@@ -156,17 +156,17 @@ class _ConstrainedWindow:
             masks = self._masks_of(penalise(values, unsigned, bounds, tile, factor), full)
             wrong = take_tiles(masks, bounds, chosen, mask)
         else:
-            some, allowed, forced = (self._cut(part)[chosen] for part in (values, *bounds))
+            some, allowed, forced = (as_tiles(part, tile)[chosen] for part in (values, *bounds))
             masks = self._masks_of(penalise(some, unsigned, (allowed, forced), tile, factor), full)
-            self._cut(mask)[chosen] = masks
+            as_tiles(mask, tile)[chosen] = masks
             wrong = np.zeros_like(chosen)
             wrong[chosen] = breaks(masks, allowed, forced)
         if not wrong.any():
             return wrong
-        scores, allowed, forced = (self._cut(part)[wrong] for part in (values, *bounds))
+        scores, allowed, forced = (as_tiles(part, tile)[wrong] for part in (values, *bounds))
         decisive = penalised(np.abs(scores) if unsigned else scores, allowed, forced)
         masks = solve_capacitated(decisive, self.n, full)
-        self._cut(mask)[wrong] = masks
+        as_tiles(mask, tile)[wrong] = masks
         never = np.zeros_like(wrong)
         never[wrong] = breaks(masks, allowed, forced)
         return never
@@ -187,18 +187,7 @@ class _ConstrainedWindow:
             window.paste(masks, solve_capacitated(window.cut(scores), n, full))
         return masks
 
-    def _cut(self, part: NDArray[Any]) -> NDArray[Any]:
-        """A view of the window's arrays as tiles: (B, I, J, r, c)."""
-        (b, i, j), (r, c) = self.window.grid, self.window.tile
-        return part.reshape(b, i, r, j, c).swapaxes(2, 3)
-
     def _raise_for(self, place: NDArray[Any], what: str) -> NoReturn:
-        first = (span.start for span in self.window.box)
-        matrix, *tile = (
-            start // size + int(k)
-            for start, size, k in zip(first, (1, *self.batch.pattern.tile), place, strict=True)
-        )
+        matrix, tile = self.window.place(tuple(place), self.batch.pattern.tile)
         advice = "force fewer" if "forced" in what else "allow more, or pass at_most=True"
-        raise NmflowError(
-            f"{self.batch.what}: tile {tuple(tile)} of matrix {matrix} {what}: {advice}"
-        )
+        raise NmflowError(f"{self.batch.what}: tile {tile} of matrix {matrix} {what}: {advice}")
