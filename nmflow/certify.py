@@ -97,19 +97,50 @@ def certify(
     times as much where they have to be found, and more where an optimum has to be.
     """
     wanted = Pattern(n, m, pattern, columns, at_most)
+    return tally_of(
+        *(weights, mask, wanted),
+        axes=axes,
+        score=score,
+        within=within,
+        keep=keep,
+        workers=workers,
+        prices=prices,
+        unit=unit,
+    ).certificate()
+
+
+@standard_arithmetic
+def tally_of(
+    weights: Any,
+    mask: Any,
+    pattern: Pattern,
+    *,
+    axes: tuple[int, int],
+    score: ScoreName,
+    within: Any = None,
+    keep: Any = None,
+    workers: int | None = None,
+    prices: Prices | None = None,
+    unit: tuple[int, int] = (1, 1),
+) -> Tally:
+    """What :func:`certify` makes its certificate of.
+
+    Tallies of parts of an array that no tile crosses add up to that of the whole, exactly. All
+    parameters as there.
+    """
     threads = thread_count(workers)
-    batch = MatrixBatch.of(weights, wanted, axes, score)
+    batch = MatrixBatch.of(weights, pattern, axes, score)
     given = as_bool_matrices(mask, batch, "mask")
     constraints = Constraints.of(within, keep, batch)
     block, split = as_unit(unit), list[Violation]()
     if block != ENTRY:
-        given, split = whole_units(given, block, wanted)
+        given, split = whole_units(given, block, pattern)
         constraints = constraints_in_units(constraints, batch, block)
         batch = batch_in_units(batch, block, threads)
     if prices is not None:
-        prices = _check_prices(prices, batch, wanted, constraints)
-    tally = Tally(wanted, over=split)
-    if wanted.name == "transposable":
+        prices = _check_prices(prices, batch, pattern, constraints)
+    tally = Tally(pattern, over=split)
+    if pattern.name == "transposable":
         _certify_tiles(tally, batch, given, prices, constraints, threads)
     elif constraints is not None:
         for index in range(batch.shape[0]):
@@ -118,7 +149,7 @@ def certify(
         for index in range(batch.shape[0] if batch.matrices.size else 0):
             scores = batch.scores((slice(index, index + 1),))[0]
             certify_groups(tally, index, scores, given[index])
-    return tally.certificate()
+    return tally
 
 
 def _check_prices(
