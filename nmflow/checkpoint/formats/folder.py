@@ -67,7 +67,7 @@ def read_folder(path: Path) -> Folder:
         name = next((name for name in _WEIGHTS if (path / name).exists()), None)
         if name is None:
             raise NmflowError(
-                f"cannot read {path}: it has none of {', '.join(_WEIGHTS)}; give a file of weights"
+                f"cannot read {path}: it is a directory and has none of {', '.join(_WEIGHTS)}"
             )
         if name.endswith(".json"):
             index = path / name
