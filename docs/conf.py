@@ -47,6 +47,7 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(?!nmflow\.).*"),
     # Types by which parts of the library speak to each other, in signatures that users see.
     (r"py:class", r"nmflow\..*\.(TileSolver|WindowSolver|ConstrainedSolver|MaskSet|Problem)"),
+    (r"py:class", r"nmflow\.checkpoint\..*\.(LayerJob|Output|Piece|PieceWork)"),
     (r"py:class", r"nmflow\.torch\..*\.(ConversionMethod|Reconstruction|Projection|Order)"),
 ]
 
