@@ -19,6 +19,7 @@ from nmflow.checkpoint.layer_job import LayerJob
 from nmflow.checkpoint.layers import choose_layers
 from nmflow.checkpoint.patterns import Patterns, patterns_from, read_patterns
 from nmflow.checkpoint.report import PruneReport
+from nmflow.checkpoint.writing.placing import clear_if_placed
 from nmflow.checkpoint.writing.planning import Plan
 from nmflow.checkpoint.writing.run import Progress, Run
 from nmflow.checkpoint.writing.work_folder import WorkFolder
@@ -124,6 +125,7 @@ def prune_checkpoint(
     folder = WorkFolder(plan.target)
     try:
         if not (resume and folder.path.exists()):
+            clear_if_placed(folder)
             plan.check_target(overwrite=overwrite)
         with folder:
             return run.in_folder(folder, resume=resume, overwrite=overwrite)
