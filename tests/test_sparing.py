@@ -46,6 +46,7 @@ def double(values):
 def kernel(monkeypatch, tmp_path):
     monkeypatch.setattr(sparing, "compiles_at_once", lambda: False)
     monkeypatch.setattr(sparing, "_interpreted", type(sparing._interpreted)())
+    monkeypatch.setattr(sparing, "_at_hand", set())
     monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
     from nmflow.compiling.jit import compile_kernel
 
