@@ -108,11 +108,11 @@ format: $(VENV)/test
 benchmark: $(VENV)/bench
 	$(BIN)/python -m benchmarks.solvers
 	$(BIN)/python -m benchmarks.certify
-	$(BIN)/python -m benchmarks.readme
+	$(BIN)/python -m benchmarks.pages
 
 conversion: $(VENV)/bench
 	$(BIN)/python -m benchmarks.conversion
-	$(BIN)/python -m benchmarks.readme
+	$(BIN)/python -m benchmarks.pages
 	$(BIN)/python notebooks/execute.py notebooks/05_conversion.ipynb
 
 orders: $(VENV)/bench
@@ -121,7 +121,7 @@ orders: $(VENV)/bench
 
 training: $(VENV)/bench
 	$(BIN)/python -m benchmarks.training
-	$(BIN)/python -m benchmarks.readme
+	$(BIN)/python -m benchmarks.pages
 	$(BIN)/python notebooks/execute.py notebooks/04_training.ipynb
 
 wheel: $(VENV)/test

@@ -73,6 +73,21 @@ CONTENTS = """
 :hidden:
 :caption: Guide
 
+docs/guide/masks
+docs/guide/constraints
+docs/guide/training
+docs/guide/conversion
+docs/guide/checkpoints
+docs/guide/gpu
+docs/guide/counting
+docs/guide/deployment
+docs/guide/numbers
+```
+
+```{toctree}
+:hidden:
+:caption: Project
+
 ARCHITECTURE
 CONTRIBUTING
 CHANGELOG

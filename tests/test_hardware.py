@@ -1,4 +1,4 @@
-"""What hardware takes, as README says it, and 2:4 masks packed bit for bit as PyTorch does."""
+"""What hardware takes, as the guide says it, and 2:4 masks packed bit for bit as PyTorch does."""
 
 import subprocess
 import sys
@@ -11,11 +11,11 @@ import pytest
 import nmflow
 from nmflow.hardware import Packed, native, pack_2_4, table, unpack_2_4
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+GUIDE = (Path(__file__).parents[1] / "docs" / "guide" / "constraints.md").read_text()
 
 
-def readme_rows():
-    """The table as README has it."""
+def guide_rows():
+    """The table as the guide has it."""
     for row in table():
         devices = ", ".join(row.devices)
         dtypes = ", ".join(row.dtypes)
@@ -25,10 +25,10 @@ def readme_rows():
         )
 
 
-def test_readme_has_the_table():
-    _, _, rest = README.partition("<!-- hardware -->\n")
+def test_the_guide_has_the_table():
+    _, _, rest = GUIDE.partition("<!-- hardware -->\n")
     shown, _, _ = rest.partition("<!-- /hardware -->")
-    assert shown.splitlines()[2:] == list(readme_rows())
+    assert shown.splitlines()[2:] == list(guide_rows())
 
 
 def test_every_row_has_its_source():

@@ -1,4 +1,4 @@
-"""Write README's tables and picture from the committed results: ``python -m benchmarks.readme``."""
+"""Figures of README and guide, from the committed results: ``python -m benchmarks.pages``."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Any
 
 from benchmarks import picture
 from benchmarks.conversion import tables as conversion
+from benchmarks.gpu import predicted_table as predicted
 from benchmarks.problems import COMMON
 from benchmarks.tables import number, percent, seconds, title
 from benchmarks.training import tables as training
 
 ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs" / "guide").glob("*.md")))
 RESULTS = Path(__file__).parent / "results"
 PICTURE = RESULTS / "solvers.svg"
 
@@ -98,32 +99,67 @@ def warm_table(found: Report) -> str:
     return "\n".join([head, "", *lines])
 
 
+def flow_figures(found: Report) -> str:
+    """Time of a tile of `flow` at each common n:m."""
+    rows = [found["tiles"][f"{n}:{m}"][picture.KIND]["flow"] for n, m in COMMON]
+    return ", ".join(number(row["microseconds"]["median"]) for row in rows)
+
+
+def largest_matrix(found: Report) -> str:
+    """The largest matrix, with all workers that were tried."""
+    row = max(found["matrices"], key=lambda each: each["size"])
+    return seconds(row["milliseconds"]["2"]["median"] / 1e3)
+
+
 TABLES = {
-    "methods": methods_table,
-    "weights": weights_table,
-    "matrices": matrices_table,
-    "startup": startup_table,
-    "warm": warm_table,
+    "solvers": {
+        "methods": methods_table,
+        "weights": weights_table,
+        "matrices": matrices_table,
+        "startup": startup_table,
+        "warm": warm_table,
+        "short-flow": flow_figures,
+        "short-matrix": largest_matrix,
+    },
+    "training": {
+        "training": training.readme,
+        "training-time": training.readme_timing,
+        "short-training": training.short_timing,
+    },
+    "conversion": {"conversion": conversion.readme, "short-conversion": conversion.short},
+    "gpu_predicted": {"predicted": predicted.short},
 }
+"""By report: what stands between ``<!-- name -->`` and ``<!-- /name -->`` of a page."""
 
 
-TRAINING_TABLES = {"training": training.readme, "training-time": training.readme_timing}
+def filled(pages: dict[Path, str]) -> dict[Path, str]:
+    """The pages with their tables and figures written anew.
+
+    Raises
+    ------
+    ValueError
+        If one has no place on any page, or several.
+    """
+    new = dict(pages)
+    for source, tables in TABLES.items():
+        found = report(source)
+        for name, table in tables.items():
+            # Figures within a line have no lines of their own.
+            end = "" if name.startswith("short-") else "\n"
+            place = re.compile(rf"(<!-- {name} -->{end}).*?(<!-- /{name} -->)", flags=re.S)
+            holders = [page for page, text in new.items() for _ in place.finditer(text)]
+            if len(holders) != 1:
+                raise ValueError(f"there are {len(holders)} places for {name!r}, not 1")
+            body = table(found)
+            body += end if body else ""
+            (page,) = holders
+            new[page] = place.sub(lambda at, body=body: at[1] + body + at[2], new[page])
+    return new
 
 
-def filled(text: str) -> str:
-    """The README with its tables written anew."""
-    bodies = {name: table(report()) for name, table in TABLES.items()}
-    bodies |= {name: table(report("training")) for name, table in TRAINING_TABLES.items()}
-    bodies["conversion"] = conversion.readme(report("conversion"))
-    for name, body in bodies.items():
-        pattern = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
-        body += "\n" if body else ""
-        places = list(re.finditer(pattern, text, flags=re.S))
-        if len(places) != 1:
-            raise ValueError(f"README.md has {len(places)} places for the table {name!r}, not 1")
-        (place,) = places
-        text = text[: place.end(1)] + body + text[place.start(2) :]
-    return text
+def read() -> dict[Path, str]:
+    """The pages as they are."""
+    return {page: page.read_text() for page in PAGES}
 
 
 def _head(*cells: str) -> list[str]:
@@ -152,5 +188,6 @@ def _machine(found: Report) -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(filled(README.read_text()))
+    for page, text in filled(read()).items():
+        page.write_text(text)
     picture.save(report(), PICTURE)
