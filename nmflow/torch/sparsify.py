@@ -25,6 +25,7 @@ from nmflow.torch.solving.given import Masks, allow_nonzeros, put_in_force
 from nmflow.torch.solving.layer import Layer
 from nmflow.torch.solving.mask_set import MaskSet
 from nmflow.torch.solving.problem import Problem, Scores, as_scorer
+from nmflow.units.unit import as_unit
 
 
 def sparsify(
@@ -43,6 +44,7 @@ def sparsify(
     scores: Scores = None,
     masks: Masks = None,
     keep_zeros: bool = False,
+    unit: tuple[int, int] = (1, 1),
     workers: int | None = None,
     mean_absorption: bool = False,
     kept_scores: bool = False,
@@ -92,6 +94,10 @@ def sparsify(
         Whether no mask, now or later, keeps what is 0 in the weights as they are given, such as
         those of a model that is sparse already. Tiles that can't be filled without hold at most n
         in each row and column. Only with ``method="flow"``.
+    unit : pair of int, default (1, 1)
+        Rows and columns (out, in) of the blocks that are kept or dropped whole; n and m count
+        blocks. ``sparsify(model, 2, 4, unit=(2, 2))`` is pair-wise 4:8 both ways, which Blackwell
+        multiplies for NVFP4 and MXFP4.
     workers : int, optional
         Threads of a refresh, which share out the layers; by default one for each core.
     mean_absorption : bool, default False
@@ -161,12 +167,13 @@ def sparsify(
     threads = thread_count(workers)
     if keep_zeros and pattern == "transposable":
         solver.constrained_solver()
-    weights, report = choose_weights(model, patterns, include, exclude, layouts)
+    block = as_unit(unit)
+    weights, report = choose_weights(model, patterns, include, exclude, layouts, block)
     scorer = as_scorer(scores, [weight.name for weight in weights])
     layers = [
         Layer(_masked(weight, problem, mean_absorption), [])
         for weight in weights
-        for problem in [Problem(weight.pattern, solver, score, scorer, keep_zeros)]
+        for problem in [Problem(weight.pattern, solver, score, scorer, keep_zeros, block)]
     ]
     masked = MaskSet(model, layers, threads, kept_scores)
     try:
