@@ -214,6 +214,13 @@ def test_entropic_converges_with_its_options(n, m, rng):
     assert loss(sweeps=None) < loss(sweeps=0) < 0.002
 
 
+@pytest.mark.parametrize(("beside", "kept"), [(3, [[1, 0], [0, 0]]), (7, [[0, 1], [1, 0]])])
+def test_local_search_swaps_on_partial_tiles_where_that_gains(beside, kept):
+    """Two entries for the largest, which stands alone since its opposite is negative."""
+    tile = np.array([[[10.0, beside], [beside, -1.0]]])
+    assert run("local-search", tile, 1, False)[0].tolist() == kept
+
+
 def test_local_search_sweeps(rng):
     weights = rng.standard_normal((64, 64))
     kept = [
