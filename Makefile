@@ -75,7 +75,7 @@ test-gpu: $(VENV)/test
 	$(BIN)/python -m pytest -q tests/gpu
 
 test-notebooks: $(VENV)/test
-	$(BIN)/python -m pytest -q tests/test_notebooks.py
+	$(BIN)/python -m pytest -q tests/project/test_notebooks.py
 
 notebooks: $(VENV)/test
 	$(BIN)/python notebooks/execute.py
@@ -92,7 +92,7 @@ lint: $(VENV)/test
 
 types: $(VENV)/test
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q tests/test_typing.py
+	$(BIN)/python -m pytest -q tests/project/test_typing.py
 
 # Nothing is executed and nothing fetched; warnings are errors.
 docs: $(VENV)/docs

@@ -10,7 +10,7 @@ import pytest
 
 import nmflow
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import pages  # noqa: E402

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-SNIPPET = Path(__file__).parent / "typing" / "user_snippet.py"
+ROOT = Path(__file__).parents[2]
+SNIPPET = ROOT / "tests" / "typing" / "user_snippet.py"
 pytestmark = pytest.mark.slow
 
 

@@ -11,7 +11,7 @@ import pytest
 import nmflow
 from nmflow.hardware import Packed, native, pack_2_4, table, unpack_2_4
 
-GUIDE = (Path(__file__).parents[1] / "docs" / "guide" / "constraints.md").read_text()
+GUIDE = (Path(__file__).parents[2] / "docs" / "guide" / "constraints.md").read_text()
 
 
 def guide_rows():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DOCUMENTS = ["ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"]
 FOLDERS = ["nmflow", "tests", "benchmarks", "tools", "examples", "notebooks"]
 MODULES = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 
 from plant_bugs import Bug, matching, node_ids_of, read_table  # noqa: E402
@@ -20,7 +20,7 @@ BUGS = read_table()
 def names_of_tests():
     """Files of tests, and the classes and functions in them."""
     found = set()
-    for path in Path(__file__).parent.rglob("test_*.py"):
+    for path in (ROOT / "tests").rglob("test_*.py"):
         found.add(path.name)
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ClassDef | ast.FunctionDef):

@@ -8,7 +8,7 @@ import pytest
 
 import nmflow
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from benchmarks import problems, tiles, timing
 from benchmarks.peers import PEERS

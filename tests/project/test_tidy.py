@@ -3,7 +3,7 @@
 import importlib.util
 from pathlib import Path
 
-PATH = Path(__file__).parents[1] / "tools" / "tidy.py"
+PATH = Path(__file__).parents[2] / "tools" / "tidy.py"
 SPEC = importlib.util.spec_from_file_location("tidy", PATH)
 tidy = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(tidy)
