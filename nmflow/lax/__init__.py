@@ -1,0 +1,1 @@
+"""Exact masks as programmes of ``jax.lax``, on whatever device XLA compiles for."""
