@@ -15,10 +15,11 @@ from nmflow.problem.pattern import Pattern
 from nmflow.torch.masking.masked import Masked
 from nmflow.torch.masking.sharding import is_sharded
 from nmflow.torch.selecting.layout import Layouts, own_forward
-from nmflow.torch.selecting.report import LayerReport, Report
 from nmflow.torch.selecting.sites import Site, sites_of
 from nmflow.torch.selecting.table import Table
 from nmflow.torch.selecting.wanted import Wanted, chooser, pattern_chooser
+from nmflow.training.report import LayerReport, Report
+from nmflow.training.sizes import note_on_edges, too_small
 
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -126,7 +127,7 @@ def _fault(site: Site, table: Table, pattern: Pattern | None) -> str | None:
         return layout
     if pattern is None:
         return "no pattern is given for it"
-    return _fault_of_values(site, table) or _too_small(layout, site.shape, pattern)
+    return _fault_of_values(site, table) or too_small(layout, site.shape, pattern)
 
 
 def _fault_of_values(site: Site, table: Table) -> str | None:
@@ -147,25 +148,14 @@ def _fault_of_values(site: Site, table: Table) -> str | None:
     return None
 
 
-def _too_small(layout: Layout, shape: tuple[int, ...], pattern: Pattern) -> str | None:
-    rows, columns = layout.matrix_size(shape)
-    needs_rows = pattern.name in ("transposable", "columns")
-    needs_columns = pattern.name in ("transposable", "rows")
-    if (needs_rows and rows < pattern.m) or (needs_columns and columns < pattern.m):
-        return f"matrices of {rows} x {columns} are too small for m = {pattern.m}"
-    return None
-
-
 def _chosen(weight: Weight, chief: Site) -> LayerReport:
     """The line of a weight that is masked."""
     pattern, notes = weight.pattern, []
     others = [site.name for site in weight.sites if site is not chief]
     if others:
         notes.append(f"shared with {', '.join(others)}")
-    rows, columns = weight.layout.matrix_size(chief.shape)
-    cut = pattern.name != "unstructured" and (rows % pattern.m or columns % pattern.m)
-    if cut:
-        notes.append(f"groups at the edges of {rows} x {columns} keep at most {pattern.n}")
+    if edges := note_on_edges(weight.layout, chief.shape, pattern):
+        notes.append(edges)
     if kind := own_forward(chief.module):
         notes.append(
             f"computes in a forward of its own ({kind}): check that it multiplies by its weight"
