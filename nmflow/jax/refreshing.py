@@ -12,6 +12,7 @@ from nmflow.errors import NmflowError
 from nmflow.jax.masking import keep
 from nmflow.jax.schedule import Ramp
 from nmflow.jax.selecting import Weight
+from nmflow.jax.sharding import sharded_as, sharding_of
 from nmflow.jax.solving import solve
 from nmflow.models import Layout
 from nmflow.problem.pattern import Pattern
@@ -78,7 +79,7 @@ def solve_all(
         choice = ramp.choice(step)
         new = stages[0](safe) if len(stages) == 1 else jax.lax.switch(choice, stages, safe)
         for k, ok, mask in zip(members, finite, new, strict=True):
-            found[k] = jnp.where(ok, mask, old[k])
+            found[k] = jnp.where(ok, sharded_as(mask, old[k]), old[k])
     kept = [_kept(ramps[weight.pattern], step) for weight in weights]
     return found, jnp.stack(kept)
 
@@ -102,7 +103,7 @@ class _Stage:
         found: list[Any] = [None] * len(given)
         alike: dict[Any, list[int]] = {}
         for k, (weight, values) in enumerate(zip(self.weights, given, strict=True)):
-            key = (weight.shape, values.dtype, weight.layout, weight.pattern)
+            key = (weight.shape, values.dtype, weight.layout, sharding_of(values))
             alike.setdefault(key, []).append(k)
         for members in alike.values():
             masks = self._solve(self.weights[members[0]], [given[k] for k in members])

@@ -8,15 +8,27 @@ import jax
 from jax.experimental.shard_alike import shard_alike
 
 
-def sharded_as(mask: Any, value: Any) -> Any:
-    """The mask, shared out over devices as the parameter is.
+def sharding_of(value: Any) -> Any:
+    """What is known of how an array is shared out over devices; hashable.
+
+    Under ``jit`` that is the part that its type tells, on a mesh with explicit axes.
+    """
+    if isinstance(value, jax.core.Tracer):
+        return getattr(value.aval, "sharding", None)
+    return getattr(value, "sharding", None)
+
+
+def sharded_as(mask: Any, other: Any) -> Any:
+    """The mask, shared out over devices as another array of its shape is.
 
     Under ``jit``, where the sharding of an array is the compiler's to say, the compiler is told to
     take the same for both.
     """
-    if isinstance(value, jax.core.Tracer):
-        return shard_alike(mask, value)[0]
-    sharding = getattr(value, "sharding", None)
-    if sharding is None or len(sharding.device_set) == 1 or isinstance(mask, jax.core.Tracer):
-        return mask
-    return jax.device_put(mask, sharding)
+    sharding = sharding_of(other)
+    if isinstance(other, jax.core.Tracer):
+        spec = getattr(sharding, "spec", ())
+        if any(axis is not None for axis in spec):
+            return jax.sharding.reshard(mask, spec)
+        return shard_alike(mask, other)[0]
+    one = sharding is None or len(sharding.device_set) == 1
+    return mask if one or isinstance(mask, jax.core.Tracer) else jax.device_put(mask, sharding)

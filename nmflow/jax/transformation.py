@@ -125,7 +125,7 @@ class _Work:
         leaves, structure = jax.tree.flatten(params)
         values = [leaves[weight.index] for weight in weights]
         clock = new_clock(self._policy)
-        ones = [jnp.ones(weight.shape, bool) for weight in weights]
+        ones = [sharded_as(jnp.ones_like(value, bool), value) for value in values]
         nothing = LastRefresh(
             jnp.zeros((), jnp.int32),
             jnp.zeros((), jnp.int32),
@@ -136,7 +136,6 @@ class _Work:
         masks, last = ones, nothing
         if self._policy.begin == 0 and weights:
             masks, last = self._solve(weights, values, ones, clock.step, nothing)
-        masks = [sharded_as(mask, value) for mask, value in zip(masks, values, strict=True)]
         tree = _tree(structure, weights, masks)
         return SparsifyState(clock, tree, last, self._tx.init(params))
 
@@ -156,11 +155,12 @@ class _Work:
             updates, structure, weights, lambda k, g: self._gradient(g, values[k], old[k], frozen)
         )
         updates, inner = self._tx.update(updates, state.inner_state, params, **extra)
-        # What is added to the parameters here is, bit for bit, what the caller adds.
-        updates = jax.lax.optimization_barrier(updates)
+        clock = state.clock._replace(step=state.clock.step + 1)
+        updates = self._changed(
+            updates, structure, weights, lambda _, u: rounded(u, clock.step < 0)
+        )
         steps = structure.flatten_up_to(updates)
         given = [steps[weight.index] for weight in weights]
-        clock = state.clock._replace(step=state.clock.step + 1)
         new, clock, last = self._refreshed(weights, values, given, old, clock, state.last, frozen)
         over = is_over(self._plan.policy, clock)
         if over is not False:
@@ -204,7 +204,6 @@ class _Work:
         def solve() -> tuple[list[Any], Clock, LastRefresh]:
             moved = optax.apply_updates(list(values), list(steps))
             found, now = self._solve(weights, moved, old, clock.step, last)
-            found = [sharded_as(mask, value) for mask, value in zip(found, values, strict=True)]
             flip_rate = now.sad.astype(jnp.float32).sum() / total
             return found, after_refresh(self._policy, clock, flip_rate), now
 
@@ -227,7 +226,8 @@ class _Work:
         sums = [sums_of(g, mask, score) for g, mask in zip(given, found, strict=True)]
         now = LastRefresh(
             last.refreshes + 1,
-            step,
+            # Of its own: a buffer that is in a state twice can't be donated.
+            jnp.array(step),
             kept,
             jnp.stack(flips).astype(jnp.int32),
             *(jnp.stack(each) for each in zip(*sums, strict=True)),
@@ -244,6 +244,24 @@ def _tree(structure: Any, weights: Sequence[Weight], masks: Sequence[Any]) -> An
     for weight, mask in zip(weights, masks, strict=True):
         leaves[weight.index] = mask
     return structure.unflatten(leaves)
+
+
+def rounded(update: Any, never: Any) -> Any:
+    """The update itself, rounded before anything is added to it.
+
+    Compilers may round a product and the sum that it goes into once for both. Where they do so
+    in the caller's programme and not here, masks would be those of parameters that are an ulp off.
+    An operation on bits in between leaves nothing to fuse.
+
+    Parameters
+    ----------
+    update : Array
+    never : Array
+        False, which the compiler can't know.
+    """
+    unsigned = jnp.dtype(f"uint{8 * update.dtype.itemsize}")
+    bits = jax.lax.bitcast_convert_type(update, unsigned) ^ never.astype(unsigned)
+    return jax.lax.bitcast_convert_type(bits, update.dtype)
 
 
 def _zeroing(update: Any, value: Any, mask: Any, over: Any) -> Any:

@@ -10,11 +10,11 @@ from typing import Any
 from nmflow.errors import NmflowError
 from nmflow.problem.pattern import Pattern
 from nmflow.proof.certificate import Certificate
-from nmflow.torch.clock import Clock
 from nmflow.torch.masking import model_masks
 from nmflow.torch.optimizers import OptimizerWatch
 from nmflow.torch.solving.mask_set import MaskSet
 from nmflow.torch.solving.statistics import RefreshStatistics
+from nmflow.training.clock import Clock
 from nmflow.training.policy import Refresh, as_refresh
 from nmflow.training.report import Report
 from nmflow.training.rules import SRSTE, StraightThrough
