@@ -1,0 +1,102 @@
+"""Midpoint dual ascent on tiles side by side: the two ranks by the CPU's selection networks.
+
+Scores are (m, m, K), so that a processor's vectors run along tiles: an instruction of a network is
+one operation on a row, or a column, of all tiles.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from nmflow.problem.ties import TABLE_BITS, table
+from nmflow.simd.selection_networks import Network, selection
+
+BITS = 28
+"""Bits of a score in 32-bit integers, less the sign."""
+LIMIT = 1 << (BITS + 1)
+"""Potentials end within +-LIMIT, so that score - u - v fits 32 bits."""
+assert (1 << BITS) + 2 * LIMIT < 1 << 31
+
+# Rounds by the size of the tiles.
+_ROUNDS = {4: 8, 8: 8, 16: 10, 32: 12}
+
+
+def rounds(m: int) -> int:
+    """How often potentials move before the tiles that are left are solved by paths."""
+    return next(count for size, count in _ROUNDS.items() if m <= size)
+
+
+def two_ranks(values: list[Any], network: Network) -> tuple[Any, Any]:
+    """The n-th and the (n+1)-th largest of m arrays, entry by entry."""
+    known = list(values)
+    for step in network.steps:
+        choose = jnp.maximum if step.larger else jnp.minimum
+        # Else a value that several steps read would be computed again for each of them.
+        known.append(lax.optimization_barrier(choose(known[step.first], known[step.second])))
+    return known[network.outputs[0]], known[network.outputs[1]]
+
+
+def relaxed(upper: Any, lower: Any, old: Any) -> Any:
+    """Half as far again as the middle of two neighbouring ranks, kept between them."""
+    middle = lower + ((upper - lower) >> 1)
+    moved = middle + ((middle - old) >> 1)
+    return jnp.maximum(jnp.minimum(moved, upper - 1), lower)
+
+
+def row_ranks(q: Any, v: Any, network: Network) -> tuple[Any, Any]:
+    """The two ranks of score - v in each row, (m, K)."""
+    return two_ranks([q[:, k] - v[k] for k in range(q.shape[1])], network)
+
+
+def column_ranks(q: Any, u: Any, network: Network) -> tuple[Any, Any]:
+    """The two ranks of score - u in each column, (m, K)."""
+    return two_ranks([q[k] - u[k] for k in range(q.shape[0])], network)
+
+
+def ascend(q: Any, n: int, u: Any, v: Any, count: int, full: bool, limit: int) -> tuple[Any, Any]:
+    """``count`` rounds from potentials u, v (m, K): all rows, then all columns, and so on.
+
+    They end within +- ``limit``. On partial tiles (``full=False``) no price is below 0.
+    """
+    network = selection(q.shape[1], n)
+    least = -limit if full else 0
+
+    def move(_: Any, potentials: tuple[Any, Any]) -> tuple[Any, Any]:
+        u, v = potentials
+        u = jnp.clip(relaxed(*row_ranks(q, v, network), u), least, limit)
+        v = jnp.clip(relaxed(*column_ranks(q, u, network), v), least, limit)
+        return u, v
+
+    u, v = lax.fori_loop(0, count, move, (u, v))
+    return u, v
+
+
+def separates(q: Any, n: int, u: Any, v: Any) -> tuple[Any, Any]:
+    """Keep what exceeds u + v: the mask (m, m, K), and in which full tiles it is proved.
+
+    Where every row and column holds n, kept scores are at least u + v + 1 and pruned ones at most
+    u + v: no other mask is optimal, nor is one for scores of which these are floors.
+    """
+    mask = q - u[:, None] > v[None]
+    held = mask.astype(jnp.int32)
+    return mask, ((held.sum(0) == n) & (held.sum(1) == n)).all(0)
+
+
+def fold_table(q: Any, lost: Any) -> Any:
+    """Add the first tie table below the scores' last bit, in tiles with room for it.
+
+    Room is as many low bits as any sum of m entries needs, which no score uses.
+    """
+    m = q.shape[0]
+    width = TABLE_BITS + (m - 1).bit_length()
+    used = ((q & (1 << width) - 1 != 0) | lost).any((0, 1))
+    return jnp.where(used, q, q + tie_table(0, m)[:, :, None])
+
+
+def tie_table(index: int, m: int) -> Any:
+    """A table of :mod:`nmflow.problem.ties` for tiles of m x m."""
+    return table(index, m, m).astype(np.int32)
