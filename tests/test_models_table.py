@@ -36,6 +36,7 @@ LAYERS = [
     "params.Conv_0.kernel",
     "params.layers_0.MultiHeadDotProductAttention_0.query.kernel",
     "layers.0.attention.out.kernel",
+    "layers_0.output.kernel",
     "input.i.kernel",
 ]
 DENSE = {

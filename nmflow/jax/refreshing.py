@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from nmflow.errors import NmflowError
+from nmflow.jax.batching import as_batch, from_batch
 from nmflow.jax.masking import keep
 from nmflow.jax.schedule import Ramp
 from nmflow.jax.selecting import Weight
-from nmflow.jax.sharding import sharded_as, sharding_of
+from nmflow.jax.sharding import is_spread, sharded_as
 from nmflow.jax.solving import solve
-from nmflow.models import Layout
 from nmflow.problem.pattern import Pattern
 from nmflow.problem.scores import ScoreName
 
@@ -91,42 +93,43 @@ def _kept(ramp: Ramp, step: Any) -> Any:
 class _Stage:
     """Masks of parameters of one pattern, n of every m.
 
-    Parameters of one shape are stacked and solved by one call: what takes long to compile is then
-    compiled for each shape, not for each layer.
+    Solvers take seconds to compile, and as long for many tiles as for few. So all full tiles are
+    solved by one call, whatever matrices they are from; of others those of one shape are.
     """
 
     def __init__(self, weights: Sequence[Weight], n: int, score: ScoreName) -> None:
-        self.weights, self.n, self.score = weights, n, score
+        self.weights, self.score = weights, score
+        self.pattern = replace(weights[0].pattern, n=n)
 
     def __call__(self, given: Sequence[Any]) -> list[Any]:
         """Masks of what is given."""
+        if self.pattern.n == self.pattern.m:
+            return [jnp.ones_like(values, bool) for values in given]
         found: list[Any] = [None] * len(given)
-        alike: dict[Any, list[int]] = {}
+        batches: dict[Any, list[tuple[int, Any]]] = {}
         for k, (weight, values) in enumerate(zip(self.weights, given, strict=True)):
-            key = (weight.shape, values.dtype, weight.layout, sharding_of(values))
-            alike.setdefault(key, []).append(k)
-        for members in alike.values():
-            masks = self._solve(self.weights[members[0]], [given[k] for k in members])
-            for k, mask in zip(members, masks, strict=True):
-                found[k] = mask
+            if is_spread(values):
+                found[k] = self._solve_in_place(weight, values)
+            else:
+                batch = as_batch(values, weight.layout, self.pattern)
+                batches.setdefault((batch.shape[1:], batch.dtype), []).append((k, batch))
+        for members in batches.values():
+            masks = self._solve(jnp.concatenate([batch for _, batch in members]))
+            ends = np.cumsum([len(batch) for _, batch in members])[:-1]
+            for (k, _), mask in zip(members, jnp.split(masks, ends), strict=True):
+                weight = self.weights[k]
+                found[k] = from_batch(mask, weight.shape, weight.layout, self.pattern)
         return found
 
-    def _solve(self, weight: Weight, given: Sequence[Any]) -> Sequence[Any]:
-        pattern, layout = weight.pattern, weight.layout
-        if self.n == pattern.m:
-            return [jnp.ones(weight.shape, bool)] * len(given)
-        stacked = jnp.stack(given)
-        out_axis, in_axis = (axis + 1 for axis in layout.axes)
-        layout = Layout((out_axis, in_axis), layout.groups)
-        mask = solve(
-            layout.matrices(stacked),
-            self.n,
-            pattern.m,
-            pattern=pattern.name,
-            axes=layout.matrix_axes(stacked.ndim),
-            score=self.score,
-        )
-        return tuple(layout.tensor(mask))
+    def _solve_in_place(self, weight: Weight, values: Any) -> Any:
+        """Where the solver is to know how the parameter is shared out."""
+        layout = weight.layout
+        matrices = layout.matrices(values)
+        return layout.tensor(self._solve(matrices, layout.matrix_axes(values.ndim)))
+
+    def _solve(self, values: Any, axes: tuple[int, int] = (-2, -1)) -> Any:
+        n, m, name = self.pattern.n, self.pattern.m, self.pattern.name
+        return solve(values, n, m, pattern=name, axes=axes, score=self.score)
 
 
 def sums_of(given: Any, mask: Any, score: ScoreName) -> tuple[Any, Any]:

@@ -8,14 +8,20 @@ import jax
 from jax.experimental.shard_alike import shard_alike
 
 
-def sharding_of(value: Any) -> Any:
-    """What is known of how an array is shared out over devices; hashable.
+def is_spread(value: Any) -> bool:
+    """Whether an array is known to be shared out over devices.
 
-    Under ``jit`` that is the part that its type tells, on a mesh with explicit axes.
+    Under ``jit`` its type tells that on a mesh with explicit axes alone.
     """
     if isinstance(value, jax.core.Tracer):
-        return getattr(value.aval, "sharding", None)
-    return getattr(value, "sharding", None)
+        return any(axis is not None for axis in _spec_of(value))
+    sharding = getattr(value, "sharding", None)
+    return sharding is not None and len(sharding.device_set) > 1
+
+
+def _spec_of(value: Any) -> Any:
+    """What a traced array's type says of its axes."""
+    return getattr(getattr(value.aval, "sharding", None), "spec", ())
 
 
 def sharded_as(mask: Any, other: Any) -> Any:
@@ -24,11 +30,10 @@ def sharded_as(mask: Any, other: Any) -> Any:
     Under ``jit``, where the sharding of an array is the compiler's to say, the compiler is told to
     take the same for both.
     """
-    sharding = sharding_of(other)
     if isinstance(other, jax.core.Tracer):
-        spec = getattr(sharding, "spec", ())
-        if any(axis is not None for axis in spec):
-            return jax.sharding.reshard(mask, spec)
+        if is_spread(other):
+            return jax.sharding.reshard(mask, _spec_of(other))
         return shard_alike(mask, other)[0]
-    one = sharding is None or len(sharding.device_set) == 1
-    return mask if one or isinstance(mask, jax.core.Tracer) else jax.device_put(mask, sharding)
+    if not is_spread(other) or isinstance(mask, jax.core.Tracer):
+        return mask
+    return jax.device_put(mask, other.sharding)

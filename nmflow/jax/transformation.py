@@ -50,7 +50,7 @@ class Sparsify(optax.GradientTransformationExtraArgs):
     def __new__(cls, tx: Any, plan: Plan) -> Sparsify:
         """A transformation around ``tx``."""
         work = _Work(optax.with_extra_args_support(tx), plan)
-        made = super().__new__(cls, work.init, work.update)
+        made: Sparsify = super().__new__(cls, work.init, work.update)
         made.plan = plan
         return made
 
@@ -124,6 +124,7 @@ class _Work:
         weights, _ = self._plan.selection.choose(params)
         leaves, structure = jax.tree.flatten(params)
         values = [leaves[weight.index] for weight in weights]
+        _check_finite(weights, values)
         clock = new_clock(self._policy)
         ones = [sharded_as(jnp.ones_like(value, bool), value) for value in values]
         nothing = LastRefresh(
@@ -208,7 +209,10 @@ class _Work:
             return found, after_refresh(self._policy, clock, flip_rate), now
 
         due = is_due(self._policy, clock) & jnp.logical_not(frozen)
-        return jax.lax.cond(due, solve, lambda: (old, clock, last))
+        changed: tuple[list[Any], Clock, LastRefresh] = jax.lax.cond(
+            due, solve, lambda: (old, clock, last)
+        )
+        return changed
 
     def _solve(
         self,
@@ -233,6 +237,14 @@ class _Work:
             *(jnp.stack(each) for each in zip(*sums, strict=True)),
         )
         return found, now
+
+
+def _check_finite(weights: Sequence[Weight], values: Sequence[Any]) -> None:
+    """Raise for NaN and infinity where there are values to look at."""
+    for weight, value in zip(weights, values, strict=True):
+        if isinstance(value, jax.Array) and not isinstance(value, jax.core.Tracer):
+            if not bool(jnp.isfinite(value).all()):
+                raise NmflowError(f"{weight.path} has entries that are NaN or infinite")
 
 
 def _patterns(weights: Sequence[Weight]) -> list[Any]:

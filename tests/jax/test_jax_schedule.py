@@ -17,6 +17,8 @@ from nmflow.problem.pattern import Pattern  # noqa: E402
 from nmflow.training.clock import Clock  # noqa: E402
 from nmflow.training.policy import Refresh  # noqa: E402
 
+# A pattern that compiles fast.
+ROWS = {"pattern": "rows"}
 SETTINGS = st.builds(
     dict,
     every=st.integers(1, 7),
@@ -57,21 +59,21 @@ def test_masks_are_lowered_stage_by_stage():
     """Each stage exact for its n, in one compilation."""
     params, traces = new_params(), []
     policy = nmflow.jax.Refresh(every=2, begin=2, ramp=4)
-    tx = nmflow.jax.sparsify(optax.adam(1e-2), 2, 4, refresh=policy)
+    tx = nmflow.jax.sparsify(optax.adam(1e-2), 2, 4, refresh=policy, **ROWS)
     step, state = stepper(tx, traces), tx.init(params)
     kept = []
     for count, inputs in enumerate(batches(8)):
         kept.append(int(nmflow.jax.statistics(state).layers["up/kernel"].n))
         if count and count % 2 == 0:
-            assert_solved(params, state, kept[-1], 4)
+            assert_solved(params, state, kept[-1], 4, **ROWS)
         params, state = step(params, state, inputs)
     assert kept == [4, 4, 4, 4, 3, 3, 2, 2]
     assert len(traces) == 1
 
 
 def test_dense_until_it_begins():
-    params = new_params()
-    tx = nmflow.jax.sparsify(optax.sgd(1e-2), 2, 4, refresh=nmflow.jax.Refresh(every=3, begin=2))
+    params, policy = new_params(), nmflow.jax.Refresh(every=3, begin=2)
+    tx = nmflow.jax.sparsify(optax.sgd(1e-2), 2, 4, refresh=policy, **ROWS)
     state = tx.init(params)
     assert all(mask.all() for mask in nmflow.jax.masks(state).values())
     assert tx.certify(params, state) == {}
@@ -79,7 +81,7 @@ def test_dense_until_it_begins():
     step = stepper(tx)
     for inputs in batches(2):
         params, state = step(params, state, inputs)
-    assert_solved(params, state, 2, 4)
+    assert_solved(params, state, 2, 4, **ROWS)
     statistics = nmflow.jax.statistics(state)
     assert float(statistics.flip_rate) >= 0.5
     assert int(statistics.step) == 2
@@ -88,7 +90,7 @@ def test_dense_until_it_begins():
 def test_intervals_grow_as_masks_settle():
     params = new_params()
     policy = nmflow.jax.Refresh(every=1, flip_rate=0.9, longest=4)
-    tx = nmflow.jax.sparsify(optax.sgd(1e-3), 2, 4, refresh=policy)
+    tx = nmflow.jax.sparsify(optax.sgd(1e-3), 2, 4, refresh=policy, **ROWS)
     step, state, refreshed = stepper(tx), tx.init(params), []
     for inputs in batches(12):
         params, state = step(params, state, inputs)
@@ -98,7 +100,7 @@ def test_intervals_grow_as_masks_settle():
 
 def test_statistics_are_what_changed():
     params = new_params()
-    tx = nmflow.jax.sparsify(optax.sgd(0.5), 2, 4, refresh=1)
+    tx = nmflow.jax.sparsify(optax.sgd(0.5), 2, 4, refresh=1, **ROWS)
     first = tx.init(params)
     step = stepper(tx)
     statistics = nmflow.jax.statistics(first)
@@ -135,7 +137,7 @@ def test_squares_and_raw_scores_are_summed_as_such():
     params = new_params()
     values = np.asarray(params["up"]["kernel"], np.float64)
     for score, scores in (("square", values**2), ("raw", values)):
-        tx = nmflow.jax.sparsify(optax.sgd(0.5), 2, 4, score=score)
+        tx = nmflow.jax.sparsify(optax.sgd(0.5), 2, 4, score=score, **ROWS)
         state = tx.init(params)
         layer = nmflow.jax.statistics(state).layers["up/kernel"]
         mask = np.asarray(nmflow.jax.masks(state)["up/kernel"])

@@ -24,6 +24,11 @@ def chosen(params, n=2, m=4, pattern="transposable", **options):
     return layouts, {layer.name: layer.note for layer in report.skipped}
 
 
+def odd_params():
+    """With a layer whose edges are ragged."""
+    return new_params() | {"odd": {"kernel": jnp.ones((16, 11))}}
+
+
 def test_linen():
     nn = pytest.importorskip("flax.linen")
 
@@ -57,7 +62,7 @@ def test_linen():
             f"{attention}/out/kernel": Layout((2, 1)),
         }
         why = {name.removeprefix(prefix): note for name, note in skipped.items()}
-        assert why["Embed_0/embedding"] == "embedding"
+        assert why["Embed_0/embedding"] == "embedding (dense unless included)"
         assert why["router/kernel"] == "router (dense unless included)"
         assert why["head/kernel"] == "head (dense unless included)"
         assert why["Conv_0/kernel"] == "matrices of 8 x 3 are too small for m = 4"
@@ -95,7 +100,7 @@ def test_nnx():
         found, skipped = chosen(params)
         assert found == layouts
         assert skipped["adapter/lora_a"].startswith("adapter")
-        assert skipped["embed/embedding"] == "embedding"
+        assert skipped["embed/embedding"] == "embedding (dense unless included)"
         assert skipped["head/kernel"] == "head (dense unless included)"
 
 
@@ -161,7 +166,7 @@ def test_equinox():
 
 
 def test_include_and_exclude():
-    params = new_params() | {"head": {"kernel": jnp.ones((8, 8))}}
+    params = odd_params() | {"head": {"kernel": jnp.ones((8, 8))}}
     everything = {"up/kernel", "down/kernel", "odd/kernel"}
     assert set(chosen(params)[0]) == everything
     layouts, skipped = chosen(params, exclude=["up/*", lambda path, leaf: leaf.shape[1] == 11])
@@ -208,7 +213,7 @@ def test_parameters_with_nothing_to_mask():
 
 
 def test_the_report():
-    params = new_params() | {"names": "not an array"}
+    params = odd_params() | {"names": "not an array"}
     tx = nmflow.jax.sparsify(optax.sgd(1.0), {"up*": (2, 4), "odd*": (4, 8)})
     assert str(tx.report(params)).splitlines() == [
         "4:8 transposable, 2:4 transposable: 2 sparsified, 2 SKIPPED",

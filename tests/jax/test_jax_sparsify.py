@@ -26,7 +26,10 @@ import nmflow.jax  # noqa: E402
 from nmflow.jax import refreshing  # noqa: E402
 from nmflow.jax.transformation import rounded  # noqa: E402
 
-PATHS = ["down/kernel", "odd/kernel", "up/kernel"]
+# Patterns that compile fast, where what is tested is not the solver.
+ROWS = {"pattern": "rows"}
+PATTERNS = {"up*": (2, 4), "*/kernel": (4, 8)}
+PATHS = ["down/kernel", "up/kernel"]
 
 
 def parity(weights, n, m, *, pattern, axes, score):
@@ -177,7 +180,7 @@ def test_fixed_masks_keep_parameters_sparse(rule):
 def test_masks_freeze_after_the_last_refresh():
     params = new_params()
     policy = nmflow.jax.Refresh(every=2, until=5)
-    tx = nmflow.jax.sparsify(optax.adam(1e-2), 4, 8, refresh=policy)
+    tx = nmflow.jax.sparsify(optax.adam(1e-2), 4, 8, refresh=policy, **ROWS)
     step, state = stepper(tx), tx.init(params)
     for count, inputs in enumerate(batches(9), 1):
         params, state = step(params, state, inputs)
@@ -209,36 +212,35 @@ def test_scores_of_your_own():
 
 def test_several_patterns():
     params = new_params()
-    tx = nmflow.jax.sparsify(optax.sgd(1e-2), {"up*": (2, 4), "*/kernel": (4, 8)}, refresh=1)
+    tx = nmflow.jax.sparsify(optax.sgd(1e-2), PATTERNS, refresh=1, **ROWS)
     params, state = stepper(tx)(params, tx.init(params), batches(1)[0])
     masks = nmflow.jax.masks(state)
     for path, (n, m) in {"up/kernel": (2, 4), "down/kernel": (4, 8)}.items():
-        wanted = nmflow.solve(np.asarray(leaf(params, path)), n, m, axes=(1, 0))
+        wanted = nmflow.solve(np.asarray(leaf(params, path)), n, m, axes=(1, 0), **ROWS)
         assert np.array_equal(masks[path], wanted)
     layers = nmflow.jax.statistics(state).layers
     assert {path: int(layer.n) for path, layer in layers.items()} == {
         "down/kernel": 4,
-        "odd/kernel": 4,
         "up/kernel": 2,
     }
 
 
 def test_masks_stay_where_parameters_are_not_finite():
     params = new_params()
-    tx = nmflow.jax.sparsify(optax.sgd(1e-2), 2, 4, refresh=1)
+    tx = nmflow.jax.sparsify(optax.sgd(1e-2), 2, 4, refresh=1, **ROWS)
     state = tx.init(params)
     updates = jax.tree.map(jnp.zeros_like, params)
     params["up"]["kernel"] = params["up"]["kernel"][::-1].at[3, 3].set(jnp.nan)
     params["down"]["kernel"] = params["down"]["kernel"][::-1]
     _, after = jax.jit(tx.update)(updates, state, params)
     assert np.array_equal(after.masks["up"]["kernel"], state.masks["up"]["kernel"])
-    wanted = nmflow.solve(np.asarray(params["down"]["kernel"]), 2, 4, axes=(1, 0))
+    wanted = nmflow.solve(np.asarray(params["down"]["kernel"]), 2, 4, axes=(1, 0), **ROWS)
     assert np.array_equal(after.masks["down"]["kernel"], wanted)
 
 
 def test_donated_buffers_give_the_same():
     plain, donated = new_params(), new_params()
-    tx = nmflow.jax.sparsify(optax.adam(1e-2), 4, 8, refresh=2)
+    tx = nmflow.jax.sparsify(optax.adam(1e-2), 4, 8, refresh=2, **ROWS)
     step = stepper(tx)
 
     def body(params, state, inputs):
@@ -258,14 +260,13 @@ def test_donated_buffers_give_the_same():
 
 def test_many_steps_in_one_loop():
     """Under ``lax.scan`` as step by step."""
-    tx = nmflow.jax.sparsify(optax.adam(1e-2), 4, 8, refresh=2)
+    tx = nmflow.jax.sparsify(optax.adam(1e-2), 4, 8, refresh=2, **ROWS)
     step, inputs = stepper(tx), batches(5)
     params = new_params()
     state = tx.init(params)
     scanned = jax.lax.scan(lambda c, x: (step(*c, x), None), (params, state), jnp.stack(inputs))[0]
     for x in inputs:
         params, state = step(params, state, x)
-    assert_solved(params, nmflow.jax.sparsify(optax.sgd(1.0), 4, 8).init(params), 4, 8)
     masks = nmflow.jax.masks(scanned[1])
     for path, mask in nmflow.jax.masks(state).items():
         assert np.array_equal(mask, masks[path])
@@ -302,7 +303,7 @@ def test_what_update_needs():
 
 def test_states_that_do_not_belong():
     params = new_params()
-    with pytest.raises(nmflow.NmflowError, match="no state of nmflow.jax.sparsify"):
+    with pytest.raises(nmflow.NmflowError, match=r"no state of nmflow\.jax\.sparsify"):
         nmflow.jax.apply_masks(params, optax.adam(1.0).init(params))
     state = nmflow.jax.sparsify(optax.sgd(1.0), 2, 4).init(params)
     with pytest.raises(
