@@ -61,7 +61,6 @@ RUNS = (
     DENSE,
     Run("8:16 STE", 8, 16),
     Run("8:16 SR-STE", 8, 16, "sr-ste"),
-    Run("8:16 fixed at the start", 8, 16, every=0),
 )
 
 

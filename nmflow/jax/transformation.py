@@ -242,9 +242,9 @@ class _Work:
 def _check_finite(weights: Sequence[Weight], values: Sequence[Any]) -> None:
     """Raise for NaN and infinity where there are values to look at."""
     for weight, value in zip(weights, values, strict=True):
-        if isinstance(value, jax.Array) and not isinstance(value, jax.core.Tracer):
-            if not bool(jnp.isfinite(value).all()):
-                raise NmflowError(f"{weight.path} has entries that are NaN or infinite")
+        here = isinstance(value, jax.Array) and not isinstance(value, jax.core.Tracer)
+        if here and not bool(jnp.isfinite(value).all()):
+            raise NmflowError(f"{weight.path} has entries that are NaN or infinite")
 
 
 def _patterns(weights: Sequence[Weight]) -> list[Any]:
