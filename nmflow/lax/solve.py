@@ -11,9 +11,10 @@ import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 
 from nmflow.errors import NmflowError
+from nmflow.lax.levels import LARGEST_M
 from nmflow.lax.numbers import bits_of, is_finite, supports
 from nmflow.lax.selection import select_matrices
-from nmflow.lax.transposable import LARGEST_M, Problem, solve_matrices
+from nmflow.lax.transposable import Problem, solve_matrices
 from nmflow.problem.batch import MatrixBatch, normalise_axes
 from nmflow.problem.pattern import Pattern
 from nmflow.problem.scores import ScoreName, check_score
