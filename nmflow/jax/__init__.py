@@ -7,10 +7,7 @@
 2048
 """
 
-from nmflow.lax.versions import require_jax
-
-require_jax("nmflow.jax")
-
-from nmflow.jax.solving import solve  # noqa: E402
+import nmflow.lax as _lax  # noqa: F401  (says so where JAX is missing, or too old)
+from nmflow.jax.solving import solve
 
 __all__ = ["solve"]
