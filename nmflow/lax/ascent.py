@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from nmflow.lax.folds import held
 from nmflow.problem.ties import TABLE_BITS, table
 from nmflow.simd.selection_networks import Network, selection
 
@@ -75,8 +76,7 @@ def separates(q: Any, n: int, u: Any, v: Any) -> tuple[Any, Any]:
     u + v: no other mask is optimal, nor is one for scores of which these are floors.
     """
     mask = q - u[:, None] > v[None]
-    held = mask.astype(jnp.int32)
-    return mask, ((held.sum(0) == n) & (held.sum(1) == n)).all(0)
+    return mask, ((held(mask, 0) == n) & (held(mask, 1) == n)).all(0)
 
 
 def fold_table(q: Any, lost: Any) -> Any:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from nmflow.lax.ascent import BITS, LIMIT, ascend, tie_table
+from nmflow.lax.folds import count_up
 from nmflow.lax.numbers import Numbers
 from nmflow.lax.paths import FAR, Flow, augment, start
 from nmflow.lax.uniqueness import is_unique
@@ -167,7 +168,7 @@ def _table(index: Any, m: int) -> Any:
 
     Those are powers of two, of so many places at a time as a table has bits.
     """
-    place = jnp.arange(m * m).reshape(m, m, 1) - TABLE_BITS * (index - TABLES)
+    place = count_up(m * m).reshape(m, m, 1) - TABLE_BITS * (index - TABLES)
     inside = (place >= 0) & (place < TABLE_BITS) & (index >= TABLES)
     entries = jnp.where(inside, 1 << jnp.clip(TABLE_BITS - 1 - place, 0, TABLE_BITS - 1), 0)
     for k in range(TABLES):

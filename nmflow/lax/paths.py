@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax import lax
 
-from nmflow.lax.folds import least_of_columns, least_of_rows
+from nmflow.lax.folds import count_up, held, least_of_columns, least_of_rows, total
 
 FAR = 1 << 29
 """A length that no path has; twice it still fits 32 bits."""
@@ -51,9 +51,9 @@ def start(q: Any, u: Any, v: Any, n: int, full: Any) -> Flow:
     """
     reduced = q - v[None] - u[:, None]
     mask, ties = reduced > 0, (reduced == 0).astype(jnp.int32)
-    missing = jnp.where(full | (u > 0), n - mask.astype(jnp.int32).sum(1), 0)
-    so_far = jnp.cumsum(ties, axis=1)
-    diagonal = jnp.arange(q.shape[0])
+    missing = jnp.where(full | (u > 0), n - held(mask, 1), 0)
+    so_far = jnp.cumsum(ties, axis=1, dtype=jnp.int32)
+    diagonal = count_up(q.shape[0])
     before = (so_far - ties)[diagonal, diagonal]
     after = diagonal[None, :, None] >= diagonal[:, None, None]
     place = so_far - before[:, None] + jnp.where(after, 0, so_far[:, -1:])
@@ -65,7 +65,7 @@ def imbalance(flow: Flow, n: int, full: Any) -> tuple[Any, Any]:
 
     On a partial tile only a column with a price must hold n.
     """
-    excess = flow.mask.astype(jnp.int32).sum(0) - n
+    excess = held(flow.mask, 0) - n
     missing = jnp.maximum(-excess, 0)
     return jnp.maximum(excess, 0), jnp.where(full | (flow.v > 0), missing, 0)
 
@@ -84,7 +84,7 @@ def augment(q: Any, flow: Flow, n: int, full: Any, active: Any) -> Flow:
 
     def units(flow: Flow) -> tuple[Any, Any]:
         over, under = imbalance(flow, n, full)
-        return jnp.where(active, over.sum(0), 0), jnp.where(active, under.sum(0), 0)
+        return jnp.where(active, total(over), 0), jnp.where(active, total(under), 0)
 
     def unbalanced(state: tuple[Flow, Any, Any]) -> Any:
         return (state[1] + state[2] > 0).any()
@@ -129,9 +129,11 @@ class _Arcs(NamedTuple):
     @classmethod
     def of(cls, q: Any, flow: Flow, n: int, full: Any) -> _Arcs:
         mask, u, v = flow
-        reduced, held = q - u[:, None] - v[None], mask.astype(jnp.int32)
+        reduced = q - u[:, None] - v[None]
         # Of a full tile the slack node is out of reach.
-        row_room, column_room = (jnp.where((held.sum(axis) < n) & ~full, 0, FAR) for axis in (1, 0))
+        row_room, column_room = (
+            jnp.where((held(mask, axis) < n) & ~full, 0, FAR) for axis in (1, 0)
+        )
         u, v = (jnp.where(full, FAR, price) for price in (u, v))
         drop, add = jnp.where(mask, reduced, FAR), jnp.where(mask, FAR, -reduced)
         return cls(drop, add, u, column_room, row_room, v)
@@ -204,13 +206,13 @@ def _predecessors(arcs: _Arcs, distance: Nodes, time: Nodes) -> Any:
 def _on_path(via: Any, ends: Any) -> Any:
     """The entries (m, m, K) that the paths to the first of the ends (2 m + 1, K) add and drop."""
     m = len(via) // 2
-    number = jnp.arange(len(via))[:, None]
+    number = count_up(len(via))[:, None]
     node = jnp.where(ends, number, len(via)).min(0)
 
     def step(state: tuple[Any, Any]) -> tuple[Any, Any]:
         node, on_path = state
         here = number == node
-        return jnp.where(here, via, 0).sum(0) + jnp.where(here.any(0), 0, node), on_path | here
+        return total(jnp.where(here, via, 0)) + jnp.where(here.any(0), 0, node), on_path | here
 
     def going(state: tuple[Any, Any]) -> Any:
         return ((state[0] != SOURCE) & (state[0] < len(via))).any()
@@ -218,7 +220,7 @@ def _on_path(via: Any, ends: Any) -> Any:
     _, on_path = lax.while_loop(going, step, (node, ends & ~ends))
     before = jnp.where(on_path, via, SOURCE)
     into_columns, into_rows = before[:m], before[m : 2 * m]
-    line = jnp.arange(m)
+    line = count_up(m)
     added = into_columns[None] == m + line[:, None, None]
     dropped = into_rows[:, None] == line[None, :, None]
     return added ^ dropped

@@ -34,7 +34,7 @@ def check_whole(
     what: str,
 ) -> None:
     """Raise where a shard's border goes through a tile, or through a group."""
-    for axis, size, across in zip(axes, _sizes(shape, axes), ("columns", "rows"), strict=True):
+    for axis, size, across in zip(axes, _sizes(shape, axes), ("rows", "columns"), strict=True):
         shards = _shards(sharding, axis)
         if shards == 1 or pattern.name == across:
             continue

@@ -15,6 +15,7 @@ from nmflow.lax.levels import LARGEST_M
 from nmflow.lax.numbers import bits_of, is_finite, supports
 from nmflow.lax.selection import select_matrices
 from nmflow.lax.sharding import check_whole, over_shards, sharding_of
+from nmflow.lax.squares import square_bits
 from nmflow.lax.transposable import Problem, solve_matrices
 from nmflow.problem.batch import MatrixBatch, normalise_axes
 from nmflow.problem.pattern import Pattern
@@ -37,7 +38,8 @@ def solve(weights: Any, pattern: Pattern, axes: Any, score: ScoreName) -> Any:
         check_whole(sharding, weights.shape, pair, pattern, _describe(weights, pattern))
     mask, finite = _solve(jax.lax.stop_gradient(weights), pattern, pair, score, sharding)
     if not isinstance(weights, jax.core.Tracer) and not bool(finite):
-        MatrixBatch.of(weights, pattern, pair, score).raise_not_finite()
+        # Says which, or that a square is too large.
+        MatrixBatch.of(weights, pattern, pair, score).scores((slice(None),))
     return mask
 
 
@@ -80,11 +82,10 @@ def _solve(
 def _solve_shard(
     weights: Any, pattern: Pattern, axes: tuple[int, int], score: str
 ) -> tuple[Any, Any]:
-    if score == "square" and weights.dtype.name == "float64":
-        weights, score = weights * weights, "abs"
-    moved = jnp.moveaxis(weights, axes, (-2, -1))
+    moved, dtype = jnp.moveaxis(weights, axes, (-2, -1)), weights.dtype.name
     bits = bits_of(moved).reshape(math.prod(moved.shape[:-2]), *moved.shape[-2:])
-    dtype = weights.dtype.name
+    if score == "square" and dtype == "float64":
+        bits, score = square_bits(bits), "abs"
     mask = _of_matrices(pattern, dtype, score)(bits)
     whole = jnp.moveaxis(mask.reshape(moved.shape), (-2, -1), axes)
     return whole, is_finite(bits, dtype).all()

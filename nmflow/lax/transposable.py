@@ -10,6 +10,7 @@ import numpy as np
 from jax import lax
 
 from nmflow.lax.ascent import BITS, LIMIT, ascend, fold_table, rounds, separates
+from nmflow.lax.folds import count_up, total
 from nmflow.lax.levels import solve_levels
 from nmflow.lax.numbers import is_finite, scores_of
 from nmflow.lax.tiles import Region, one_by_one, padded, regions, side_by_side
@@ -144,10 +145,12 @@ def _solve_open(problem: Problem, given: _Open) -> Any:
     n, m, dtype, score = problem
     count = len(given.tiles)
     chunk = min(_chunks().open, count)
-    left = given.open.astype(jnp.int32).sum()
+    left = total(given.open)
     # Beyond the last open tile an index that is out of bounds, to which nothing is written.
-    order = jnp.nonzero(given.open, size=count + -count % chunk, fill_value=count)[0]
-    line = jnp.arange(m)
+    order = jnp.nonzero(given.open, size=count + -count % chunk, fill_value=count)[0].astype(
+        jnp.int32
+    )
+    line = count_up(m)
 
     def one_chunk(state: tuple[Any, Any]) -> tuple[Any, Any]:
         first, mask = state

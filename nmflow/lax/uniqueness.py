@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
-from nmflow.lax.folds import least_of_columns, least_of_rows
+from nmflow.lax.folds import held, least_of_columns, least_of_rows
 
 
 def is_unique(
@@ -43,9 +43,8 @@ def is_unique(
     reduced = jnp.clip(reduced, -far, far) * unit
     never = far * (1 << m.bit_length()) * 4
     drop, add = jnp.where(mask, reduced, never), jnp.where(mask, never, -reduced - 1)
-    held = mask.astype(jnp.int32)
     # Of a full tile the slack node is out of reach.
-    row_room, column_room = (jnp.where((held.sum(axis) < n) & ~full, 0, never) for axis in (1, 0))
+    row_room, column_room = (jnp.where((held(mask, axis) < n) & ~full, 0, never) for axis in (1, 0))
     u, v = (jnp.where(full, never, jnp.minimum(price, far) * unit) for price in (u, v))
 
     def shorten(state: tuple[Any, ...]) -> tuple[Any, ...]:
