@@ -1,5 +1,7 @@
 """Exact n:m masks inside JAX programmes: under ``jit``, ``vmap``, ``grad`` and ``shard_map``.
 
+``solve`` finds one; ``sparsify`` lets an optax optimizer keep those of all parameters.
+
 >>> import jax, nmflow.jax
 >>> weights = jax.random.normal(jax.random.key(0), (64, 64))
 >>> mask = jax.jit(lambda w: nmflow.jax.solve(w, 4, 8))(weights)
@@ -7,23 +9,23 @@
 2048
 """
 
-from nmflow.lax.versions import require_jax
-
-require_jax("nmflow.jax")
-
-from nmflow.jax.masking import apply_masks, sparse_params  # noqa: E402
-from nmflow.jax.solving import solve  # noqa: E402
-from nmflow.jax.sparsify import sparsify  # noqa: E402
-from nmflow.jax.state import masks  # noqa: E402
-from nmflow.jax.statistics import LayerStatistics, RefreshStatistics, statistics  # noqa: E402
-from nmflow.training.policy import Refresh  # noqa: E402
-from nmflow.training.rules import SRSTE, StraightThrough  # noqa: E402
+import nmflow.lax as _lax  # noqa: F401  (says so where JAX is missing, or too old)
+from nmflow.jax.masking import apply_masks, sparse_params
+from nmflow.jax.solving import solve
+from nmflow.jax.sparsify import sparsify
+from nmflow.jax.state import masks
+from nmflow.jax.statistics import LayerStatistics, RefreshStatistics, statistics
+from nmflow.training.policy import Refresh
+from nmflow.training.report import LayerReport, Report
+from nmflow.training.rules import SRSTE, StraightThrough
 
 __all__ = [
     "SRSTE",
+    "LayerReport",
     "LayerStatistics",
     "Refresh",
     "RefreshStatistics",
+    "Report",
     "StraightThrough",
     "apply_masks",
     "masks",

@@ -56,9 +56,10 @@ def solve(
 
     Notes
     -----
-    Dual ascent in 32-bit integers proves nearly every tile. Those that it leaves open are solved by
+    Dual ascent in 32-bit integers proves most tiles. Those that it leaves open are solved by
     shortest augmenting paths in windows of 20 bits of the scores, as many as it takes until the
-    mask is proved to be the only optimal one, and then by the tie rule (:mod:`nmflow.problem.ties`).
+    mask is proved to be the only optimal one; of exact ties the rule of :mod:`nmflow.problem.ties`
+    decides.
 
     Examples
     --------

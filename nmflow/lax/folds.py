@@ -1,10 +1,25 @@
-"""Sums along one axis of (m, m, K) in one operation for all tiles, which XLA makes one loop."""
+"""What is counted and compared along lines of tiles (m, m, K), in one operation for all tiles."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import jax.numpy as jnp
+
+
+def held(mask: Any, axis: int) -> Any:
+    """How many entries of (m, m, K) each line holds, (m, K); 32 bits whatever JAX's default."""
+    return mask.sum(axis, dtype=jnp.int32)
+
+
+def total(units: Any) -> Any:
+    """The sum over lines (m, K), (K,)."""
+    return units.sum(0, dtype=jnp.int32)
+
+
+def count_up(length: int) -> Any:
+    """0, 1, 2 ... ``length`` - 1."""
+    return jnp.arange(length, dtype=jnp.int32)
 
 
 def least(values: list[Any]) -> Any:

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax import lax
 
-from nmflow.lax.ascent import BITS, ascend, tie_table
+from nmflow.lax.ascent import BITS, LIMIT, ascend, tie_table
+from nmflow.lax.folds import count_up
 from nmflow.lax.numbers import Numbers
 from nmflow.lax.paths import FAR, Flow, augment, start
 from nmflow.lax.uniqueness import is_unique
@@ -22,19 +23,19 @@ FIRST_BITS = 20
 """Bits of a score at first, less the sign."""
 MORE_BITS = 13
 """Bits that each further level adds."""
-LIMIT = 1 << (FIRST_BITS + 1)
-"""Potentials start within +-LIMIT."""
 LARGEST_M = 32
-# Potentials and distances stay below 4 m + 64 of the largest score, and reduced costs below twice
-# that, as scalar/bits.py reckons.
+# Steps from the potentials that were found: rows come last.
+_STEPS = 7
+# Potentials start within 4 of the largest score, and each step adds at most 1. So they and
+# distances stay below 4 m + 64, and reduced costs below twice that, as scalar/bits.py reckons.
+assert LIMIT >> (BITS - FIRST_BITS) <= 4 << FIRST_BITS
+assert 4 + _STEPS <= 32
 assert (8 * LARGEST_M + 129) << FIRST_BITS < FAR
 # What is left of the scores of a level, with its digits.
 assert (3 * (LARGEST_M + 1) + 1) << MORE_BITS <= 1 << FIRST_BITS
 assert 4 << TABLE_BITS + LARGEST_M.bit_length() <= 1 << FIRST_BITS
 # Digits that are left out until they count for as much as any limit.
 _MOST_SKIPPED = (LARGEST_M + 1).bit_length()
-# More rounds, from the potentials that were found.
-_ROUNDS = 3
 
 
 class State(NamedTuple):
@@ -67,28 +68,26 @@ class State(NamedTuple):
 
 
 def solve_levels(
-    scores: Numbers, barred: Any, u: Any, v: Any, n: int, full: bool, tiles: Any
+    scores: Numbers, barred: Any, u: Any, v: Any, n: int, full: Any, tiles: Any
 ) -> Any:
     """The masks of K tiles, shape (m, m, K).
 
     Parameters
     ----------
     scores : Numbers, shape (m, m, K)
-    barred : bool array or None
-        What must not be kept: its score is one below 0.
+    barred : bool array, shape (m, m, K)
+        What partial tiles must not keep: its score, given as 0, is one below 0.
     u, v : int32 arrays, shape (m, K)
         Potentials to start from, as of scores of :data:`nmflow.lax.ascent.BITS` bits.
     n : int
-    full : bool
-    tiles : bool array, shape (K,)
-        Which are to be solved; masks of others are empty.
+    full, tiles : bool arrays, shape (K,)
+        Which tiles are m x m; and which are to be solved: masks of others are empty.
     """
     unit = scores.scale() - FIRST_BITS
     q, lost = scores.floor(unit)
-    if barred is not None:
-        q = jnp.where(barred, -1, q)
+    q = jnp.where(barred, -1, q)
     few = BITS - FIRST_BITS
-    none = q < q
+    none = barred & ~barred
     state = State(q, Flow(none, u >> few, v >> few), unit, ~lost.any((0, 1)), unit * 0, tiles, none)
 
     def level(state: State) -> State:
@@ -113,18 +112,18 @@ def _either(which: Any, these: Any, those: Any) -> tuple[Any, ...]:
     return tuple(jnp.where(which, one, other) for one, other in zip(these, those, strict=True))
 
 
-def _solve_level(state: State, n: int, full: bool) -> State:
+def _solve_level(state: State, n: int, full: Any) -> State:
     """Optimal masks and potentials for the tiles' integers, from their potentials."""
     q, flow = state.q, state.flow
-    _, v = ascend(q, n, flow.u, flow.v, _ROUNDS, full, LIMIT)
-    flow = augment(q, start(q, v, n, full), n, full, state.open)
+    u, v = ascend(q, n, flow.u, flow.v, _STEPS, jnp.where(full, -FAR, 0), FAR)
+    flow = augment(q, start(q, u, v, n, full), n, full, state.open)
     reduced = q - flow.u[:, None] - flow.v[None]
     proved = is_unique(reduced, flow.mask, flow.u, flow.v, n, full, state.exact, state.open)
     found = jnp.where(proved, flow.mask, state.found)
     return state._replace(flow=flow, open=state.open & ~proved, found=found)
 
 
-def _pose_reduced_costs(state: State, limit: int, first: Any, bits: int, full: bool) -> State:
+def _pose_reduced_costs(state: State, limit: int, first: Any, bits: int, full: Any) -> State:
     """Replace scores by their reduced costs times 2**first, clipped to +- limit, times 2**bits.
 
     And potentials to match. A change of the mask that meets a limit costs as much, whatever else it
@@ -136,15 +135,13 @@ def _pose_reduced_costs(state: State, limit: int, first: Any, bits: int, full: b
         return jnp.clip(jnp.clip(lengths, -limit, limit) << first, -limit, limit)
 
     reduced = clipped(state.q - u[:, None] - v[None])
-    if full:
-        u, v = u * 0, v * 0
-    else:
-        u, v = clipped(u), clipped(v)
-        reduced = reduced + u[:, None] + v[None]
+    # Potentials of a full tile may be anything, and 0 are the smallest.
+    u, v = (jnp.where(full, 0, clipped(price)) for price in (u, v))
+    reduced = reduced + u[:, None] + v[None]
     return state._replace(q=reduced << bits, flow=Flow(state.flow.mask, u << bits, v << bits))
 
 
-def _next_digits(scores: Numbers, state: State, full: bool) -> State:
+def _next_digits(scores: Numbers, state: State, full: Any) -> State:
     """The same tiles with the next digits, by which a change of the mask gains less than m units.
 
     Digits that are 0 in all of a tile's scores are passed over: then a unit of before is more.
@@ -158,7 +155,7 @@ def _next_digits(scores: Numbers, state: State, full: bool) -> State:
     return posed._replace(q=posed.q + digits, unit=unit, exact=~more.any((0, 1)))
 
 
-def _next_tables(state: State, full: bool) -> State:
+def _next_tables(state: State, full: Any) -> State:
     """The choice between the optimal masks of exact scores: of reduced costs the sign counts."""
     m = state.q.shape[0]
     zero = state.ties * 0
@@ -171,7 +168,7 @@ def _table(index: Any, m: int) -> Any:
 
     Those are powers of two, of so many places at a time as a table has bits.
     """
-    place = jnp.arange(m * m).reshape(m, m, 1) - TABLE_BITS * (index - TABLES)
+    place = count_up(m * m).reshape(m, m, 1) - TABLE_BITS * (index - TABLES)
     inside = (place >= 0) & (place < TABLE_BITS) & (index >= TABLES)
     entries = jnp.where(inside, 1 << jnp.clip(TABLE_BITS - 1 - place, 0, TABLE_BITS - 1), 0)
     for k in range(TABLES):

@@ -43,7 +43,7 @@ class Numbers:
     negative: Any
 
     def scale(self) -> Any:
-        """An exponent e for each tile (the last axis) with all of its \\|scores\\| < 2**e."""
+        """An exponent e for each tile (the last axis) with all of its |scores| < 2**e."""
         return self._top(self.limbs).max((0, 1))
 
     def floor(self, unit: Any) -> tuple[Any, Any]:
@@ -75,7 +75,7 @@ class Numbers:
     def without(self, barred: Any) -> Numbers:
         """The same with 0 for some."""
         limbs = tuple(jnp.where(barred, 0, limb) for limb in self.limbs)
-        return Numbers(limbs, self.exponent, None)
+        return Numbers(limbs, self.exponent, self.negative)
 
     @property
     def below_zero(self) -> Any:
@@ -92,7 +92,7 @@ class Numbers:
         return functools.reduce(jnp.maximum, tops)
 
     def _magnitude(self, unit: Any) -> tuple[Any, Any]:
-        """The last 31 bits of \\|scores\\| in units of 2**unit, and which have bits below."""
+        """The last 31 bits of magnitudes in units of 2**unit, and which have bits below."""
         shift = self.exponent - unit
         floors, lost = [], []
         for k, limb in enumerate(self.limbs):

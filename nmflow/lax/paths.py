@@ -13,9 +13,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax import lax
 
-from nmflow.lax.ascent import row_ranks
-from nmflow.lax.folds import least_of_columns, least_of_rows
-from nmflow.simd.selection_networks import selection
+from nmflow.lax.folds import count_up, held, least_of_columns, least_of_rows, total
 
 FAR = 1 << 29
 """A length that no path has; twice it still fits 32 bits."""
@@ -45,40 +43,34 @@ class Nodes(NamedTuple):
     slack: Any
 
 
-def start(q: Any, v: Any, n: int, full: bool) -> Flow:
-    """Masks whose rows obey complementary slackness, from the column potentials.
+def start(q: Any, u: Any, v: Any, n: int, full: Any) -> Flow:
+    """Masks whose rows obey complementary slackness, from potentials between the two ranks.
 
-    Row potentials move between the n-th and the next largest q - v; of entries at the potential
-    itself, n are kept from the diagonal on, so that constant tiles are balanced at once. Partial
-    rows with a price of 0 may hold fewer than n.
+    Of entries at a row's potential itself, n are kept from the diagonal on, so that constant tiles
+    are balanced at once. Partial rows with a price of 0 may hold fewer than n.
     """
-    upper, lower = row_ranks(q, v, selection(q.shape[1], n))
-    middle = lower + ((upper - lower) >> 1)
-    u = middle if full else jnp.maximum(middle, 0)
     reduced = q - v[None] - u[:, None]
     mask, ties = reduced > 0, (reduced == 0).astype(jnp.int32)
-    missing = n - mask.astype(jnp.int32).sum(1)
-    if not full:
-        missing = jnp.where(u > 0, missing, 0)
-    so_far = jnp.cumsum(ties, axis=1)
-    diagonal = jnp.arange(q.shape[0])
+    missing = jnp.where(full | (u > 0), n - held(mask, 1), 0)
+    so_far = jnp.cumsum(ties, axis=1, dtype=jnp.int32)
+    diagonal = count_up(q.shape[0])
     before = (so_far - ties)[diagonal, diagonal]
     after = diagonal[None, :, None] >= diagonal[:, None, None]
     place = so_far - before[:, None] + jnp.where(after, 0, so_far[:, -1:])
     return Flow(mask | ((ties > 0) & (place <= missing[:, None])), u, v)
 
 
-def imbalance(flow: Flow, n: int, full: bool) -> tuple[Any, Any]:
+def imbalance(flow: Flow, n: int, full: Any) -> tuple[Any, Any]:
     """Units that each column holds too many, and those that it misses, (m, K).
 
     On a partial tile only a column with a price must hold n.
     """
-    excess = flow.mask.astype(jnp.int32).sum(0) - n
+    excess = held(flow.mask, 0) - n
     missing = jnp.maximum(-excess, 0)
-    return jnp.maximum(excess, 0), missing if full else jnp.where(flow.v > 0, missing, 0)
+    return jnp.maximum(excess, 0), jnp.where(full | (flow.v > 0), missing, 0)
 
 
-def augment(q: Any, flow: Flow, n: int, full: bool, active: Any) -> Flow:
+def augment(q: Any, flow: Flow, n: int, full: Any, active: Any) -> Flow:
     """Move every unit to its place along shortest paths; ends with optimal masks, u and v.
 
     Parameters
@@ -86,13 +78,13 @@ def augment(q: Any, flow: Flow, n: int, full: bool, active: Any) -> Flow:
     q : int32 array, shape (m, m, K)
     flow : Flow
         Complementary slackness holds in its rows, as after :func:`start`.
-    active : bool array, shape (K,)
-        Which tiles count: others are left in some such state.
+    full, active : bool arrays, shape (K,)
+        Which tiles are m x m, and which count: others are left in some such state.
     """
 
     def units(flow: Flow) -> tuple[Any, Any]:
         over, under = imbalance(flow, n, full)
-        return jnp.where(active, over.sum(0), 0), jnp.where(active, under.sum(0), 0)
+        return jnp.where(active, total(over), 0), jnp.where(active, total(under), 0)
 
     def unbalanced(state: tuple[Flow, Any, Any]) -> Any:
         return (state[1] + state[2] > 0).any()
@@ -101,23 +93,24 @@ def augment(q: Any, flow: Flow, n: int, full: bool, active: Any) -> Flow:
         flow = move_units(q, *state, n, full)
         return flow, *units(flow)
 
-    return lax.while_loop(unbalanced, move, (flow, *units(flow)))[0]
+    balanced, *_ = lax.while_loop(unbalanced, move, (flow, *units(flow)))
+    return Flow(*balanced)
 
 
-def move_units(q: Any, flow: Flow, over: Any, under: Any, n: int, full: bool) -> Flow:
+def move_units(q: Any, flow: Flow, over: Any, under: Any, n: int, full: Any) -> Flow:
     """One unit in each tile that holds units too many, or misses some."""
     excess, missing = imbalance(flow, n, full)
     sources = Nodes((excess > 0) & (over > 0), excess < 0, (over < under)[None])
     # A full tile has as many units too many as it misses.
     ends = Nodes(missing > 0, None, (over > under)[None])
-    arcs = _Arcs.of(q, flow, n)
-    distance, time = _shortest(arcs, sources, ends, full)
+    arcs = _Arcs.of(q, flow, n, full)
+    distance, time = _shortest(arcs, sources, ends)
     reached = _at_ends(distance, ends)
     length = _nearest(reached)
     shorter = Nodes(*(jnp.maximum(length - part, 0) for part in distance))
     # The slack's own potential stays 0: the others move against it.
     shift = shorter.slack
-    via = _predecessors(arcs, distance, time, full)
+    via = _predecessors(arcs, distance, time)
     is_end = jnp.concatenate([reached.columns, reached.columns * 0 + FAR, reached.slack]) == length
     mask = flow.mask ^ _on_path(via, is_end & (length < FAR))
     return Flow(mask, flow.u - shorter.rows + shift, flow.v + shorter.columns - shift)
@@ -134,11 +127,14 @@ class _Arcs(NamedTuple):
     slack_to_column: Any
 
     @classmethod
-    def of(cls, q: Any, flow: Flow, n: int) -> _Arcs:
+    def of(cls, q: Any, flow: Flow, n: int, full: Any) -> _Arcs:
         mask, u, v = flow
-        reduced, held = q - u[:, None] - v[None], mask.astype(jnp.int32)
-        column_room = jnp.where(held.sum(0) < n, 0, FAR)
-        row_room = jnp.where(held.sum(1) < n, 0, FAR)
+        reduced = q - u[:, None] - v[None]
+        # Of a full tile the slack node is out of reach.
+        row_room, column_room = (
+            jnp.where((held(mask, axis) < n) & ~full, 0, FAR) for axis in (1, 0)
+        )
+        u, v = (jnp.where(full, FAR, price) for price in (u, v))
         drop, add = jnp.where(mask, reduced, FAR), jnp.where(mask, FAR, -reduced)
         return cls(drop, add, u, column_room, row_room, v)
 
@@ -153,7 +149,7 @@ def _nearest(reached: Nodes) -> Any:
     return jnp.minimum(reached.columns.min(0), reached.slack[0])
 
 
-def _shortest(arcs: _Arcs, sources: Nodes, ends: Nodes, full: bool) -> tuple[Nodes, Nodes]:
+def _shortest(arcs: _Arcs, sources: Nodes, ends: Nodes) -> tuple[Nodes, Nodes]:
     """Distances from the sources, as far as the nearest end, and when each became what it is."""
 
     def shorten(state: tuple[Nodes, Nodes, Any, Any]) -> tuple[Nodes, Nodes, Any, Any]:
@@ -167,11 +163,10 @@ def _shortest(arcs: _Arcs, sources: Nodes, ends: Nodes, full: bool) -> tuple[Nod
 
         columns, rows, slack = zip(distance, time, strict=True)
         rows = nearer(*rows, least_of_rows(arcs.drop, columns[0]), 0)
-        if not full:
-            lengths = columns[0] + arcs.column_to_slack, rows[0] + arcs.row_to_slack
-            slack = nearer(*slack, jnp.concatenate(lengths).min(0, keepdims=True), 1)
-            rows = nearer(*rows, slack[0] + arcs.slack_to_row, 2)
-            columns = nearer(*columns, slack[0] + arcs.slack_to_column, 3)
+        lengths = columns[0] + arcs.column_to_slack, rows[0] + arcs.row_to_slack
+        slack = nearer(*slack, jnp.concatenate(lengths).min(0, keepdims=True), 1)
+        rows = nearer(*rows, slack[0] + arcs.slack_to_row, 2)
+        columns = nearer(*columns, slack[0] + arcs.slack_to_column, 3)
         columns = nearer(*columns, least_of_columns(arcs.add, rows[0]), 4)
         times = Nodes(columns[1], rows[1], slack[1])
         changed = jnp.concatenate(times).max() >= now
@@ -185,39 +180,39 @@ def _shortest(arcs: _Arcs, sources: Nodes, ends: Nodes, full: bool) -> tuple[Nod
     return distance, time
 
 
-def _predecessors(arcs: _Arcs, distance: Nodes, time: Nodes, full: bool) -> Any:
+def _predecessors(arcs: _Arcs, distance: Nodes, time: Nodes) -> Any:
     """The node before each of columns, rows and slack, (2 m + 1, K); SOURCE where there is none."""
     m = len(distance.columns)
     rows = columns = jnp.full_like(distance.columns, SOURCE)
-    for k in range(m):
-        fits = distance.columns[k] + arcs.drop[:, k] == distance.rows
-        rows = jnp.where(fits & (time.columns[k] < time.rows), k, rows)
-        fits = distance.rows[k] + arcs.add[k] == distance.columns
-        columns = jnp.where(fits & (time.rows[k] < time.columns), m + k, columns)
     slack = jnp.full_like(distance.slack, SOURCE)
-    if not full:
-        fits = distance.slack + arcs.slack_to_row == distance.rows
-        rows = jnp.where(fits & (time.slack < time.rows), 2 * m, rows)
-        fits = distance.slack + arcs.slack_to_column == distance.columns
-        columns = jnp.where(fits & (time.slack < time.columns), 2 * m, columns)
-        for k in range(m):
-            fits = distance.columns[k] + arcs.column_to_slack[k] == distance.slack
-            slack = jnp.where(fits & (time.columns[k] < time.slack), k, slack)
-            fits = distance.rows[k] + arcs.row_to_slack[k] == distance.slack
-            slack = jnp.where(fits & (time.rows[k] < time.slack), m + k, slack)
+
+    def tell(via: Any, fits: Any, older: Any, node: int) -> Any:
+        return jnp.where(fits & older, node, via)
+
+    for k in range(m):
+        column, at = distance.columns[k], time.columns[k]
+        rows = tell(rows, column + arcs.drop[:, k] == distance.rows, at < time.rows, k)
+        slack = tell(slack, column + arcs.column_to_slack[k] == distance.slack, at < time.slack, k)
+        row, at = distance.rows[k], time.rows[k]
+        columns = tell(columns, row + arcs.add[k] == distance.columns, at < time.columns, m + k)
+        slack = tell(slack, row + arcs.row_to_slack[k] == distance.slack, at < time.slack, m + k)
+    out = distance.slack + arcs.slack_to_row == distance.rows
+    rows = tell(rows, out, time.slack < time.rows, 2 * m)
+    out = distance.slack + arcs.slack_to_column == distance.columns
+    columns = tell(columns, out, time.slack < time.columns, 2 * m)
     return jnp.concatenate([columns, rows, slack])
 
 
 def _on_path(via: Any, ends: Any) -> Any:
     """The entries (m, m, K) that the paths to the first of the ends (2 m + 1, K) add and drop."""
     m = len(via) // 2
-    number = jnp.arange(len(via))[:, None]
+    number = count_up(len(via))[:, None]
     node = jnp.where(ends, number, len(via)).min(0)
 
     def step(state: tuple[Any, Any]) -> tuple[Any, Any]:
         node, on_path = state
         here = number == node
-        return jnp.where(here, via, 0).sum(0) + jnp.where(here.any(0), 0, node), on_path | here
+        return total(jnp.where(here, via, 0)) + jnp.where(here.any(0), 0, node), on_path | here
 
     def going(state: tuple[Any, Any]) -> Any:
         return ((state[0] != SOURCE) & (state[0] < len(via))).any()
@@ -225,7 +220,7 @@ def _on_path(via: Any, ends: Any) -> Any:
     _, on_path = lax.while_loop(going, step, (node, ends & ~ends))
     before = jnp.where(on_path, via, SOURCE)
     into_columns, into_rows = before[:m], before[m : 2 * m]
-    line = jnp.arange(m)
+    line = count_up(m)
     added = into_columns[None] == m + line[:, None, None]
     dropped = into_rows[:, None] == line[None, :, None]
     return added ^ dropped

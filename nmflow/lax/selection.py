@@ -5,6 +5,7 @@ The masks of :mod:`nmflow.solvers.selection`, of which it says what is kept of e
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -21,10 +22,8 @@ def select_matrices(bits: Any, pattern: Pattern, dtype: str, score: str) -> Any:
     Groups with NaN or infinity get empty masks.
     """
     if pattern.name == "columns":
-        across = bits.swapaxes(1, 2)
-        return select_matrices(
-            across, Pattern(pattern.n, pattern.m, "rows"), dtype, score
-        ).swapaxes(1, 2)
+        along = replace(pattern, name="rows")
+        return select_matrices(bits.swapaxes(1, 2), along, dtype, score).swapaxes(1, 2)
     if pattern.name == "unstructured":
         flat = bits.reshape(len(bits), -1)
         return _keep(flat, pattern.kept_of(flat.shape[1]), dtype, score)[0].reshape(bits.shape)

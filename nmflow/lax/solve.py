@@ -11,9 +11,12 @@ import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 
 from nmflow.errors import NmflowError
+from nmflow.lax.levels import LARGEST_M
 from nmflow.lax.numbers import bits_of, is_finite, supports
 from nmflow.lax.selection import select_matrices
-from nmflow.lax.transposable import LARGEST_M, Problem, solve_matrices
+from nmflow.lax.sharding import check_whole, over_shards, sharding_of
+from nmflow.lax.squares import square_bits
+from nmflow.lax.transposable import Problem, solve_matrices
 from nmflow.problem.batch import MatrixBatch, normalise_axes
 from nmflow.problem.pattern import Pattern
 from nmflow.problem.scores import ScoreName, check_score
@@ -31,10 +34,21 @@ def solve(weights: Any, pattern: Pattern, axes: Any, score: ScoreName) -> Any:
     if reason is not None:
         raise NmflowError(f"{_describe(weights, pattern)}: {reason}")
     pair = normalise_axes(axes, weights.ndim, lambda: _describe(weights, pattern))
-    mask, finite = _solve(jax.lax.stop_gradient(weights), pattern, pair, score)
+    if (sharding := sharding_of(weights)) is not None:
+        check_whole(sharding, weights.shape, pair, pattern, _describe(weights, pattern))
+    mask, finite = _solve(jax.lax.stop_gradient(weights), pattern, pair, score, sharding)
     if not isinstance(weights, jax.core.Tracer) and not bool(finite):
-        _raise_not_finite(weights, pattern, pair, score)
+        # Says which, or that a square is too large.
+        MatrixBatch.of(weights, pattern, pair, score).scores((slice(None),))
     return mask
+
+
+def solve_there(weights: Any, pattern: Pattern, axes: Any, score: ScoreName) -> Any:
+    """The mask for :func:`nmflow.solve`; None for what has to go through the host."""
+    traced = isinstance(weights, jax.core.Tracer)
+    if not traced and why_not(weights, pattern, score) is not None:
+        return None
+    return solve(weights, pattern, axes, score)
 
 
 def why_not(weights: Any, pattern: Pattern, score: str) -> str | None:
@@ -56,18 +70,22 @@ def _describe(weights: Any, pattern: Pattern) -> str:
     return f"weights of shape {weights.shape} and dtype {weights.dtype.name} for {pattern}"
 
 
-def _raise_not_finite(weights: Any, pattern: Pattern, axes: Any, score: str) -> None:
-    MatrixBatch.of(weights, pattern, axes, score).raise_not_finite()
-
-
-@functools.partial(jax.jit, static_argnums=(1, 2, 3))
-def _solve(weights: Any, pattern: Pattern, axes: tuple[int, int], score: str) -> tuple[Any, Any]:
+@functools.partial(jax.jit, static_argnums=(1, 2, 3, 4))
+def _solve(
+    weights: Any, pattern: Pattern, axes: tuple[int, int], score: str, sharding: Any
+) -> tuple[Any, Any]:
     """The mask, and whether all weights, and their scores, are finite."""
-    if score == "square" and weights.dtype.name == "float64":
-        weights, score = weights * weights, "abs"
-    moved = jnp.moveaxis(weights, axes, (-2, -1))
+    local = functools.partial(_solve_shard, pattern=pattern, axes=axes, score=score)
+    return (local if sharding is None else over_shards(local, sharding))(weights)
+
+
+def _solve_shard(
+    weights: Any, pattern: Pattern, axes: tuple[int, int], score: str
+) -> tuple[Any, Any]:
+    moved, dtype = jnp.moveaxis(weights, axes, (-2, -1)), weights.dtype.name
     bits = bits_of(moved).reshape(math.prod(moved.shape[:-2]), *moved.shape[-2:])
-    dtype = weights.dtype.name
+    if score == "square" and dtype == "float64":
+        bits, score = square_bits(bits), "abs"
     mask = _of_matrices(pattern, dtype, score)(bits)
     whole = jnp.moveaxis(mask.reshape(moved.shape), (-2, -1), axes)
     return whole, is_finite(bits, dtype).all()

@@ -1,52 +1,54 @@
-"""Matrices <-> tiles, tile by tile or side by side."""
+"""Matrices <-> tiles, one by one or side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-Region = Callable[[Any, bool], Any]
 
+class Region(NamedTuple):
+    """Equal tiles in a batch of matrices.
 
-def by_regions(matrices: Any, m: int, solve: Region) -> Any:
-    """Masks of matrices (B, R, C), from those of regions of equal tiles.
-
-    ``solve`` takes the tiles (T, r, c) of a region, and whether they are m x m; it returns as many
-    masks.
+    Attributes
+    ----------
+    rows, columns : slice
+    tile : pair of int
     """
-    _, rows, columns = matrices.shape
-    if 0 in matrices.shape:
-        return jnp.zeros(matrices.shape, jnp.bool_)
-    bands = []
-    for top, height in _spans(rows, m):
-        parts = []
-        for left, width in _spans(columns, m):
-            part = matrices[:, top[0] : top[1], left[0] : left[1]]
-            masks = solve(_cut(part, height, width), (height, width) == (m, m))
-            parts.append(_paste(masks, part.shape))
-        bands.append(jnp.concatenate(parts, 2))
-    return jnp.concatenate(bands, 1)
+
+    rows: slice
+    columns: slice
+    tile: tuple[int, int]
+
+    def cut(self, matrices: Any) -> Any:
+        """Its tiles (T, r, c), from matrices (B, R, C)."""
+        part, (r, c) = matrices[:, self.rows, self.columns], self.tile
+        b, height, width = part.shape
+        blocks = part.reshape(b, height // r, r, width // c, c)
+        return blocks.transpose(0, 1, 3, 2, 4).reshape(-1, r, c)
+
+    def whole(self, tiles: Any) -> Any:
+        """Its part of the matrices, from its tiles."""
+        r, c = self.tile
+        down = (self.rows.stop - self.rows.start) // r
+        across = (self.columns.stop - self.columns.start) // c
+        blocks = tiles.reshape(-1, down, across, r, c).transpose(0, 1, 3, 2, 4)
+        return blocks.reshape(-1, down * r, across * c)
 
 
-def _spans(length: int, m: int) -> list[tuple[tuple[int, int], int]]:
-    """The whole groups of an axis, then the partial one: from, to, and the groups' length."""
+def regions(rows: int, columns: int, m: int) -> list[list[Region]]:
+    """What a matrix is cut into, as it lies: m x m tiles, and those of the ragged edges."""
+    return [
+        [Region(down, across, (height, width)) for across, width in _spans(columns, m)]
+        for down, height in _spans(rows, m)
+    ]
+
+
+def _spans(length: int, m: int) -> list[tuple[slice, int]]:
+    """The whole groups of an axis, then the partial one, each with its group length."""
     whole = length - length % m
-    spans = [((0, whole), m), ((whole, length), length - whole)]
-    return [(span, size) for span, size in spans if span[0] < span[1]]
-
-
-def _cut(part: Any, r: int, c: int) -> Any:
-    b, rows, columns = part.shape
-    blocks = part.reshape(b, rows // r, r, columns // c, c)
-    return blocks.transpose(0, 1, 3, 2, 4).reshape(-1, r, c)
-
-
-def _paste(tiles: Any, shape: tuple[int, int, int]) -> Any:
-    (b, rows, columns), (_, r, c) = shape, tiles.shape
-    blocks = tiles.reshape(b, rows // r, columns // c, r, c)
-    return blocks.transpose(0, 1, 3, 2, 4).reshape(shape)
+    spans = [(slice(0, whole), m), (slice(whole, length), length - whole)]
+    return [(span, size) for span, size in spans if span.start < span.stop]
 
 
 def side_by_side(tiles: Any) -> Any:
@@ -62,6 +64,6 @@ def one_by_one(tiles: Any) -> Any:
 
 
 def padded(tiles: Any, m: int) -> Any:
-    """Partial tiles (r, c, K) as (m, m, K), with zeros."""
-    r, c, _ = tiles.shape
-    return jnp.pad(tiles, ((0, m - r), (0, m - c), (0, 0)))
+    """Tiles (T, r, c) as (T, m, m), with zeros."""
+    _, r, c = tiles.shape
+    return jnp.pad(tiles, ((0, 0), (0, m - r), (0, m - c)))

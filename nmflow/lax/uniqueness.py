@@ -7,11 +7,11 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
-from nmflow.lax.folds import least_of_columns, least_of_rows
+from nmflow.lax.folds import held, least_of_columns, least_of_rows
 
 
 def is_unique(
-    reduced: Any, mask: Any, u: Any, v: Any, n: int, full: bool, exact: Any, active: Any
+    reduced: Any, mask: Any, u: Any, v: Any, n: int, full: Any, exact: Any, active: Any
 ) -> Any:
     """In which of the active tiles no other mask is optimal, shape (K,).
 
@@ -21,9 +21,9 @@ def is_unique(
         Reduced costs: >= 0 where the mask (m, m, K) keeps, <= 0 where it does not.
     u, v : int32 arrays, shape (m, K)
         Potentials; on a partial tile prices.
-    exact : bool array, shape (K,)
-        Whether scores are integers, or such as integers are floors of.
-    active : bool array, shape (K,)
+    full, exact, active : bool arrays, shape (K,)
+        Whether tiles are m x m; whether their scores are integers, or such as integers are floors
+        of; whether they are of interest.
 
     Notes
     -----
@@ -43,21 +43,18 @@ def is_unique(
     reduced = jnp.clip(reduced, -far, far) * unit
     never = far * (1 << m.bit_length()) * 4
     drop, add = jnp.where(mask, reduced, never), jnp.where(mask, never, -reduced - 1)
-    held = mask.astype(jnp.int32)
-    row_room = jnp.where(held.sum(1) < n, 0, never)
-    column_room = jnp.where(held.sum(0) < n, 0, never)
-    u, v = (jnp.minimum(price, far) * unit for price in (u, v))
+    # Of a full tile the slack node is out of reach.
+    row_room, column_room = (jnp.where((held(mask, axis) < n) & ~full, 0, never) for axis in (1, 0))
+    u, v = (jnp.where(full, never, jnp.minimum(price, far) * unit) for price in (u, v))
 
     def shorten(state: tuple[Any, ...]) -> tuple[Any, ...]:
         rows, columns, slack, _, pays = state
         before = columns
         rows = jnp.minimum(rows, least_of_rows(drop, columns))
         columns = jnp.minimum(columns, least_of_columns(add, rows))
-        if not full:
-            out = jnp.minimum((columns + column_room).min(0), (rows + u).min(0))
-            slack = jnp.minimum(slack, out)
-            rows = jnp.minimum(rows, slack + row_room)
-            columns = jnp.minimum(columns, slack + v)
+        slack = jnp.minimum(slack, jnp.concatenate([columns + column_room, rows + u]).min(0))
+        rows = jnp.minimum(rows, slack + row_room)
+        columns = jnp.minimum(columns, slack + v)
         pays = pays | (columns < -far).any(0)
         return rows, columns, slack, (columns < before).any(0) & active & ~pays, pays
 
