@@ -19,13 +19,13 @@ LAYERS = [
     ["compiling", "problem"],
     ["simd", "diversity"],
     ["cuda", "proof", "solvers"],
-    ["units", "device"],
+    ["units", "device", "lax"],
     ["solve", "certify", "hardware"],
     ["tracker", "priced", "permuting"],
     ["permute"],
     ["warming"],
     [""],
-    ["checkpoint", "torch"],
+    ["checkpoint", "jax", "torch"],
     ["commandline"],
     ["cli"],
 ]
@@ -140,6 +140,7 @@ def test_only_adapters_name_frameworks():
                     "torch",
                     "jax",
                     "device",
+                    "lax",
                 )
 
 
