@@ -113,7 +113,7 @@ def _pose(problem: Problem, region: Region, tiles: Any, finite: Any) -> _Open:
         chunk = min(_chunks().ascent, count)
         missing = -count % chunk
         more = jnp.pad(tiles, ((0, missing), (0, 0), (0, 0)))
-        mask, proved, u, v = (part[:count] for part in _ascend_all(problem, more, chunk))
+        mask, proved, u, v = (part[:count] for part in ascend_all(problem, more, chunk))
         return _Open(tiles, sizes, u, v, finite & ~proved, mask)
     whole = padded(tiles, m)
     return _Open(whole, sizes, none, none, finite, jnp.zeros(whole.shape, jnp.bool_))
@@ -123,7 +123,7 @@ def _chunks() -> Chunks:
     return _CHUNKS_CPU if jax.default_backend() == "cpu" else _CHUNKS
 
 
-def _ascend_all(problem: Problem, tiles: Any, chunk: int) -> tuple[Any, ...]:
+def ascend_all(problem: Problem, tiles: Any, chunk: int) -> tuple[Any, ...]:
     """Masks of full tiles (T, m, m), which are proved, and potentials (T, m)."""
 
     def one_chunk(part: Any) -> tuple[Any, ...]:
