@@ -100,6 +100,7 @@ CHANGELOG
 docs/api/nmflow
 docs/api/torch
 docs/api/integrations
+docs/api/jax
 docs/api/checkpoint
 docs/api/hardware
 docs/api/models

@@ -16,15 +16,16 @@ from nmflow.solvers.registry import find_method
 from nmflow.torch.handle import Handle
 from nmflow.torch.masking.install import install, take_off
 from nmflow.torch.masking.masked import Masked
-from nmflow.torch.policy import Refresh, as_refresh
-from nmflow.torch.rules import StraightThrough, as_rule
 from nmflow.torch.selecting.layout import Layouts
 from nmflow.torch.selecting.select import Weight, choose_weights
-from nmflow.torch.selecting.wanted import Wanted, as_patterns
+from nmflow.torch.selecting.wanted import Wanted
 from nmflow.torch.solving.given import Masks, allow_nonzeros, put_in_force
 from nmflow.torch.solving.layer import Layer
 from nmflow.torch.solving.mask_set import MaskSet
 from nmflow.torch.solving.problem import Problem, Scores, as_scorer
+from nmflow.training.patterns import as_patterns
+from nmflow.training.policy import Refresh, as_refresh
+from nmflow.training.rules import StraightThrough, as_rule
 from nmflow.units.unit import as_unit
 
 

@@ -30,6 +30,14 @@ LAYERS = [
     "model.diffusion_model.input_blocks.1.1.proj_in.weight",
     "transformer_blocks.0.ff.net.0.proj.weight",
     "blocks.0.mlp.output_layer.weight",
+    # Flax, with and without the collection's name.
+    "dense.kernel",
+    "Dense_0.kernel",
+    "params.Conv_0.kernel",
+    "params.layers_0.MultiHeadDotProductAttention_0.query.kernel",
+    "layers.0.attention.out.kernel",
+    "layers_0.output.kernel",
+    "input.i.kernel",
 ]
 DENSE = {
     Role.HEAD: [
@@ -89,7 +97,7 @@ DENSE = {
     Role.STEM: ["patch_embed.proj.weight", "stem.conv.weight", "conv_in.weight"],
     Role.RECURRENT: ["rnn.weight_ih_l0", "lstm.weight_hh_l1_reverse", "0.rnns.0.weight_hh_l0_raw"],
     Role.BIAS: ["mlp.experts.gate_up_proj_bias", "rel_attn.r_w_bias", "attention.bias_k"],
-    Role.UNNAMED: ["mixer.A_log", "dense.kernel", "ffn.experts.mlp.w1.extra", "conv.weight_v"],
+    Role.UNNAMED: ["mixer.A_log", "dense.filter", "ffn.experts.mlp.w1.extra", "conv.weight_v"],
 }
 WRAPPERS = [
     "module.",
@@ -168,10 +176,32 @@ def test_last_layers_of_recurrent_networks():
 
 
 @pytest.mark.parametrize(
+    "cell",
+    [
+        *("ii", "if", "ig", "io", "hi", "hf", "hg", "ho"),
+        *("ir", "iz", "in", "hr", "hz", "hn"),
+        *("if_", "hf", "dense_i", "dense_h", "i", "h"),
+    ],
+)
+def test_layers_within_cells_of_flax(cell):
+    beside = {f"LSTMCell_0.{other}.kernel": (16, 16) for other in ("ii", "hf")}
+    name = f"LSTMCell_0.{cell}.kernel"
+    assert roles_of({**beside, name: (16, 16)})[name] is Role.RECURRENT
+    assert roles_of({name: (16, 16)})[name] is None
+
+
+@pytest.mark.parametrize(
     ("name", "shape", "expected"),
     [
         ("a.weight", (8, 4), Layout()),
         ("a.kernel", (8, 4), Layout((1, 0))),
+        ("Conv_0.kernel", (3, 3, 4, 8), Layout((3, 2))),
+        ("a.kernel", (5, 4, 8), Layout((2, 1))),
+        ("experts.wi.kernel", (5, 4, 8), Layout((2, 1))),
+        ("attention.query.kernel", (16, 2, 8), Layout((2, 0))),
+        ("scanned.attention.value.kernel", (4, 16, 2, 8), Layout((3, 1))),
+        ("attention.out.kernel", (2, 8, 16), Layout((2, 1))),
+        ("ConvTranspose_0.kernel", (3, 3, 4, 8), "transposed convolution"),
         ("a.weight", (8, 4, 3, 3), Layout()),
         ("a.weight", (8, 4, 3, 3, 3), Layout()),
         ("conv_layers.0.0.weight", (8, 4, 3), Layout()),
@@ -199,6 +229,14 @@ def test_a_bias_tells_a_transposed_convolution():
     shapes = {"up.weight": (8, 4, 2, 2), "up.bias": (4,)}
     assert layouts_of(shapes)["up.weight"] == "transposed convolution"
     assert layouts_of(shapes | {"up.bias": (8,)})["up.weight"] == Layout()
+
+
+def test_a_bias_tells_the_axes_of_heads():
+    """Of what projects to (heads, size of a head), whatever it is called."""
+    shapes = {"qkv.kernel": (16, 3, 2, 8), "qkv.bias": (3, 2, 8)}
+    assert layouts_of(shapes)["qkv.kernel"] == Layout((3, 0))
+    scanned = {"mlp.kernel": (4, 16, 8), "mlp.bias": (4, 8)}
+    assert layouts_of(scanned)["mlp.kernel"] == Layout((2, 1))
 
 
 def gpt2(turned, bias=True, prefix=""):

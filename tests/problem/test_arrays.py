@@ -125,9 +125,11 @@ def test_what_torch_offers_and_nmflow_cannot_use():
         nmflow.solve(bad, 2, 4)
 
 
-def test_a_traced_value_is_refused():
+def test_a_traced_value_is_refused_where_the_host_would_be_needed():
     with pytest.raises(nmflow.NmflowError, match="traced JAX value"):
-        jax.jit(lambda w: nmflow.solve(w, 2, 4))(jax.numpy.ones((8, 8)))
+        jax.jit(lambda w: nmflow.solve(w, 2, 4, unit=(1, 2)))(jax.numpy.ones((8, 8)))
+    with pytest.raises(nmflow.NmflowError, match="traced JAX value"):
+        jax.jit(lambda w: nmflow.certify(w, w > 0, 2, 4))(jax.numpy.ones((8, 8)))
 
 
 def test_numpy_bfloat16():

@@ -19,13 +19,13 @@ LAYERS = [
     ["compiling", "problem"],
     ["simd", "diversity"],
     ["cuda", "proof", "solvers"],
-    ["units", "device"],
-    ["solve", "certify", "hardware"],
+    ["units", "device", "lax"],
+    ["solve", "certify", "hardware", "training"],
     ["tracker", "priced", "permuting"],
     ["permute"],
     ["warming"],
     [""],
-    ["checkpoint", "torch"],
+    ["checkpoint", "jax", "torch"],
     ["commandline"],
     ["cli"],
 ]
@@ -136,10 +136,12 @@ def test_only_adapters_name_frameworks():
             if isinstance(node, ast.Import | ast.ImportFrom):
                 names = [alias.name for alias in node.names]
                 heads = {(getattr(node, "module", None) or n).split(".")[0] for n in names}
-                assert not heads & {"torch", "jax", "cupy"} or name.split(".")[0] in (
+                frameworks = {"torch", "jax", "optax", "flax", "equinox", "cupy"}
+                assert not heads & frameworks or name.split(".")[0] in (
                     "torch",
                     "jax",
                     "device",
+                    "lax",
                 )
 
 

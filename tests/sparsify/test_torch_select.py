@@ -10,8 +10,8 @@ from torch import nn  # noqa: E402
 import nmflow  # noqa: E402
 import nmflow.torch  # noqa: E402
 from nmflow.problem.pattern import Pattern  # noqa: E402
-from nmflow.torch.selecting.report import LayerReport, Report  # noqa: E402
 from nmflow.torch.selecting.select import choose_weights  # noqa: E402
+from nmflow.training.report import LayerReport, Report  # noqa: E402
 
 
 def test_plain_models_are_masked_as_they_were():

@@ -15,10 +15,11 @@ from nmflow.problem.pattern import Pattern
 from nmflow.torch.masking.masked import Masked
 from nmflow.torch.masking.sharding import is_sharded
 from nmflow.torch.selecting.layout import Layouts, own_forward
-from nmflow.torch.selecting.report import LayerReport, Report
 from nmflow.torch.selecting.sites import Site, sites_of
 from nmflow.torch.selecting.table import Table
 from nmflow.torch.selecting.wanted import Wanted, chooser, pattern_chooser
+from nmflow.training.report import LayerReport, Report
+from nmflow.training.sizes import note_on_edges, too_small
 from nmflow.units.unit import ENTRY, Unit
 
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -130,7 +131,7 @@ def _fault(site: Site, table: Table, pattern: Pattern | None, unit: Unit) -> str
         return layout
     if pattern is None:
         return "no pattern is given for it"
-    return _fault_of_values(site, table) or _too_small(layout, site.shape, pattern, unit)
+    return _fault_of_values(site, table) or too_small(layout, site.shape, pattern, unit)
 
 
 def _fault_of_values(site: Site, table: Table) -> str | None:
@@ -151,28 +152,14 @@ def _fault_of_values(site: Site, table: Table) -> str | None:
     return None
 
 
-def _too_small(layout: Layout, shape: tuple[int, ...], pattern: Pattern, unit: Unit) -> str | None:
-    rows, columns = layout.matrix_size(shape)
-    needs_rows = pattern.name in ("transposable", "columns")
-    needs_columns = pattern.name in ("transposable", "rows")
-    height, width = (pattern.m * size for size in unit)
-    if (needs_rows and rows < height) or (needs_columns and columns < width):
-        units = "" if unit == ENTRY else f" units of {unit[0]} x {unit[1]}"
-        return f"matrices of {rows} x {columns} are too small for m = {pattern.m}{units}"
-    return None
-
-
 def _chosen(weight: Weight, chief: Site, unit: Unit) -> LayerReport:
     """The line of a weight that is masked."""
     pattern, notes = weight.pattern, []
     others = [site.name for site in weight.sites if site is not chief]
     if others:
         notes.append(f"shared with {', '.join(others)}")
-    rows, columns = weight.layout.matrix_size(chief.shape)
-    height, width = (pattern.m * size for size in unit)
-    cut = pattern.name != "unstructured" and (rows % height or columns % width)
-    if cut:
-        notes.append(f"groups at the edges of {rows} x {columns} keep at most {pattern.n}")
+    if edges := note_on_edges(weight.layout, chief.shape, pattern, unit):
+        notes.append(edges)
     if kind := own_forward(chief.module):
         notes.append(
             f"computes in a forward of its own ({kind}): check that it multiplies by its weight"

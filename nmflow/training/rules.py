@@ -53,6 +53,4 @@ def as_rule(rule: str | StraightThrough) -> StraightThrough:
         return rule
     if isinstance(rule, str) and rule in _RULES:
         return _RULES[rule]()
-    raise NmflowError(
-        f"unknown rule {rule!r}: choose 'ste', 'sr-ste', or nmflow.torch.SRSTE(decay=...)"
-    )
+    raise NmflowError(f"unknown rule {rule!r}: choose 'ste', 'sr-ste', or SRSTE(decay=...)")
