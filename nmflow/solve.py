@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Protocol, TypeVar, overload
 
 import numpy as np
@@ -16,6 +17,7 @@ from nmflow.problem.pattern import Pattern, PatternName
 from nmflow.problem.scores import ScoreName
 from nmflow.problem.tiling import Window, windows
 from nmflow.problem.workers import run_or_raise_first, thread_count
+from nmflow.sharded.whole import Pieces, masks_of_pieces, pieces_of
 from nmflow.solvers import registry
 from nmflow.solvers.interface import Method
 from nmflow.units.batch import batch_in_units
@@ -207,6 +209,9 @@ def solve(
             " is approximate: leave the method out, or use pattern='transposable'"
         )
     block = as_unit(unit)
+    if (pieces := pieces_of(weights)) is not None:
+        options = {"axes": axes, "score": score, "workers": workers, "unit": block}
+        return _solve_pieces(pieces, wanted, chosen, within, keep, options)
     plain = within is None and keep is None and wanted.columns is None and block == ENTRY
     wanted_there = plain and chosen.name == "flow" and wanted.name == "transposable"
     if wanted_there and on_accelerator(weights):
@@ -231,6 +236,34 @@ def solve(
         for index in range(batch.shape[0]):
             mask[index] = select_within(batch, index, constraints)
     return batch.restore(mask)
+
+
+def _solve_pieces(
+    pieces: Pieces,
+    pattern: Pattern,
+    method: Method,
+    within: Any,
+    keep: Any,
+    options: dict[str, Any],
+) -> Any:
+    """The mask of an array in pieces, each of which is solved as an array."""
+    if pattern.name == "transposable":
+        # Imported now, as what it lacks is to be told now, and not when a piece is solved.
+        if within is None and keep is None and pattern.columns is None:
+            method.window_solver()
+        else:
+            method.constrained_solver()
+    each = partial(
+        solve,
+        n=pattern.n,
+        m=pattern.m,
+        method=method,
+        pattern=pattern.name,
+        columns=pattern.columns,
+        at_most=pattern.at_most,
+        **options,
+    )
+    return masks_of_pieces(pieces, each, pattern, within, keep)
 
 
 def _solve_tiles(

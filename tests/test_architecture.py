@@ -20,6 +20,7 @@ LAYERS = [
     ["simd", "diversity"],
     ["cuda", "proof", "solvers"],
     ["units", "device"],
+    ["sharded"],
     ["solve", "certify", "hardware"],
     ["tracker", "priced", "permuting"],
     ["permute"],
@@ -136,10 +137,11 @@ def test_only_adapters_name_frameworks():
             if isinstance(node, ast.Import | ast.ImportFrom):
                 names = [alias.name for alias in node.names]
                 heads = {(getattr(node, "module", None) or n).split(".")[0] for n in names}
-                assert not heads & {"torch", "jax", "cupy"} or name.split(".")[0] in (
+                assert not heads & {"torch", "jax", "cupy", "dask"} or name.split(".")[0] in (
                     "torch",
                     "jax",
                     "device",
+                    "sharded",
                 )
 
 
@@ -147,6 +149,7 @@ def test_import_is_light():
     heavy = [
         "torch",
         "jax",
+        "dask",
         "pulp",
         "matplotlib",
         "numba",
