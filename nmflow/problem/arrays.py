@@ -129,6 +129,11 @@ def _from_torch(torch: Any, tensor: Any, what: str) -> HostArray:
         tensor = tensor.resolve_neg()
         values = (tensor.view(torch.int16) if bfloat16 else tensor).cpu().numpy()
     except (TypeError, RuntimeError) as error:
+        if type(tensor) not in (torch.Tensor, torch.nn.Parameter):
+            raise NmflowError(
+                f"{what} is a {type(tensor).__name__}, which can't be read here ({error}): pass a"
+                " plain tensor of its values (of a DTensor, full_tensor())"
+            ) from None
         raise NmflowError(
             f"{what} of dtype {name} can't be read ({error}): use {SUPPORTED}"
         ) from None
