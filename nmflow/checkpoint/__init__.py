@@ -1,13 +1,16 @@
-"""Checkpoints: safetensors in, n:m sparse safetensors out.
+"""Checkpoints: a model's weights in, n:m sparse weights out, in the same format.
 
 Stands on the public calls of ``nmflow``; nothing there knows of it. Read ``prune`` first, the way
 of a file; ``layers`` chooses its tensors, ``layer_job`` is done to each of them, a few at a time by
 ``pipeline``, with ``shares`` to tell what other patterns would keep, and ``verify`` counts what was
-written, without the solvers' help. ``safetensors_file`` reads bytes, ``files`` lets a file appear
-whole or not at all.
+written, without the solvers' help. ``formats`` finds the tensors of models of any kind, ``files``
+lets a file appear whole or not at all.
 ``report`` is what comes out, which ``console`` prints and ``picture`` draws.
 """
 
+from nmflow.checkpoint.formats.model import Kind, Model, Seal, Shard
+from nmflow.checkpoint.formats.opening import open_model
+from nmflow.checkpoint.formats.tensor import Tensor, decode
 from nmflow.checkpoint.layers import Layer, Selection, Skipped, choose_layers
 from nmflow.checkpoint.prune import prune_checkpoint
 from nmflow.checkpoint.report import (
@@ -18,23 +21,26 @@ from nmflow.checkpoint.report import (
     VerificationError,
     VerifiedReport,
 )
-from nmflow.checkpoint.safetensors_file import Checkpoint, Tensor, open_checkpoint
 from nmflow.checkpoint.verify import verify_checkpoint
 
 __all__ = [
-    "Checkpoint",
     "Failure",
+    "Kind",
     "Layer",
     "LayerReport",
     "MaskSample",
+    "Model",
     "PruneReport",
+    "Seal",
     "Selection",
+    "Shard",
     "Skipped",
     "Tensor",
     "VerificationError",
     "VerifiedReport",
     "choose_layers",
-    "open_checkpoint",
+    "decode",
+    "open_model",
     "prune_checkpoint",
     "verify_checkpoint",
 ]

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import nmflow
+from nmflow.checkpoint.formats.tensor import decode, read_bits
 from nmflow.checkpoint.layers import Layer
 from nmflow.checkpoint.report import LayerReport, MaskSample
-from nmflow.checkpoint.safetensors_file import decode, read_bits
 from nmflow.checkpoint.shares import optimal_value, total_score
 from nmflow.errors import NmflowError
 from nmflow.problem.pattern import Pattern, PatternName

@@ -14,6 +14,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from nmflow.checkpoint.files import check_target, replacing, settle, write
+from nmflow.checkpoint.formats.file_bytes import read_bytes, spans
+from nmflow.checkpoint.formats.model import Model, Shard
+from nmflow.checkpoint.formats.safetensors_file import read_safetensors
+from nmflow.checkpoint.formats.tensor import decoded_dtype
 from nmflow.checkpoint.layer_job import LayerJob, PrunedLayer
 from nmflow.checkpoint.layers import Layer, choose_layers
 from nmflow.checkpoint.pipeline import in_order
@@ -24,13 +28,6 @@ from nmflow.checkpoint.report import (
     PruneReport,
     VerificationError,
     natural_key,
-)
-from nmflow.checkpoint.safetensors_file import (
-    Checkpoint,
-    decoded_dtype,
-    open_checkpoint,
-    read_bytes,
-    spans,
 )
 from nmflow.checkpoint.verify import verify_checkpoint
 from nmflow.problem.floating_point import standard_arithmetic
@@ -108,7 +105,8 @@ def prune_checkpoint(
     compared = tuple(name for name in COMPARED if name != wanted.name) if compare else ()
     old, new = Path(source), Path(target)
     job = LayerJob(old, wanted, find_method(method), score, compared, keep_zeros)
-    checkpoint = open_checkpoint(old)
+    model = Model(old, "safetensors", (read_safetensors(old),))
+    checkpoint = model.shards[0]
     check_target(new, overwrite=overwrite)
     chosen = choose_layers(checkpoint.tensors, wanted.m, include=include, exclude=exclude)
     total = sum(layer.size for layer in chosen.layers)
@@ -122,7 +120,7 @@ def prune_checkpoint(
         failures = certificate_failures(
             ((layer.name, layer.certificate) for layer in layers), exact=job.method.exact
         ) + verify_checkpoint(
-            *(checkpoint, Path(file.name), chosen.layers, wanted),
+            *(model, Path(file.name), chosen.layers, wanted),
             filled=job.method.exact and not keep_zeros,
             workers=threads,
         )
@@ -164,7 +162,7 @@ def _load_kernels(layers: Sequence[Layer], job: LayerJob) -> tuple[Kernels, floa
 
 
 def _write_pruned(
-    checkpoint: Checkpoint,
+    checkpoint: Shard,
     target: BinaryIO,
     layers: Sequence[Layer],
     job: LayerJob,

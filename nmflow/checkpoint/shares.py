@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import nmflow
-from nmflow.checkpoint.safetensors_file import spans
+from nmflow.checkpoint.formats.file_bytes import spans
 from nmflow.problem.batch import as_matrices
 from nmflow.problem.pattern import Pattern
 from nmflow.problem.scores import ScoreName, scores_of

@@ -14,17 +14,13 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from nmflow.checkpoint.formats.file_bytes import read_bytes, spans
+from nmflow.checkpoint.formats.model import Model
+from nmflow.checkpoint.formats.safetensors_file import read_safetensors
+from nmflow.checkpoint.formats.tensor import Tensor, read_bits
 from nmflow.checkpoint.layers import Layer
 from nmflow.checkpoint.pipeline import in_order
 from nmflow.checkpoint.report import Failure
-from nmflow.checkpoint.safetensors_file import (
-    Checkpoint,
-    Tensor,
-    open_checkpoint,
-    read_bits,
-    read_bytes,
-    spans,
-)
 from nmflow.errors import NmflowError
 from nmflow.problem.pattern import Pattern
 
@@ -34,7 +30,7 @@ _AXIS_NAMES = ("column", "row")
 
 
 def verify_checkpoint(
-    source: Checkpoint,
+    source: Model,
     written: Path,
     layers: Sequence[Layer],
     pattern: Pattern,
@@ -49,7 +45,7 @@ def verify_checkpoint(
 
     Parameters
     ----------
-    source : Checkpoint
+    source : Model
     written : Path
     layers : sequence of Layer
         Those that were pruned; groups are counted along their layouts' axes.
@@ -65,7 +61,7 @@ def verify_checkpoint(
         Empty if all is well.
     """
     try:
-        open_checkpoint(written)
+        read_safetensors(written)
     except NmflowError as error:
         return (Failure("(file)", str(error)),)
     pruned = {layer.name: layer for layer in layers}
@@ -80,7 +76,7 @@ def verify_checkpoint(
             return [Failure(tensor.name, problem) for problem in problems]
 
     with source.path.open("rb") as old, written.open("rb") as new:
-        if not _same_bytes(old, new, 0, source.data_start):
+        if not _same_bytes(old, new, 0, source.shards[0].tensors[0].start):
             return (Failure("(file)", "the header differs from the source's"),)
     found = in_order(check, source.tensors, workers, lambda tensor: tensor.size, _ENTRIES_AT_ONCE)
     return tuple(chain.from_iterable(found))

@@ -20,10 +20,10 @@ from safetensors_files import (
 
 import nmflow
 from nmflow.checkpoint import (
+    decode,
     prune_checkpoint,
 )
 from nmflow.checkpoint.report import natural_key
-from nmflow.checkpoint.safetensors_file import decode
 
 
 def test_only_pruned_weights_change(model, target):

@@ -10,7 +10,7 @@ import nmflow
 from nmflow.checkpoint import (
     Layer,
     VerificationError,
-    open_checkpoint,
+    open_model,
     prune_checkpoint,
     verify_checkpoint,
 )
@@ -20,7 +20,7 @@ from nmflow.problem.pattern import Pattern
 
 def rewrite(path, name, change):
     """Change one tensor's bytes in place."""
-    checkpoint = open_checkpoint(path)
+    checkpoint = open_model(path)
     one = next(t for t in checkpoint.tensors if t.name == name)
     data = bytearray(path.read_bytes())
     part = np.frombuffer(data, np.uint8)[one.start : one.stop]
@@ -39,7 +39,7 @@ def test_verification_counts_unstructured_matrices(tmp_path, target, change):
             sparse[15 if wrong > 0 else 14, matrix] += wrong
             for path, values in ((tmp_path / "in.safetensors", np.ones((30, 2))), (target, sparse)):
                 write_raw(path, {"a.weight": ("F64", shape, values.tobytes())})
-            source = open_checkpoint(tmp_path / "in.safetensors")
+            source = open_model(tmp_path / "in.safetensors")
             layers = [Layer(one, Layout()) for one in source.tensors]
             failures = verify_checkpoint(source, target, layers, pattern, filled=True)
             assert [f.problem[:33] for f in failures] == (
@@ -79,7 +79,7 @@ def drop_a_kept_one(bits):
 )
 def test_verification_finds(model, target, name, change, words):
     prune_checkpoint(model, target, 2, 4)
-    source = open_checkpoint(model)
+    source = open_model(model)
     layers = [Layer(t, Layout()) for t in source.tensors if t.name in LAYERS]
     pattern = Pattern(2, 4)
     assert verify_checkpoint(source, target, layers, pattern, filled=True) == ()
@@ -104,7 +104,7 @@ def test_verification_counts_each_direction(tmp_path, target, axis, shape):
                 write_raw(path, {"a.weight": ("F64", shape, values.tobytes())})
                 for path, values in ((tmp_path / "in.safetensors", dense), (target, sparse))
             )
-            checkpoint = open_checkpoint(source)
+            checkpoint = open_model(source)
             layers = [Layer(one, Layout()) for one in checkpoint.tensors]
             failures = verify_checkpoint(checkpoint, copy, layers, pattern, filled=False)
             assert len(failures) == 1
@@ -122,7 +122,7 @@ def test_verification_of_a_damaged_file(model, target, damage):
         "garbage": b"garbage",
     }
     target.write_bytes(damaged[damage])
-    source = open_checkpoint(model)
+    source = open_model(model)
     layers = [Layer(source.tensors[0], Layout())]
     failures = verify_checkpoint(source, target, layers, Pattern(2, 4), filled=True)
     assert [failure.tensor for failure in failures] == ["(file)"]
