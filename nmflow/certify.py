@@ -104,29 +104,32 @@ def certify(
         thread_count(workers)
         if prices is not None:
             raise NmflowError("prices of weights in pieces can't be cut up: leave them out")
-        each = partial(_tally_of, pattern=wanted, **options)
+        each = partial(tally_of, pattern=wanted, **options)
         return tally_of_pieces(pieces, each, wanted, mask, within, keep).certificate()
-    return _tally_of(
+    return tally_of(
         weights, mask, wanted, within=within, keep=keep, prices=prices, **options
     ).certificate()
 
 
-# In a decorator of its own, since pieces are certified by other threads and processes.
 @standard_arithmetic
-def _tally_of(
+def tally_of(
     weights: Any,
     mask: Any,
     pattern: Pattern,
     *,
     axes: tuple[int, int],
     score: ScoreName,
-    workers: int | None,
-    unit: tuple[int, int],
     within: Any = None,
     keep: Any = None,
+    workers: int | None = None,
     prices: Prices | None = None,
+    unit: tuple[int, int] = (1, 1),
 ) -> Tally:
-    """Everything that a certificate is made of."""
+    """What :func:`certify` makes its certificate of.
+
+    Tallies of parts of an array that no tile crosses add up to that of the whole, exactly. All
+    parameters as there.
+    """
     threads = thread_count(workers)
     batch = MatrixBatch.of(weights, pattern, axes, score)
     given = as_bool_matrices(mask, batch, "mask")

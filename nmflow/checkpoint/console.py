@@ -66,7 +66,7 @@ def print_report(console: Console, report: PruneReport) -> None:
     console.print(_layer_table(report))
     if report.skipped:
         console.print(f"Left as they are: {len(report.skipped)} tensors", style="bold")
-        console.print(_skipped_grid(report.skipped))
+        console.print(skipped_grid(report.skipped))
     console.print(
         f"[green]Verified[/green] on the written file: {promise(report.pattern)};"
         " kept weights and all other tensors are unchanged."
@@ -114,7 +114,7 @@ def _layer_table(report: PruneReport) -> Any:
         style = "bold" if name == report.pattern.name else None
         share = f"{100 * report.share(name):.2f}"
         table.add_column(f"kept\n{name}", share, justify="right", style=style)
-    table.add_column("gap", _gap(report.gap), justify="right")
+    table.add_column("gap", gap_text(report.gap), justify="right")
     table.add_column("time", _time(report.solve_seconds), justify="right", no_wrap=True)
     for layer in report.layers:
         table.add_row(*_layer_cells(layer))
@@ -126,12 +126,13 @@ def _layer_cells(layer: LayerReport) -> list[str]:
         plain(layer.name),
         "x".join(map(str, layer.shape)),
         *(f"{100 * layer.share(name):.2f}" for name in layer.kept),
-        _gap(layer.certificate.gap),
+        gap_text(layer.certificate.gap),
         _time(layer.seconds),
     ]
 
 
-def _skipped_grid(skipped: Iterable[Skipped]) -> Any:
+def skipped_grid(skipped: Iterable[Skipped]) -> Any:
+    """Reasons, each with the names that it is given for."""
     from rich.table import Table
 
     grid = Table.grid(padding=(0, 2))
@@ -181,7 +182,8 @@ def plain(text: str) -> str:
     return escape(text)
 
 
-def _gap(gap: float) -> str:
+def gap_text(gap: float) -> str:
+    """A gap in a table; 0 only where it is."""
     return "0" if gap == 0 else f"{gap:.1e}"
 
 
