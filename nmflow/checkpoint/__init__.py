@@ -12,7 +12,9 @@ from nmflow.checkpoint.formats.model import Kind, Model, Seal, Shard
 from nmflow.checkpoint.formats.opening import open_model
 from nmflow.checkpoint.formats.tensor import Tensor, decode
 from nmflow.checkpoint.layers import Layer, Selection, Skipped, choose_layers
-from nmflow.checkpoint.prune import prune_checkpoint
+from nmflow.checkpoint.masks import PackedMask, open_masks, read_mask, read_masks
+from nmflow.checkpoint.patterns import Patterns, patterns_from, read_patterns
+from nmflow.checkpoint.prune import plan_checkpoint, prune_checkpoint
 from nmflow.checkpoint.report import (
     Failure,
     LayerReport,
@@ -21,7 +23,8 @@ from nmflow.checkpoint.report import (
     VerificationError,
     VerifiedReport,
 )
-from nmflow.checkpoint.verify import verify_checkpoint
+from nmflow.checkpoint.verifying.verify import verify_checkpoint
+from nmflow.checkpoint.writing.planning import Plan
 
 __all__ = [
     "Failure",
@@ -30,6 +33,9 @@ __all__ = [
     "LayerReport",
     "MaskSample",
     "Model",
+    "PackedMask",
+    "Patterns",
+    "Plan",
     "PruneReport",
     "Seal",
     "Selection",
@@ -40,7 +46,13 @@ __all__ = [
     "VerifiedReport",
     "choose_layers",
     "decode",
+    "open_masks",
     "open_model",
+    "patterns_from",
+    "plan_checkpoint",
     "prune_checkpoint",
+    "read_mask",
+    "read_masks",
+    "read_patterns",
     "verify_checkpoint",
 ]

@@ -7,18 +7,19 @@ gives what it had to another one. Nothing here starts a cluster, and nothing is 
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import os
 import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import nmflow
+from nmflow.checkpoint.pipeline import Crew, Threads
 from nmflow.errors import MissingExtraError, NmflowError
 
 Item = TypeVar("Item")
@@ -31,6 +32,26 @@ _POLL_SECONDS = 1.0
 _CLOSE_SECONDS = 5.0
 # For each thread of the workers: one worked at, one on its way.
 _UNDER_WAY = 2
+
+
+class ClusterError(NmflowError):
+    """A cluster that was lost. What is done is good, and can be gone on from."""
+
+
+@contextmanager
+def hired(scheduler: str | None, threads: int, files: Sequence[Path]) -> Iterator[Crew]:
+    """The workers of a cluster, if there is one, or threads.
+
+    Raises
+    ------
+    NmflowError
+        As :func:`connect`.
+    """
+    if scheduler is None:
+        yield Threads(threads)
+        return
+    with connect(scheduler, files) as cluster:
+        yield cluster
 
 
 @contextmanager
@@ -57,13 +78,8 @@ def connect(address: str, files: Sequence[Path]) -> Iterator[Cluster]:
     except ImportError:
         raise MissingExtraError("pruning on a cluster", "dask") from None
     with _quiet():
-        try:
-            client = distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
-        except (OSError, ValueError, TypeError) as error:
-            raise NmflowError(
-                f"no Dask scheduler answers at {address!r} ({_first_line(error)}): give the address"
-                " that `dask scheduler` prints, such as tcp://host:8786"
-            ) from None
+        _call(address)
+        client = distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
         try:
             cluster = Cluster(client, address)
             cluster.check_workers(files)
@@ -73,8 +89,41 @@ def connect(address: str, files: Sequence[Path]) -> Iterator[Cluster]:
                 client.close(timeout=_CLOSE_SECONDS)
 
 
+def _call(address: str) -> None:
+    """Raise unless a scheduler answers. A client that finds none can't be closed in silence."""
+    from distributed.comm import connect as dial
+
+    async def ask() -> None:
+        line = await dial(address, timeout=CONNECT_SECONDS, deserialize=False)
+        try:
+            await line.write({"op": "identity", "n_workers": 0, "reply": True})
+            answer = await asyncio.wait_for(line.read(), CONNECT_SECONDS)
+            if not str(answer.get("type", "")).endswith("Scheduler"):
+                raise OSError("what answers is no scheduler")
+        finally:
+            line.abort()
+
+    try:
+        # In a thread of its own: in notebooks this one runs a loop already.
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(asyncio.run, ask()).result()
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise NmflowError(
+            f"no Dask scheduler answers at {address!r} ({_first_line(error)}): give the address"
+            " that `dask scheduler` prints, such as tcp://host:8786"
+        ) from None
+
+
 class Cluster:
-    """A connection to a scheduler; :func:`connect` makes and closes it."""
+    """A connection to a scheduler; :func:`connect` makes and closes it.
+
+    Attributes
+    ----------
+    threads_each : int
+        Workers have as many threads as items, so each item has one.
+    """
+
+    threads_each = 1
 
     def __init__(self, client: Any, address: str) -> None:
         self.client = client
@@ -176,14 +225,14 @@ class Cluster:
                 if self._workers():
                     seen = time.monotonic()
                 elif time.monotonic() - seen > ALONE_SECONDS:
-                    raise NmflowError(
+                    raise ClusterError(
                         f"the Dask scheduler at {self.address} has had no worker for"
                         f" {ALONE_SECONDS:.0f} s: the work is given up"
                     ) from None
             except KilledWorker as error:
-                raise NmflowError(
-                    f"workers died {error.allowed_failures + 1} times of one piece of the model, the"
-                    f" last of them {error.last_worker.address}: do they have memory enough?"
+                raise ClusterError(
+                    f"workers died {error.allowed_failures + 1} times of one piece of the model,"
+                    f" the last was {error.last_worker.address}: do they have memory enough?"
                 ) from None
             except (CancelledError, OSError) as error:
                 raise self._lost(error) from None
@@ -196,8 +245,8 @@ class Cluster:
             raise self._lost(error) from None
         return {name: int(worker["nthreads"]) for name, worker in workers.items()}
 
-    def _lost(self, error: BaseException) -> NmflowError:
-        return NmflowError(
+    def _lost(self, error: BaseException) -> ClusterError:
+        return ClusterError(
             f"the Dask scheduler at {self.address} was lost ({_first_line(error)}):"
             " start it anew, and this command"
         )
@@ -208,7 +257,7 @@ def _look_round(files: Sequence[tuple[str, int]]) -> tuple[str, list[str]]:
     missing = []
     for path, size in files:
         try:
-            same = os.stat(path).st_size == size
+            same = Path(path).stat().st_size == size
         except OSError:
             same = False
         if not same:

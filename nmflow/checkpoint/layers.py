@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from nmflow.checkpoint.formats.tensor import FLOATING, Tensor
+from nmflow.checkpoint.patterns import Patterns, matches
 from nmflow.errors import NmflowError
 from nmflow.models import Layout, Role, layouts_of, roles_of
 
@@ -77,6 +77,7 @@ def choose_layers(
     *,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
+    patterns: Patterns | None = None,
 ) -> Selection:
     """Split the tensors of a checkpoint into layers to prune and the rest.
 
@@ -89,6 +90,8 @@ def choose_layers(
         Globs over tensor names that replace what the table says by name, if there are any.
     exclude : sequence of str
         Globs over the names of tensors to leave, whatever else says they are pruned.
+    patterns : Patterns, optional
+        Their patterns, in place of ``m``; tensors that have none are left.
 
     Raises
     ------
@@ -103,12 +106,16 @@ def choose_layers(
     decided: dict[str, Layout | str] = {}
     for tensor in tensors:
         layout = _layout(tensor, layouts)
-        if matches(tensor.name, exclude):
+        pattern = patterns and patterns.of(tensor.name)
+        if patterns and pattern is None:
+            layout = "no pattern for this layer"
+        elif matches(tensor.name, exclude):
             layout = "excluded"
         elif include and not matches(tensor.name, include):
             layout = _NOT_INCLUDED
         elif not include:
-            layout = _by_default(tensor, layout, roles[tensor.name], m)
+            least = pattern.m if pattern else m
+            layout = _by_default(tensor, layout, roles[tensor.name], least)
         decided[tensor.name] = layout
     _decide_shared(tensors, decided)
     layers, skipped = [], []
@@ -118,6 +125,8 @@ def choose_layers(
             skipped.append(Skipped(tensor.name, layout))
         else:
             layers.append(Layer(tensor, layout))
+    if patterns:
+        patterns.check([layer.name for layer in layers], [tensor.name for tensor in tensors])
     if not layers:
         raise NmflowError(_nothing_left(skipped))
     return Selection(tuple(layers), tuple(skipped))
@@ -165,11 +174,6 @@ def _by_default(tensor: Tensor, layout: Layout | str, role: Role | None, m: int)
     if isinstance(layout, Layout) and min(layout.matrix_size(tensor.shape)) < m:
         return f"fewer than m = {m} outputs or inputs"
     return layout
-
-
-def matches(name: str, globs: Iterable[str]) -> bool:
-    """Whether the name equals one of the globs or matches it, case-sensitively."""
-    return any(name == glob or fnmatchcase(name, glob) for glob in globs)
 
 
 def _matching(option: str, glob: str, tensors: Sequence[Tensor]) -> list[Tensor]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import nmflow
-from nmflow.checkpoint import Layer, open_model, prune_checkpoint, verify_checkpoint
+from nmflow.checkpoint import Layer, Patterns, open_model, prune_checkpoint, verify_checkpoint
 from nmflow.cli import main
 from nmflow.models import Layout
 from nmflow.problem.pattern import Pattern
@@ -95,7 +95,7 @@ def test_verification_counts_along_the_layouts_axes(source, tmp_path, name):
             for tensor in checkpoint.tensors
             if tensor.name in layouts
         ]
-        return verify_checkpoint(checkpoint, target, layers, pattern, filled=True)
+        return verify_checkpoint(checkpoint, target, layers, Patterns(pattern), filled=True)
 
     assert failures() == ()
     turned = Layout(tuple(reversed(layouts[name].axes)))

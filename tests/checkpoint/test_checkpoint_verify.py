@@ -9,6 +9,7 @@ from safetensors_files import BIT_DTYPES, LAYERS, write_raw
 import nmflow
 from nmflow.checkpoint import (
     Layer,
+    Patterns,
     VerificationError,
     open_model,
     prune_checkpoint,
@@ -41,7 +42,7 @@ def test_verification_counts_unstructured_matrices(tmp_path, target, change):
                 write_raw(path, {"a.weight": ("F64", shape, values.tobytes())})
             source = open_model(tmp_path / "in.safetensors")
             layers = [Layer(one, Layout()) for one in source.tensors]
-            failures = verify_checkpoint(source, target, layers, pattern, filled=True)
+            failures = verify_checkpoint(source, target, layers, Patterns(pattern), filled=True)
             assert [f.problem[:33] for f in failures] == (
                 ["a matrix does not keep 15 weights"] if wrong else []
             )
@@ -82,9 +83,9 @@ def test_verification_finds(model, target, name, change, words):
     source = open_model(model)
     layers = [Layer(t, Layout()) for t in source.tensors if t.name in LAYERS]
     pattern = Pattern(2, 4)
-    assert verify_checkpoint(source, target, layers, pattern, filled=True) == ()
+    assert verify_checkpoint(source, target, layers, Patterns(pattern), filled=True) == ()
     rewrite(target, name, change)
-    failures = verify_checkpoint(source, target, layers, pattern, filled=True)
+    failures = verify_checkpoint(source, target, layers, Patterns(pattern), filled=True)
     assert {failure.tensor for failure in failures} == {name}
     assert any(words in failure.problem for failure in failures)
 
@@ -106,7 +107,7 @@ def test_verification_counts_each_direction(tmp_path, target, axis, shape):
             )
             checkpoint = open_model(source)
             layers = [Layer(one, Layout()) for one in checkpoint.tensors]
-            failures = verify_checkpoint(checkpoint, copy, layers, pattern, filled=False)
+            failures = verify_checkpoint(checkpoint, copy, layers, Patterns(pattern), filled=False)
             assert len(failures) == 1
             assert f"1 {('column', 'row')[axis]} groups keep more" in failures[0].problem
 
@@ -124,7 +125,7 @@ def test_verification_of_a_damaged_file(model, target, damage):
     target.write_bytes(damaged[damage])
     source = open_model(model)
     layers = [Layer(source.tensors[0], Layout())]
-    failures = verify_checkpoint(source, target, layers, Pattern(2, 4), filled=True)
+    failures = verify_checkpoint(source, target, layers, Patterns(Pattern(2, 4)), filled=True)
     assert [failure.tensor for failure in failures] == ["(file)"]
 
 

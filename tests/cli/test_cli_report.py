@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 pytest.importorskip("rich")
-from safetensors.numpy import load_file, save_file  # noqa: E402
+from safetensors.numpy import load_file, save_file
 
-import nmflow  # noqa: E402
-from nmflow import cli  # noqa: E402
-from nmflow.checkpoint.page.figures import share_range, ticks  # noqa: E402
-from nmflow.checkpoint.page.page import report_page  # noqa: E402
-from nmflow.checkpoint.page.view import View  # noqa: E402
+import nmflow
+from nmflow import cli
+from nmflow.checkpoint.page.figures import share_range, ticks
+from nmflow.checkpoint.page.page import report_page
+from nmflow.checkpoint.page.view import View
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 VOID = {"meta", "link", "line", "rect", "polyline", "input", "wbr"}

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 pytest.importorskip("rich")
-from safetensors.numpy import load_file, save_file  # noqa: E402
+from safetensors.numpy import load_file, save_file
 
-from nmflow import cli  # noqa: E402
-from nmflow.checkpoint.examining.counting import find  # noqa: E402
+from nmflow import cli
+from nmflow.checkpoint.examining.counting import find
 
 QUERY = "encoder.layer.0.query.weight"
 
@@ -77,9 +77,7 @@ def test_quiet_says_nothing(run, pruned):
         ("ids", (1,), 7, "ids: it should be unchanged"),
     ],
 )
-def test_what_is_wrong_has_a_line_and_an_exit_code(
-    run, model, pruned, name, index, value, message
-):
+def test_what_is_wrong_has_a_line_and_an_exit_code(run, model, pruned, name, index, value, message):
     if index == "kept":
         index = tuple(np.argwhere(load_file(pruned)[name])[0])
     change(pruned, name, index, value)
@@ -215,7 +213,8 @@ def test_the_sparsest_of_a_matrix():
                     continue
                 groups = [row[i : i + m].sum() for row in matrix for i in range(0, len(row), m)]
                 if max(groups) < m:
-                    ratios.append((max(max(groups), 1) / m, m, max(max(groups), 1)))
+                    n = max(*groups, 1)
+                    ratios.append((n / m, m, n))
             expected = (min(ratios)[2], min(ratios)[1]) if ratios else None
             assert way == expected
         assert found.zeros == (~kept).sum()

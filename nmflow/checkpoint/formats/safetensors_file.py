@@ -46,10 +46,21 @@ def read_safetensors(path: Path, index: int = 0) -> Shard:
         raise NmflowError(f"cannot read {path}: no valid safetensors file ({error})") from error
 
 
-def _read_header(path: Path, file: BinaryIO, index: int) -> Shard:
+def read_metadata(path: Path) -> dict[str, str]:
+    """What a valid file says about itself."""
+    with reading(path) as file:
+        metadata: dict[str, str] = _header(file)[0].get("__metadata__", {})
+    return metadata
+
+
+def _header(file: BinaryIO) -> tuple[dict[str, Any], int]:
+    """The header, and where it ends."""
     length = int.from_bytes(file.read(8), "little")
-    header: dict[str, Any] = json.loads(file.read(length), object_pairs_hook=_without_doubles)
-    data_start = 8 + length
+    return json.loads(file.read(length), object_pairs_hook=_without_doubles), 8 + length
+
+
+def _read_header(path: Path, file: BinaryIO, index: int) -> Shard:
+    header, data_start = _header(file)
     tensors = [
         Tensor(
             name,
