@@ -95,6 +95,10 @@ def certify(
     bound add those up, exactly, as they are once rounded. A unit that is kept in part is a
     violation, and counts as dropped.
 
+    Dask arrays are certified chunk by chunk, now, and DTensors shard by shard, by all processes of
+    their mesh together; sums of the pieces are added as integers, so that the certificate is that
+    of the whole array. Of violations the first by their place are listed. ``mask`` may be whole.
+
     Time: one pass over the weights where ``prices`` prove the mask, about that of ``flow``; a few
     times as much where they have to be found, and more where an optimum has to be.
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, Protocol, TypeVar, overload
 
 import numpy as np
@@ -17,7 +16,7 @@ from nmflow.problem.pattern import Pattern, PatternName
 from nmflow.problem.scores import ScoreName
 from nmflow.problem.tiling import Window, windows
 from nmflow.problem.workers import run_or_raise_first, thread_count
-from nmflow.sharded.whole import Pieces, masks_of_pieces, pieces_of
+from nmflow.sharded.whole import masks_of_pieces, pieces_of
 from nmflow.solvers import registry
 from nmflow.solvers.interface import Method
 from nmflow.units.batch import batch_in_units
@@ -166,7 +165,8 @@ def solve(
     Returns
     -------
     mask : bool array
-        Of the framework, shape and device of ``weights``; True where an entry is kept.
+        Of the framework, shape and device of ``weights``; True where an entry is kept. Lazy, or
+        sharded, where they are.
 
     Raises
     ------
@@ -192,6 +192,14 @@ def solve(
     exact, in 64 bits. Units at the lower and right edge may be partial, and score what they have.
     They take one more pass over the weights and 8 bytes each.
 
+    Arrays in pieces are solved piece by piece, and the mask is that of the whole array. Of a Dask
+    array it is lazy, in the same chunks (``workers`` threads for each, by default one); wrong
+    options raise at once, NaN when it is computed, with its index in the whole. Chunks that cut
+    tiles are moved along the two axes; ``"unstructured"`` makes those one chunk each, so that a
+    matrix has to fit a worker's memory. Of a DTensor it is one of the same placements: all
+    processes of the mesh call together, rows of tiles that lie across shards are exchanged, and an
+    error of one is raised by all. ``Partial`` values are refused.
+
     Examples
     --------
     >>> import numpy as np, nmflow
@@ -211,7 +219,7 @@ def solve(
     block = as_unit(unit)
     if (pieces := pieces_of(weights)) is not None:
         options = {"axes": axes, "score": score, "workers": workers, "unit": block}
-        return _solve_pieces(pieces, wanted, chosen, within, keep, options)
+        return masks_of_pieces(pieces, solve, wanted, chosen, within, keep, options)
     plain = within is None and keep is None and wanted.columns is None and block == ENTRY
     wanted_there = plain and chosen.name == "flow" and wanted.name == "transposable"
     if wanted_there and on_accelerator(weights):
@@ -236,34 +244,6 @@ def solve(
         for index in range(batch.shape[0]):
             mask[index] = select_within(batch, index, constraints)
     return batch.restore(mask)
-
-
-def _solve_pieces(
-    pieces: Pieces,
-    pattern: Pattern,
-    method: Method,
-    within: Any,
-    keep: Any,
-    options: dict[str, Any],
-) -> Any:
-    """The mask of an array in pieces, each of which is solved as an array."""
-    if pattern.name == "transposable":
-        # Imported now, as what it lacks is to be told now, and not when a piece is solved.
-        if within is None and keep is None and pattern.columns is None:
-            method.window_solver()
-        else:
-            method.constrained_solver()
-    each = partial(
-        solve,
-        n=pattern.n,
-        m=pattern.m,
-        method=method,
-        pattern=pattern.name,
-        columns=pattern.columns,
-        at_most=pattern.at_most,
-        **options,
-    )
-    return masks_of_pieces(pieces, each, pattern, within, keep)
 
 
 def _solve_tiles(

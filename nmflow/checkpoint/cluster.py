@@ -97,7 +97,7 @@ def _call(address: str) -> None:
         line = await dial(address, timeout=CONNECT_SECONDS, deserialize=False)
         try:
             await line.write({"op": "identity", "n_workers": 0, "reply": True})
-            answer = await asyncio.wait_for(line.read(), CONNECT_SECONDS)
+            answer = await line.read()
             if not str(answer.get("type", "")).endswith("Scheduler"):
                 raise OSError("what answers is no scheduler")
         finally:
@@ -106,7 +106,8 @@ def _call(address: str) -> None:
     try:
         # In a thread of its own: in notebooks this one runs a loop already.
         with ThreadPoolExecutor(1) as pool:
-            pool.submit(asyncio.run, ask()).result()
+            # Who is silent once it has taken the call is waited for by nothing in Dask.
+            pool.submit(asyncio.run, asyncio.wait_for(ask(), 2 * CONNECT_SECONDS)).result()
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise NmflowError(
             f"no Dask scheduler answers at {address!r} ({_first_line(error)}): give the address"
@@ -138,7 +139,8 @@ class Cluster:
             )
         wanted = [(str(path), path.stat().st_size) for path in files]
         for worker, found in self.client.run(_look_round, wanted, on_error="return").items():
-            if isinstance(found, ImportError):
+            # What can't even be unpickled there comes back in words.
+            if isinstance(found, ImportError) or "ModuleNotFoundError" in str(found):
                 raise NmflowError(
                     f"the Dask worker {worker} has no nmflow ({_first_line(found)}): install"
                     f" nmflow {nmflow.__version__} there"

@@ -7,6 +7,7 @@ import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -122,23 +123,59 @@ class Whole:
         return dataclasses.replace(tally, over=over, under=under)
 
 
-def masks_of_pieces(pieces: Pieces, each: Each, pattern: Pattern, within: Any, keep: Any) -> Any:
-    """The mask of an array in pieces, as one; ``each`` has the options of ``solve`` as keywords."""
-    options = _keywords(each)
+def masks_of_pieces(
+    pieces: Pieces,
+    solve: Each,
+    pattern: Pattern,
+    method: Any,
+    within: Any,
+    keep: Any,
+    options: Mapping[str, Any],
+) -> Any:
+    """The mask of an array in pieces, as one.
+
+    Parameters
+    ----------
+    pieces : Pieces
+    solve : callable
+        :func:`nmflow.solve`.
+    pattern : Pattern
+    method : Method
+    within, keep
+        As for ``solve``.
+    options : mapping
+        Its ``axes``, ``score``, ``workers`` and ``unit``.
+    """
     whole = Whole.of(pieces, pattern, options["axes"], options["score"], options["unit"])
     others = _given(within=within, keep=keep)
     whole.check(others, pattern)
+    if pattern.name == "transposable":
+        # Imported now, as what it lacks is to be told now, and not when a piece is solved.
+        if others or pattern.columns is not None:
+            method.constrained_solver()
+        else:
+            method.window_solver()
+    each = partial(
+        solve,
+        n=pattern.n,
+        m=pattern.m,
+        method=method,
+        pattern=pattern.name,
+        columns=pattern.columns,
+        at_most=pattern.at_most,
+        **options,
+    )
     return pieces.masks(each, whole, others)
 
 
 def tally_of_pieces(
-    pieces: Pieces, each: Each, pattern: Pattern, mask: Any, within: Any, keep: Any
+    pieces: Pieces, each: partial[Tally], pattern: Pattern, mask: Any, within: Any, keep: Any
 ) -> Tally:
-    """The tally of all tiles of an array in pieces; as :func:`masks_of_pieces`.
+    """The tally of all tiles of an array in pieces; ``each`` has options as keywords.
 
     Sums of pieces are added up as integers, so that the total is that of the whole.
     """
-    options = _keywords(each)
+    options = each.keywords
     whole = Whole.of(pieces, pattern, options["axes"], options["score"], options["unit"])
     others = {"mask": mask} | _given(within=within, keep=keep)
     whole.check(others, pattern)
@@ -151,11 +188,6 @@ def tally_of_pieces(
         every.sort(key=lambda violation: (violation.matrix, violation.tile))
         setattr(total, name, every[:VIOLATIONS_LISTED])
     return total
-
-
-def _keywords(each: Any) -> Mapping[str, Any]:
-    keywords: Mapping[str, Any] = each.keywords
-    return keywords
 
 
 def _given(**others: Any) -> dict[str, Any]:

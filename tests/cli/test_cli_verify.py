@@ -184,6 +184,8 @@ def test_inspect_says_what_there_is(run, model, pruned, tmp_path):
     assert layers["encoder.layer.1.conv.weight"]["shape"] == [9, 11, 3, 3]
     code, out, _ = run("inspect", model)
     assert "none" in out
+    assert "No hardware known here multiplies by them natively, as they are." in out
+    assert "At 2:4 they would be by:" in out
 
 
 def test_inspect_names_hardware(run, prune, target, tmp_path):

@@ -16,13 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import nmflow
-from nmflow.checkpoint.examining.counting import (
-    Found,
-    Ratio,
-    counts_of,
-    find,
-    kept_matrices,
-)
+from nmflow.checkpoint.bands import Band
+from nmflow.checkpoint.examining.counting import Found, Ratio, find, kept_matrices
 from nmflow.checkpoint.examining.report import CheckReport, LayerChecked
 from nmflow.checkpoint.formats.file_bytes import read_bytes, reading, spans
 from nmflow.checkpoint.formats.model import Model
@@ -32,6 +27,7 @@ from nmflow.checkpoint.layers import Layer, Selection, Skipped, choose_layers
 from nmflow.checkpoint.pipeline import in_order
 from nmflow.checkpoint.report import Failure, natural_key
 from nmflow.checkpoint.shares import optimal_value, total_score
+from nmflow.checkpoint.verifying.counting import count_problems
 from nmflow.errors import NmflowError
 from nmflow.problem.floating_point import standard_arithmetic
 from nmflow.problem.pattern import Pattern, PatternName
@@ -183,7 +179,7 @@ def _check(model: Model, layer: Layer, asked: Asked, dense: _Dense | None) -> La
         problems=(),
     )
     if pattern is not None:
-        problems += too_many(kept, pattern)
+        problems += _too_many(layer, kept, pattern)
     if dense is not None:
         before = dense.bits(tensor)
         if not asked.fitted and not np.array_equal(bits[bits << 1 != 0], before[bits << 1 != 0]):
@@ -203,26 +199,13 @@ def _sparsest(found: Found) -> Pattern | None:
     return next((Pattern(*ratio, name) for name, ratio in ways if ratio is not None), None)
 
 
-def too_many(kept: NDArray[np.bool_], pattern: Pattern) -> Iterator[str]:
+def _too_many(layer: Layer, kept: NDArray[np.bool_], pattern: Pattern) -> Iterator[str]:
     """What holds more than a pattern allows, of matrices over axes (0, 1)."""
-    n, m = pattern.n, pattern.m
-    if pattern.name == "unstructured":
-        wanted = pattern.kept_of(kept.shape[0] * kept.shape[1])
-        most = int(kept.sum(axis=(0, 1)).max(initial=0))
-        if most > wanted:
-            yield f"a matrix keeps {most} weights, and not {wanted}"
-        return
-    for axis, line in ((0, "column"), (1, "row")):
-        if pattern.name not in ("transposable", f"{line}s"):
-            continue
-        counts = counts_of(kept, m, axis)
-        over = np.argwhere(counts > n)
-        if len(over):
-            where = tuple(map(int, over[0]))
-            yield (
-                f"{len(over)} {line} groups keep more than {n} of {m};"
-                f" the first, at {where}, keeps {counts[where]}"
-            )
+    tensor = layer.tensor
+    whole = Band(layer, 0, tensor.shape[tensor.stored_order[0]], layer.layout)
+    # Too few are no fault here: a gap tells what they cost.
+    found = count_problems(whole, kept, lambda: np.ones_like(kept), pattern, filled=False)
+    return map(str, found)
 
 
 def _with_gap(

@@ -75,25 +75,13 @@ class Found:
 
 
 def kept_matrices(bits: NDArray[Any], layout: Layout) -> NDArray[np.bool_]:
-    """Which entries of a tensor are not 0, as matrices over axes (0, 1).
+    """Which entries of a tensor are not 0, as matrices (out, in) over axes (0, 1).
 
     ``bits`` are those that :meth:`nmflow.checkpoint.Model.read_bits` reads. Without its sign there
     is nothing left of a zero.
     """
-    kept: NDArray[np.bool_] = matrices_first(bits << 1 != 0, layout)
-    return kept
-
-
-def matrices_first(tensor: NDArray[Any], layout: Layout) -> NDArray[Any]:
-    """A view of a tensor as matrices (out, in) over axes (0, 1)."""
-    return np.moveaxis(layout.matrices(tensor), layout.matrix_axes(tensor.ndim), (0, 1))
-
-
-def counts_of(kept: NDArray[Any], m: int, axis: int) -> NDArray[Any]:
-    """How many of each m along an axis are kept, the ragged last group included."""
-    starts = np.arange(0, kept.shape[axis], m)
-    counts: NDArray[Any] = np.add.reduceat(kept, starts, axis=axis, dtype=np.int32)
-    return counts
+    kept: NDArray[np.bool_] = layout.matrices(bits << 1 != 0)
+    return np.moveaxis(kept, layout.matrix_axes(bits.ndim), (0, 1))
 
 
 def find(kept: NDArray[np.bool_], sizes: Sequence[int] = SIZES) -> Found:
@@ -119,7 +107,8 @@ def _most_held(kept: NDArray[np.bool_], sizes: Sequence[int], axis: int) -> dict
         if m > kept.shape[axis]:
             break  # a part of a group says nothing
         divisor = max(d for d in counted if m % d == 0)
-        counted[m] = counts_of(counted[divisor], m // divisor, axis)
+        starts = range(0, counted[divisor].shape[axis], m // divisor)
+        counted[m] = np.add.reduceat(counted[divisor], starts, axis=axis, dtype=np.int32)
         found[m] = int(counted[m].max(initial=0))
     return found
 

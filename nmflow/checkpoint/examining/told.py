@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nmflow.checkpoint.console import gap_text, plain, skipped_grid
-from nmflow.checkpoint.examining.inspecting import InspectReport, LayerFound
+from nmflow.checkpoint.examining.inspecting import InspectReport, LayerFound, native_for
 from nmflow.checkpoint.examining.report import CheckReport, LayerChecked
 from nmflow.checkpoint.layers import Skipped
 
@@ -43,6 +43,12 @@ def print_inspection(console: Console, report: InspectReport) -> None:
         )
     console.print(table)
     _print_native(console, report.layers)
+    if not any(layer.forward for layer in report.layers):
+        dtypes = sorted({layer.dtype for layer in report.layers})
+        told = dict.fromkeys(one for dtype in dtypes for one in native_for({4: 2}, dtype))
+        console.print("At 2:4 they would be by:", style="bold")
+        for one in told:
+            console.print(f"  {plain(one)}", soft_wrap=True)
     _print_skipped(console, report.skipped, "Dense by default")
 
 
