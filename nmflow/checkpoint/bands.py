@@ -19,7 +19,7 @@ from nmflow.problem.pattern import Pattern
 from nmflow.proof.certificate import Tally, Violation
 
 # Small enough for a core's caches, large enough for what a call costs by itself.
-BAND_ENTRIES = 1 << 20
+BAND_ENTRIES = 1 << 19
 # Masks are packed eight to a byte, and a band's begin with a byte.
 _BYTE = 8
 

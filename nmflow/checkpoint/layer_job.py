@@ -98,7 +98,7 @@ class LayerJob:
         return PrunedBand(
             band=band,
             data=np.ascontiguousarray(bits.transpose(order)),
-            mask=np.packbits(kept.transpose(order)),
+            kept=kept.transpose(order),
             found=found,
             sample=_sample(band, mask, pattern) if band.first == 0 else None,
         )
@@ -203,8 +203,8 @@ class PrunedBand:
     band : Band
     data : ndarray of unsigned integers
         Its entries, as they lie in the file.
-    mask : ndarray of uint8
-        Packed, eight entries a byte, in the same order.
+    kept : ndarray of bool
+        Its mask, in the same order.
     found : Findings
     sample : MaskSample or None
         Of a layer's first band.
@@ -212,9 +212,14 @@ class PrunedBand:
 
     band: Band
     data: NDArray[Any]
-    mask: NDArray[np.uint8]
+    kept: NDArray[np.bool_]
     found: Findings
     sample: MaskSample | None
+
+    @property
+    def mask(self) -> NDArray[np.uint8]:
+        """The mask, eight entries a byte."""
+        return np.packbits(self.kept)
 
 
 def layer_report(layer: Layer, parts: Sequence[Findings]) -> LayerReport:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors_files import BIT_DTYPES, LAYERS, write_raw
 
-import nmflow
+from nmflow import priced
 from nmflow.checkpoint import (
     Layer,
     Patterns,
@@ -124,7 +124,7 @@ def test_verification_of_a_damaged_file(model, target, damage):
     }
     target.write_bytes(damaged[damage])
     source = open_model(model)
-    layers = [Layer(source.tensors[0], Layout())]
+    layers = [Layer(t, Layout()) for t in source.tensors if t.name in LAYERS]
     failures = verify_checkpoint(source, target, layers, Patterns(Pattern(2, 4)), filled=True)
     assert [failure.tensor for failure in failures] == ["(file)"]
 
@@ -153,7 +153,11 @@ def nothing(weights, *_, **__):
     ],
 )
 def test_a_bad_mask_is_never_written(model, target, monkeypatch, solve, words):
-    monkeypatch.setattr(nmflow, "solve", solve)
+
+    def careless(weights, pattern, **_):
+        return solve(getattr(weights, "values", weights), pattern.n, pattern.m), None
+
+    monkeypatch.setattr(priced, "solve_for_certificate", careless)
     with pytest.raises(VerificationError) as caught:
         prune_checkpoint(model, target, 2, 4)
     assert {f.tensor for f in caught.value.report.failures} == set(LAYERS)
@@ -164,14 +168,16 @@ def test_a_bad_mask_is_never_written(model, target, monkeypatch, solve, words):
 
 def test_a_file_written_wrongly_is_not_left(model, target, monkeypatch):
     """The certificates are right, and the bytes are not."""
-    module = sys.modules["nmflow.checkpoint.prune"]
+    module = sys.modules["nmflow.checkpoint.writing.stream"]
     real = module.write
     count = 0
 
     def careless(file, data):
         nonlocal count
         count += 1
-        real(file, data if isinstance(data, bytearray) else data | 1)
+        # Of each layer, the lowest bit of its first byte.
+        changed = isinstance(data, memoryview)
+        real(file, bytes([data[0] | 1, *data[1:]]) if changed else data)
 
     monkeypatch.setattr(module, "write", careless)
     with pytest.raises(VerificationError, match="verification failed"):

@@ -147,7 +147,7 @@ def test_broken_indices(folder, text):
 
 
 def test_a_folder_without_weights(tmp_path):
-    assert "it has none of model.safetensors, " in refused(tmp_path)
+    assert "has none of model.safetensors, " in refused(tmp_path)
 
 
 def test_links_in_a_circle_and_to_nothing(folder):

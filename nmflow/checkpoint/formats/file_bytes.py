@@ -6,7 +6,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from nmflow.errors import NmflowError
 
@@ -22,14 +22,19 @@ def read_bytes(file: BinaryIO, start: int, stop: int) -> bytearray:
         If the file cannot be read, or ends before the span does.
     """
     data = bytearray(stop - start)
+    read_into(file, start, data)
+    return data
+
+
+def read_into(file: BinaryIO, start: int, data: Any) -> None:
+    """Fill a buffer with what begins there; raises as :func:`read_bytes`."""
     try:
         file.seek(start)
         count = file.readinto(data)  # type: ignore[attr-defined]
     except OSError as error:
         raise NmflowError(f"cannot read {file.name}: {error.strerror or error}") from error
-    if count != len(data):
+    if count != memoryview(data).nbytes:
         raise NmflowError(f"cannot read {file.name}: it became shorter while it was read")
-    return data
 
 
 def spans(start: int, stop: int, step: int = CHUNK_BYTES) -> list[tuple[int, int]]:

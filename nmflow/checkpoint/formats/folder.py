@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from nmflow.checkpoint.formats.file_bytes import reading
+from nmflow.checkpoint.formats.file_bytes import read_bytes, reading
 from nmflow.errors import NmflowError
 
 # As transformers and diffusers look for them, and in that order.
@@ -67,7 +67,7 @@ def read_folder(path: Path) -> Folder:
         name = next((name for name in _WEIGHTS if (path / name).exists()), None)
         if name is None:
             raise NmflowError(
-                f"cannot read {path}: it has none of {', '.join(_WEIGHTS)}; give a file of weights"
+                f"cannot read {path}: it is a directory and has none of {', '.join(_WEIGHTS)}"
             )
         if name.endswith(".json"):
             index = path / name
@@ -120,9 +120,10 @@ def inside(folder: Path, file: Path) -> Path:
 def _read_index(path: Path) -> dict[str, list[str]]:
     """Tensors by file, files in order of their names."""
     with reading(path) as file:
-        text = file.read(_MOST_INDEX_BYTES + 1)
+        size = file.seek(0, 2)
+        text = read_bytes(file, 0, min(size, _MOST_INDEX_BYTES))
     try:
-        if len(text) > _MOST_INDEX_BYTES:
+        if size > _MOST_INDEX_BYTES:
             raise ValueError("it is too large")
         entries = json.loads(text, object_pairs_hook=_without_doubles)["weight_map"]
         files: dict[str, list[str]] = {}

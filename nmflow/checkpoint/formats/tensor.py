@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from nmflow.checkpoint.formats.file_bytes import read_bytes
+from nmflow.checkpoint.formats.file_bytes import read_into
 
 # The unsigned integer that holds one entry's bits. Bits, so that "unchanged" means unchanged: for
 # NaN payloads and negative zeros as well.
@@ -98,12 +98,13 @@ def read_bits(
     """
     order, dtype = tensor.stored_order, np.dtype(FLOATING[tensor.dtype])
     stored = [tensor.shape[axis] for axis in order]
-    start, stop = tensor.start, tensor.stop
+    start = tensor.start
     if order:
         last = stored[0] if last is None else last
-        step = dtype.itemsize * math.prod(stored[1:])
-        start, stop, stored[0] = start + first * step, start + last * step, last - first
-    bits = np.frombuffer(read_bytes(file, start, stop), dtype).reshape(stored)
+        start += first * dtype.itemsize * math.prod(stored[1:])
+        stored[0] = last - first
+    bits = np.empty(stored, dtype)
+    read_into(file, start, bits.reshape(-1).view(np.uint8))
     return bits.transpose(np.argsort(order))
 
 
