@@ -5,7 +5,9 @@ of a file; ``layers`` chooses its tensors, ``layer_job`` is done to each of them
 ``pipeline``, with ``shares`` to tell what other patterns would keep, and ``verify`` counts what was
 written, without the solvers' help. ``formats`` finds the tensors of models of any kind, ``files``
 lets a file appear whole or not at all.
-``report`` is what comes out, which ``console`` prints and ``picture`` draws.
+``report`` is what comes out, which ``console`` prints and ``picture`` draws; ``page`` is HTML of it.
+``examining`` looks at models that exist already, whoever made them, and ``cluster`` has the work of
+``prune`` done by a Dask cluster.
 """
 
 from nmflow.checkpoint.cluster import ClusterError
