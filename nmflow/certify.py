@@ -7,6 +7,7 @@ optimum proved by :mod:`nmflow.proof.checker`, and the sums are exact.
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from nmflow.problem.workers import run_or_raise_first, thread_count
 from nmflow.proof.certificate import Certificate, Tally, Violation
 from nmflow.proof.constrained_groups import certify_groups_within
 from nmflow.proof.groups import certify_groups
+from nmflow.sharded.whole import pieces_of, tally_of_pieces
 from nmflow.units.batch import batch_in_units
 from nmflow.units.constraints import constraints_in_units
 from nmflow.units.unit import ENTRY, as_unit
@@ -93,23 +95,58 @@ def certify(
     bound add those up, exactly, as they are once rounded. A unit that is kept in part is a
     violation, and counts as dropped.
 
+    Dask arrays are certified chunk by chunk, now, and DTensors shard by shard, by all processes of
+    their mesh together; sums of the pieces are added as integers, so that the certificate is that
+    of the whole array. Of violations the first by their place are listed. ``mask`` may be whole.
+
     Time: one pass over the weights where ``prices`` prove the mask, about that of ``flow``; a few
     times as much where they have to be found, and more where an optimum has to be.
     """
     wanted = Pattern(n, m, pattern, columns, at_most)
+    options: dict[str, Any] = {"axes": axes, "score": score, "workers": workers, "unit": unit}
+    if (pieces := pieces_of(weights)) is not None:
+        thread_count(workers)
+        if prices is not None:
+            raise NmflowError("prices of weights in pieces can't be cut up: leave them out")
+        each = partial(tally_of, pattern=wanted, **options)
+        return tally_of_pieces(pieces, each, wanted, mask, within, keep).certificate()
+    return tally_of(
+        weights, mask, wanted, within=within, keep=keep, prices=prices, **options
+    ).certificate()
+
+
+@standard_arithmetic
+def tally_of(
+    weights: Any,
+    mask: Any,
+    pattern: Pattern,
+    *,
+    axes: tuple[int, int],
+    score: ScoreName,
+    within: Any = None,
+    keep: Any = None,
+    workers: int | None = None,
+    prices: Prices | None = None,
+    unit: tuple[int, int] = (1, 1),
+) -> Tally:
+    """What :func:`certify` makes its certificate of.
+
+    Tallies of parts of an array that no tile crosses add up to that of the whole, exactly. All
+    parameters as there.
+    """
     threads = thread_count(workers)
-    batch = MatrixBatch.of(weights, wanted, axes, score)
+    batch = MatrixBatch.of(weights, pattern, axes, score)
     given = as_bool_matrices(mask, batch, "mask")
     constraints = Constraints.of(within, keep, batch)
     block, split = as_unit(unit), list[Violation]()
     if block != ENTRY:
-        given, split = whole_units(given, block, wanted)
+        given, split = whole_units(given, block, pattern)
         constraints = constraints_in_units(constraints, batch, block)
         batch = batch_in_units(batch, block, threads)
     if prices is not None:
-        prices = _check_prices(prices, batch, wanted, constraints)
-    tally = Tally(wanted, over=split)
-    if wanted.name == "transposable":
+        prices = _check_prices(prices, batch, pattern, constraints)
+    tally = Tally(pattern, over=split)
+    if pattern.name == "transposable":
         _certify_tiles(tally, batch, given, prices, constraints, threads)
     elif constraints is not None:
         for index in range(batch.shape[0]):
@@ -118,7 +155,7 @@ def certify(
         for index in range(batch.shape[0] if batch.matrices.size else 0):
             scores = batch.scores((slice(index, index + 1),))[0]
             certify_groups(tally, index, scores, given[index])
-    return tally.certificate()
+    return tally
 
 
 def _check_prices(

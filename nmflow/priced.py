@@ -84,11 +84,37 @@ def solve_with_prices(
     """
     pattern, threads = Pattern(n, m, "transposable"), thread_count(workers)
     batch = MatrixBatch.of(weights, pattern, axes, score)
-    tracked = TrackedBatch(pattern, batch.shape)
-    if batch.matrices.size:
-        tracked.update(batch, threads)
+    tracked = _solved(batch, threads)
     prices = _complete(tracked.prices(), batch, tracked.mask, pattern, threads)
     return Solution(batch.restore(tracked.mask), prices)
+
+
+@standard_arithmetic
+def solve_for_certificate(
+    weights: Any,
+    pattern: Pattern,
+    *,
+    axes: tuple[int, int],
+    score: ScoreName,
+    workers: int | None = None,
+) -> tuple[Any, Prices | None]:
+    """As :func:`solve_with_prices`, with the prices that the engine left, for ``certify``.
+
+    They are NaN where it left none, which costs :func:`nmflow.certify` what it costs to find them;
+    None if there are none at all. Parameters as there.
+    """
+    batch = MatrixBatch.of(weights, pattern, axes, score)
+    tracked = _solved(batch, thread_count(workers))
+    prices = tracked.prices()
+    known = bool(np.isfinite(prices.columns).any())
+    return batch.restore(tracked.mask), prices if known else None
+
+
+def _solved(batch: MatrixBatch, threads: int) -> TrackedBatch:
+    tracked = TrackedBatch(batch.pattern, batch.shape)
+    if batch.matrices.size:
+        tracked.update(batch, threads)
+    return tracked
 
 
 def _complete(

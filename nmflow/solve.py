@@ -17,6 +17,7 @@ from nmflow.problem.pattern import Pattern, PatternName
 from nmflow.problem.scores import ScoreName
 from nmflow.problem.tiling import Window, windows
 from nmflow.problem.workers import run_or_raise_first, thread_count
+from nmflow.sharded.whole import masks_of_pieces, pieces_of
 from nmflow.solvers import registry
 from nmflow.solvers.interface import Method
 from nmflow.units.batch import batch_in_units
@@ -165,7 +166,8 @@ def solve(
     Returns
     -------
     mask : bool array
-        Of the framework, shape and device of ``weights``; True where an entry is kept.
+        Of the framework, shape and device of ``weights``; True where an entry is kept. Lazy, or
+        sharded, where they are.
 
     Raises
     ------
@@ -191,6 +193,14 @@ def solve(
     exact, in 64 bits. Units at the lower and right edge may be partial, and score what they have.
     They take one more pass over the weights and 8 bytes each.
 
+    Arrays in pieces are solved piece by piece, and the mask is that of the whole array. Of a Dask
+    array it is lazy, in the same chunks (``workers`` threads for each, by default one); wrong
+    options raise at once, NaN when it is computed, with its index in the whole. Chunks that cut
+    tiles are moved along the two axes; ``"unstructured"`` makes those one chunk each, so that a
+    matrix has to fit a worker's memory. Of a DTensor it is one of the same placements: all
+    processes of the mesh call together, rows of tiles that lie across shards are exchanged, and an
+    error of one is raised by all. ``Partial`` values are refused.
+
     Examples
     --------
     >>> import numpy as np, nmflow
@@ -208,6 +218,9 @@ def solve(
             " is approximate: leave the method out, or use pattern='transposable'"
         )
     block = as_unit(unit)
+    if (pieces := pieces_of(weights)) is not None:
+        options = {"axes": axes, "score": score, "workers": workers, "unit": block}
+        return masks_of_pieces(pieces, solve, wanted, chosen, within, keep, options)
     plain = within is None and keep is None and wanted.columns is None and block == ENTRY
     if plain and chosen.name == "flow" and (framework := on_accelerator(weights)):
         found = _SOLVERS_THERE[framework]()(weights, wanted, axes, score)

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from nmflow.checkpoint import choose_layers, open_checkpoint
+from nmflow.checkpoint import choose_layers, open_model
 from nmflow.models import Layout
 from nmflow.problem.pattern import Pattern
 
@@ -245,7 +245,7 @@ def in_file(model, folder):
     """What is decided about each weight in the file that the model is saved to."""
     model.save_pretrained(folder)
     (path,) = Path(folder).glob("*.safetensors")
-    tensors = open_checkpoint(path).tensors
+    tensors = open_model(path).tensors
     chosen = choose_layers(tensors, M)
     found = {layer.name: _masked(layer.layout) for layer in chosen.layers}
     found |= {one.name: _short(one.reason) for one in chosen.skipped}

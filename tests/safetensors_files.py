@@ -4,10 +4,7 @@ import json
 
 import numpy as np
 
-from nmflow.checkpoint import (
-    open_checkpoint,
-)
-from nmflow.checkpoint.safetensors_file import decode, read_bits
+from nmflow.checkpoint import decode, open_model
 
 RNG = np.random.default_rng(20211207)
 BIT_DTYPES = {"F16": "<u2", "BF16": "<u2", "F32": "<u4", "F64": "<u8"}
@@ -52,10 +49,9 @@ def read_raw(path):
 
 def read_layer(path, name):
     """Return a floating tensor of a file as numbers."""
-    checkpoint = open_checkpoint(path)
-    tensor = next(t for t in checkpoint.tensors if t.name == name)
-    with path.open("rb") as file:
-        return decode(read_bits(file, tensor), tensor.dtype)
+    model = open_model(path)
+    tensor = next(t for t in model.tensors if t.name == name)
+    return decode(model.read_bits(tensor), tensor.dtype)
 
 
 def obeys(kept, n, m):

@@ -10,8 +10,9 @@ from typing import IO, TYPE_CHECKING, Any
 
 import nmflow
 from nmflow.checkpoint.layers import Skipped
-from nmflow.checkpoint.prune import Progress
 from nmflow.checkpoint.report import LayerReport, PruneReport
+from nmflow.checkpoint.writing.planning import Plan
+from nmflow.checkpoint.writing.run import Progress
 from nmflow.errors import MissingExtraError
 from nmflow.problem.pattern import Pattern
 
@@ -43,15 +44,26 @@ def make_console(file: IO[str] | None = None) -> Console:
 
 
 @contextmanager
-def progress_bar(console: Console) -> Iterator[Progress]:
-    """A bar that :func:`nmflow.checkpoint.prune_checkpoint` can drive."""
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
-    from rich.progress import TimeElapsedColumn as Elapsed
+def progress_bar(console: Console, *, in_bytes: bool = False) -> Iterator[Progress]:
+    """A bar that :func:`nmflow.checkpoint.prune_checkpoint` can drive, which tells bytes."""
+    from rich import progress
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), Elapsed())
+    columns: list[Any] = [
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.TaskProgressColumn(),
+        progress.TimeElapsedColumn(),
+    ]
+    if in_bytes:
+        columns += [
+            progress.DownloadColumn(),
+            progress.TransferSpeedColumn(),
+            progress.TextColumn("left"),
+            progress.TimeRemainingColumn(),
+        ]
     # Into a file or a pipe a bar would only write empty lines.
     silent = not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=silent) as bar:
+    with progress.Progress(*columns, console=console, transient=True, disable=silent) as bar:
         task = bar.add_task("reading", total=None)
 
         def tell(what: str, done: int, total: int) -> None:
@@ -66,17 +78,57 @@ def print_report(console: Console, report: PruneReport) -> None:
     console.print(_layer_table(report))
     if report.skipped:
         console.print(f"Left as they are: {len(report.skipped)} tensors", style="bold")
-        console.print(_skipped_grid(report.skipped))
-    console.print(
-        f"[green]Verified[/green] on the written file: {promise(report.pattern)};"
-        " kept weights and all other tensors are unchanged."
-    )
+        console.print(skipped_grid(report.skipped))
+    if report.left_out:
+        listed = plain(", ".join(report.left_out))
+        console.print(f"Not copied, as they hold the dense weights: {listed}", soft_wrap=True)
+    console.print(f"[green]Verified[/green] on the written {_what_was_verified(report)}.")
     if report.kernels.compiled:
         console.print(plain(_compiled(report)), soft_wrap=True)
     console.print(
         f"Wrote {plain(report.target)} in {report.seconds:.1f} s,"
         f" of which {report.solve_seconds:.3g} s to find the masks."
     )
+
+
+def _what_was_verified(report: PruneReport) -> str:
+    promised = promise(report.pattern) if report.uniform else "each layer by its own pattern"
+    if report.masks_only:
+        return f"masks: {promised}"
+    return f"file: {promised}; kept weights and all other tensors are unchanged"
+
+
+def print_plan(console: Console, plan: Plan) -> None:
+    """Print what would be done."""
+    from rich.table import Table
+
+    found = plan.as_dict()
+    table = Table(title=f"{len(found['layers'])} layers would be pruned", title_justify="left")
+    for header in ("layer", "dtype", "shape", "pattern", "size"):
+        table.add_column(header, overflow="fold", justify="right" if header == "size" else "left")
+    for layer in found["layers"]:
+        shape, pattern = "x".join(map(str, layer["shape"])), f"{layer['n']}:{layer['m']}"
+        cells = (layer["name"], layer["dtype"], shape, f"{pattern} {layer['pattern']}")
+        table.add_row(*map(plain, cells), _size(layer["bytes"]))
+    console.print(table)
+    if plan.selection.skipped:
+        console.print(f"Left as they are: {len(plan.selection.skipped)} tensors", style="bold")
+        console.print(skipped_grid(plan.selection.skipped))
+    written, free = found["bytes_written"], found["bytes_free"]
+    console.print(
+        f"Would read {_size(found['bytes_read'])} ({found['kind']}) and write {_size(written)} to"
+        f" {plain(found['target'])}, where {_size(free)} are free"
+        f"{'' if written <= free else ', which is too little'}. Nothing was written.",
+        soft_wrap=True,
+    )
+    if found["extras"]:
+        console.print(plain(f"Copied along: {', '.join(found['extras'])}"), soft_wrap=True)
+
+
+def _size(count: float) -> str:
+    from rich.filesize import decimal
+
+    return decimal(int(count))
 
 
 def promise(pattern: Pattern) -> str:
@@ -114,24 +166,34 @@ def _layer_table(report: PruneReport) -> Any:
         style = "bold" if name == report.pattern.name else None
         share = f"{100 * report.share(name):.2f}"
         table.add_column(f"kept\n{name}", share, justify="right", style=style)
-    table.add_column("gap", _gap(report.gap), justify="right")
+    if report.pattern.name not in report.patterns:
+        share = f"{100 * report.kept_share:.2f}"
+        table.add_column("kept", share, justify="right", style="bold")
+    if not report.uniform:
+        table.add_column("pattern")
+    table.add_column("gap", gap_text(report.gap), justify="right")
     table.add_column("time", _time(report.solve_seconds), justify="right", no_wrap=True)
     for layer in report.layers:
-        table.add_row(*_layer_cells(layer))
+        table.add_row(*_layer_cells(layer, report))
     return table
 
 
-def _layer_cells(layer: LayerReport) -> list[str]:
+def _layer_cells(layer: LayerReport, report: PruneReport) -> list[str]:
+    own, names = layer.pattern, list(report.patterns)
+    if report.pattern.name not in names:
+        names.append(own.name)
     return [
         plain(layer.name),
         "x".join(map(str, layer.shape)),
-        *(f"{100 * layer.share(name):.2f}" for name in layer.kept),
-        _gap(layer.certificate.gap),
+        *(f"{100 * layer.share(name):.2f}" for name in names),
+        *([] if report.uniform else [f"{own.n}:{own.m} {own.name}"]),
+        gap_text(layer.certificate.gap),
         _time(layer.seconds),
     ]
 
 
-def _skipped_grid(skipped: Iterable[Skipped]) -> Any:
+def skipped_grid(skipped: Iterable[Skipped]) -> Any:
+    """Reasons, each with the names that it is given for."""
     from rich.table import Table
 
     grid = Table.grid(padding=(0, 2))
@@ -181,7 +243,8 @@ def plain(text: str) -> str:
     return escape(text)
 
 
-def _gap(gap: float) -> str:
+def gap_text(gap: float) -> str:
+    """A gap in a table; 0 only where it is."""
     return "0" if gap == 0 else f"{gap:.1e}"
 
 

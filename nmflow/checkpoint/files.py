@@ -26,7 +26,7 @@ def check_target(target: Path, *, overwrite: bool) -> None:
         raise NmflowError(f"cannot write {target}: it is a directory")
     if not target.parent.is_dir():
         raise NmflowError(f"cannot write {target}: {target.parent} is no directory")
-    target = _resolved(target)
+    target = resolved(target)
     if not target.exists():
         return
     if not target.is_file():
@@ -50,7 +50,7 @@ def replacing(target: Path) -> Iterator[BinaryIO]:
         In place of any OSError: no space, no permission.
     """
     # Through a symbolic link: the link stays, and the file beside is on the same file system.
-    target = _resolved(target)
+    target = resolved(target)
     partial = target.parent / f".nmflow-{secrets.token_hex(8)}.partial"
     try:
         with partial.open("x+b") as file:
@@ -81,7 +81,7 @@ def check_folder(target: Path, mark: str, *, overwrite: bool) -> None:
     NmflowError
         If the target exists and may not be replaced, or its directory does not exist.
     """
-    target = _resolved(target)
+    target = resolved(target)
     if not target.parent.is_dir():
         raise NmflowError(f"cannot write {target}: {target.parent} is no directory")
     if not target.exists():
@@ -106,7 +106,7 @@ def replacing_folder(target: Path) -> Iterator[Path]:
     NmflowError
         In place of any OSError: no space, no permission.
     """
-    target = _resolved(target)
+    target = resolved(target)
     beside = target.parent / f".nmflow-{secrets.token_hex(8)}"
     partial, old = beside.with_suffix(".partial"), beside.with_suffix(".old")
     try:
@@ -129,17 +129,24 @@ def replacing_folder(target: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _resolved(target: Path) -> Path:
+def resolved(target: Path) -> Path:
+    """Where a path leads, links followed.
+
+    Raises
+    ------
+    NmflowError
+        For links that lead in a circle.
+    """
     try:
         # Python 3.13 finds no fault with links that lead in a circle; looking at them does.
-        resolved = target.resolve()
-        resolved.stat()
+        real = target.resolve()
+        real.stat()
     except FileNotFoundError:
-        return resolved
+        return real
     except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or "symbolic links that lead in a circle"
         raise NmflowError(f"cannot write {target}: {reason}") from error
-    return resolved
+    return real
 
 
 def write(file: BinaryIO, data: Any) -> None:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
-from nmflow.checkpoint.safetensors_file import FLOATING, Tensor
+from nmflow.checkpoint.formats.tensor import FLOATING, Tensor
+from nmflow.checkpoint.patterns import Patterns, matches
 from nmflow.errors import NmflowError
 from nmflow.models import Layout, Role, layouts_of, roles_of
+
+_NOT_INCLUDED = "not included"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ def choose_layers(
     *,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
+    patterns: Patterns | None = None,
 ) -> Selection:
     """Split the tensors of a checkpoint into layers to prune and the rest.
 
@@ -87,53 +90,90 @@ def choose_layers(
         Globs over tensor names that replace what the table says by name, if there are any.
     exclude : sequence of str
         Globs over the names of tensors to leave, whatever else says they are pruned.
+    patterns : Patterns, optional
+        Their patterns, in place of ``m``; tensors that have none are left.
 
     Raises
     ------
     NmflowError
         If a glob matches no tensor (or ``include`` none that can be pruned), or no layer is left.
     """
-    shapes = {tensor.name: tensor.shape for tensor in tensors}
-    roles, layouts = roles_of(shapes), layouts_of(shapes)
+    roles, layouts = _rules(tensors)
     for glob in exclude:
         _matching("exclude", glob, tensors)
     for glob in include:
         _check_includable(glob, _matching("include", glob, tensors), layouts)
-    layers, skipped = [], []
+    decided: dict[str, Layout | str] = {}
     for tensor in tensors:
         layout = _layout(tensor, layouts)
-        if matches(tensor.name, exclude):
+        pattern = patterns and patterns.of(tensor.name)
+        if patterns and pattern is None:
+            layout = "no pattern for this layer"
+        elif matches(tensor.name, exclude):
             layout = "excluded"
         elif include and not matches(tensor.name, include):
-            layout = "not included"
+            layout = _NOT_INCLUDED
         elif not include:
-            layout = _by_default(tensor, layout, roles[tensor.name], m)
+            least = pattern.m if pattern else m
+            layout = _by_default(tensor, layout, roles[tensor.name], least)
+        decided[tensor.name] = layout
+    _decide_shared(tensors, decided)
+    layers, skipped = [], []
+    for tensor in tensors:
+        layout = decided[tensor.name]
         if isinstance(layout, str):
             skipped.append(Skipped(tensor.name, layout))
         else:
             layers.append(Layer(tensor, layout))
+    if patterns:
+        patterns.check([layer.name for layer in layers], [tensor.name for tensor in tensors])
     if not layers:
         raise NmflowError(_nothing_left(skipped))
     return Selection(tuple(layers), tuple(skipped))
 
 
+def _rules(
+    tensors: Sequence[Tensor],
+) -> tuple[dict[str, Role | None], dict[str, Layout | str]]:
+    """What the table says of each tensor, by the names within its network."""
+    roles: dict[str, Role | None] = {}
+    layouts: dict[str, Layout | str] = {}
+    for scope in dict.fromkeys(tensor.scope for tensor in tensors):
+        names = {t.name.removeprefix(scope): t for t in tensors if t.scope == scope}
+        shapes = {name: tensor.shape for name, tensor in names.items()}
+        roles |= {names[name].name: role for name, role in roles_of(shapes).items()}
+        layouts |= {names[name].name: layout for name, layout in layouts_of(shapes).items()}
+    return roles, layouts
+
+
+def _decide_shared(tensors: Sequence[Tensor], decided: dict[str, Layout | str]) -> None:
+    """Tensors that are one under several names are pruned once, or left if one of them is."""
+    places: dict[tuple[int, int, int], list[str]] = {}
+    for tensor in tensors:
+        if tensor.stop > tensor.start:
+            places.setdefault(tensor.place, []).append(tensor.name)
+    for names in places.values():
+        pruned = [name for name in names if isinstance(decided[name], Layout)]
+        left = [n for n in names if n not in pruned and decided[n] != _NOT_INCLUDED]
+        for name in names:
+            if left and name in pruned:
+                decided[name] = f"one with {left[0]!r}: {decided[left[0]]}"
+            elif not left and pruned and name != pruned[0]:
+                decided[name] = f"one with {pruned[0]!r}, pruned under that name"
+
+
 def _layout(tensor: Tensor, layouts: Mapping[str, Layout | str]) -> Layout | str:
     """How the tensor is matrices; a str says why not even ``include`` makes it a layer."""
-    return layouts[tensor.name] if tensor.dtype in FLOATING else f"dtype {tensor.dtype}"
+    return tensor.obstacle or layouts[tensor.name]
 
 
 def _by_default(tensor: Tensor, layout: Layout | str, role: Role | None, m: int) -> Layout | str:
     """The layout, or why the tensor is left; the name's reason first, as it says most."""
-    if role is not None and tensor.dtype in FLOATING:
+    if role is not None and not tensor.obstacle:
         return role.value
     if isinstance(layout, Layout) and min(layout.matrix_size(tensor.shape)) < m:
         return f"fewer than m = {m} outputs or inputs"
     return layout
-
-
-def matches(name: str, globs: Iterable[str]) -> bool:
-    """Whether the name equals one of the globs or matches it, case-sensitively."""
-    return any(name == glob or fnmatchcase(name, glob) for glob in globs)
 
 
 def _matching(option: str, glob: str, tensors: Sequence[Tensor]) -> list[Tensor]:

@@ -1,53 +1,40 @@
-"""Prune the layers of a safetensors file: read, solve, certify, write, verify.
+"""Prune the layers of a model: read, solve, certify, write, verify.
 
-The file is walked once from front to back, the next few layers in memory at a time, one for each
-thread. The new file takes its place only after it was read back and found right.
+The files are walked once from front to back, a few bands of layers in memory at a time. What is
+written takes its place only after it was read back and found right; until then it is in a folder
+beside, where another run can take it up.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
-from nmflow.checkpoint.files import check_target, replacing, settle, write
-from nmflow.checkpoint.layer_job import LayerJob, PrunedLayer
-from nmflow.checkpoint.layers import Layer, choose_layers
-from nmflow.checkpoint.pipeline import in_order
-from nmflow.checkpoint.report import (
-    Failure,
-    LayerReport,
-    MaskSample,
-    PruneReport,
-    VerificationError,
-    natural_key,
-)
-from nmflow.checkpoint.safetensors_file import (
-    Checkpoint,
-    decoded_dtype,
-    open_checkpoint,
-    read_bytes,
-    spans,
-)
-from nmflow.checkpoint.verify import verify_checkpoint
+from nmflow.checkpoint.cluster import hired
+from nmflow.checkpoint.files import resolved
+from nmflow.checkpoint.formats.opening import open_model
+from nmflow.checkpoint.layer_job import LayerJob
+from nmflow.checkpoint.layers import choose_layers
+from nmflow.checkpoint.patterns import Patterns, patterns_from, read_patterns
+from nmflow.checkpoint.report import PruneReport
+from nmflow.checkpoint.writing.planning import Plan
+from nmflow.checkpoint.writing.run import Progress, Run
+from nmflow.checkpoint.writing.work_folder import WorkFolder
+from nmflow.errors import NmflowError
 from nmflow.problem.floating_point import standard_arithmetic
 from nmflow.problem.pattern import Pattern, PatternName
 from nmflow.problem.scores import ScoreName
 from nmflow.problem.workers import thread_count
-from nmflow.proof.certificate import Certificate
 from nmflow.solvers.interface import Method
 from nmflow.solvers.registry import find_method
-from nmflow.warming.sample import Kernels, load_kernels, sample_shape
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, and how many entries of how many are done."""
 
 COMPARED: tuple[PatternName, ...] = ("unstructured", "rows", "transposable")
-# Of layers that are worked at side by side: 256 MB of float32, or one layer.
-ENTRIES_AT_ONCE = 1 << 26
+# Of models up to that many entries in layers, comparisons are made unless told otherwise: there
+# they take seconds.
+_COMPARED_UP_TO = 1 << 28
 
 
 @standard_arithmetic
@@ -62,35 +49,52 @@ def prune_checkpoint(
     score: ScoreName = "abs",
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
+    by_layer: Mapping[str, Any] | str | os.PathLike[str] | None = None,
     keep_zeros: bool = False,
+    masks_only: bool = False,
     workers: int | None = None,
-    compare: bool = True,
+    compare: bool | None = None,
     overwrite: bool = False,
+    resume: bool = False,
+    scheduler: str | None = None,
     progress: Progress | None = None,
 ) -> PruneReport:
-    """Write a copy of a safetensors file in which the layers' weights are n:m sparse.
+    """Write a copy of a model in which the layers' weights are n:m sparse.
 
     Pruned weights become zero; all else, kept weights, other tensors, metadata and layout, stays
-    byte for byte what it was. Each mask is certified, and the file is verified before it appears
-    under its name: if anything fails, or is interrupted, ``target`` is as it was.
+    byte for byte what it was. Each mask is certified, and what is written is verified before it
+    appears under its name: if anything fails, or is interrupted, ``target`` is as it was.
 
     Parameters
     ----------
     source, target : path
-        May be the same file with ``overwrite``.
+        A model of any kind that :func:`open_model` knows, and where one of the same kind goes. May
+        be the same file with ``overwrite``.
     n, m, method, pattern, score, workers
         As for :func:`nmflow.solve`. Layers are tiled over (out, in), whichever axes these are.
     include, exclude : sequence of str
         Globs over tensor names; see :data:`nmflow.models.RULE` for what is pruned by default.
+    by_layer : mapping or path, optional
+        Other patterns for some layers: globs over tensor names to ``{"n": ..., "m": ...,
+        "pattern": ...}`` or to ``"skip"``, the first that matches; or a TOML file of these.
     keep_zeros : bool
         Whether weights that are 0 are never kept: for models that are sparse already. Tiles that
         can't be filled without them hold at most n in each row and column.
-    compare : bool
-        Whether to find also what unstructured, one-way and transposable optimal masks would keep.
+    masks_only : bool
+        Whether ``target`` is a file of the masks alone, for :func:`read_masks`.
+    compare : bool, optional
+        Whether to find also what unstructured, one-way and transposable optimal masks would keep;
+        by default of models of up to 268 million weights in layers. Needs whole layers in memory.
     overwrite : bool
-        Whether an existing ``target`` may be replaced.
+        Whether an existing ``target`` may be replaced, and what an earlier run left.
+    resume : bool
+        Whether to go on where an earlier run with the same arguments was killed, if one was.
+    scheduler : str, optional
+        Address of a running Dask cluster, whose workers solve and certify; they have to see
+        ``source`` under the same absolute path. What is written is the same. By default threads of
+        this process do it.
     progress : callable, optional
-        ``progress(what, done, total)``, entries done and in all.
+        ``progress(what, done, total)``, bytes done and in all.
 
     Returns
     -------
@@ -99,130 +103,92 @@ def prune_checkpoint(
     Raises
     ------
     NmflowError
-        For wrong arguments, unreadable or invalid files, NaN in a layer, a full disk.
+        For wrong arguments, models that can't be read, NaN in a layer, a full disk.
     VerificationError
-        If a mask or the written file fails a check.
+        If a mask or what was written fails a check.
+
+    Notes
+    -----
+    Memory is a constant, some tens of MB a thread, whatever the model's size: layers are worked at
+    in bands of tiles, whose certificates add up exactly. Where whole matrices are counted,
+    ``compare`` or ``pattern="unstructured"``, it is that and a few times the largest layer.
     """
     begin = time.perf_counter()
-    wanted, threads = Pattern(n, m, pattern), thread_count(workers)
-    compared = tuple(name for name in COMPARED if name != wanted.name) if compare else ()
-    old, new = Path(source), Path(target)
-    job = LayerJob(old, wanted, find_method(method), score, compared, keep_zeros)
-    checkpoint = open_checkpoint(old)
-    check_target(new, overwrite=overwrite)
-    chosen = choose_layers(checkpoint.tensors, wanted.m, include=include, exclude=exclude)
-    total = sum(layer.size for layer in chosen.layers)
+    threads = thread_count(workers)
+    plan = plan_checkpoint(
+        *(source, target, n, m, method),
+        pattern=pattern,
+        score=score,
+        include=include,
+        exclude=exclude,
+        by_layer=by_layer,
+        keep_zeros=keep_zeros,
+        masks_only=masks_only,
+        compare=compare,
+    )
     tell = progress or (lambda *_: None)
-    tell("compiling", 0, total)
-    kernels, kernel_seconds = _load_kernels(chosen.layers, job)
-    with replacing(new) as file:
-        layers, sample = _write_pruned(checkpoint, file, chosen.layers, job, threads, tell)
-        settle(file)
-        tell("verifying", total, total)
-        failures = certificate_failures(
-            ((layer.name, layer.certificate) for layer in layers), exact=job.method.exact
-        ) + verify_checkpoint(
-            *(checkpoint, Path(file.name), chosen.layers, wanted),
-            filled=job.method.exact and not keep_zeros,
-            workers=threads,
-        )
-        report = PruneReport(
-            source=str(old),
-            target=str(new),
-            pattern=wanted,
-            method=job.method.name,
-            score=score,
-            layers=tuple(sorted(layers, key=lambda layer: natural_key(layer.name))),
-            skipped=chosen.skipped,
-            failures=failures,
-            kernels=kernels,
-            kernel_seconds=kernel_seconds,
-            seconds=time.perf_counter() - begin,
-            sample=sample,
-        )
-        if failures:
-            raise VerificationError(report)
-    return report
+    folder = WorkFolder(plan.target)
+    try:
+        if not (resume and folder.path.exists()):
+            plan.check_target(overwrite=overwrite)
+        with hired(scheduler, threads, plan.job.files) as crew, folder:
+            run = Run(plan, str(source), str(target), crew, threads, begin, tell)
+            return run.in_folder(folder, resume=resume, overwrite=overwrite)
+    except OSError as error:
+        failure = NmflowError(f"cannot write {target}: {error.strerror or error}")
+        for note in getattr(error, "__notes__", ()):
+            failure.add_note(note)
+        raise failure from error
 
 
-def _load_kernels(layers: Sequence[Layer], job: LayerJob) -> tuple[Kernels, float]:
-    """Compile now, or load, what the layers need, so that no layer's time does; and the seconds.
+def plan_checkpoint(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    n: int,
+    m: int,
+    method: str | Method = "flow",
+    *,
+    pattern: PatternName = "transposable",
+    score: ScoreName = "abs",
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    by_layer: Mapping[str, Any] | str | os.PathLike[str] | None = None,
+    keep_zeros: bool = False,
+    masks_only: bool = False,
+    compare: bool | None = None,
+) -> Plan:
+    """What :func:`prune_checkpoint` would do with these arguments; nothing is written.
 
-    Refuses wrong options as well.
+    Returns
+    -------
+    Plan
+        ``as_dict()`` gives what JSON has.
+
+    Raises
+    ------
+    NmflowError
+        For wrong arguments and models that can't be read.
     """
-    begin, before, m = time.perf_counter(), Kernels.so_far(), job.pattern.m
-    kinds = {
-        (sample_shape(*layer.layout.matrix_size(layer.tensor.shape), m), layer.tensor.dtype)
-        for layer in layers
-    }
-    for shape, dtype in sorted(kinds):
-        kind = shape, decoded_dtype(dtype)
-        load_kernels(*kind, job.pattern, job.method, job.score)
-        if "transposable" in job.compared:
-            load_kernels(*kind, Pattern(job.pattern.n, m), "flow", job.score)
-    return Kernels.so_far().since(before), time.perf_counter() - begin
+    wanted, chosen_method = Pattern(n, m, pattern), find_method(method)
+    patterns = _patterns(wanted, by_layer)
+    # As workers elsewhere would have to find it.
+    model = open_model(Path(source).absolute())
+    selection = choose_layers(
+        *(model.tensors, wanted.m), include=include, exclude=exclude, patterns=patterns
+    )
+    if compare is None:
+        compare = sum(layer.size for layer in selection.layers) <= _COMPARED_UP_TO
+    names = {"transposable", *(one.name for _, one in patterns.by_glob if one), wanted.name}
+    compared = COMPARED if compare else ()
+    if len(names) == 1:
+        compared = tuple(name for name in compared if name != wanted.name)
+    job = LayerJob(model.files, patterns, chosen_method, score, compared, keep_zeros)
+    return Plan(model, resolved(Path(target)), selection, job, masks_only)
 
 
-def _write_pruned(
-    checkpoint: Checkpoint,
-    target: BinaryIO,
-    layers: Sequence[Layer],
-    job: LayerJob,
-    threads: int,
-    tell: Progress,
-) -> tuple[list[LayerReport], MaskSample]:
-    """Copy the file, with zeros where a layer's mask is False."""
-    reports: list[LayerReport] = []
-    sample: MaskSample | None = None
-    done, total, position = 0, sum(layer.size for layer in layers), 0
-
-    def prune(layer: Layer) -> PrunedLayer:
-        # Layers that are few at a time are cut up among the threads; others have one each.
-        return job.run(layer, threads if layer.size * threads > ENTRIES_AT_ONCE else 1)
-
-    pruned_layers = in_order(prune, layers, threads, lambda layer: layer.size, ENTRIES_AT_ONCE)
-    with checkpoint.path.open("rb") as source, closing(pruned_layers):
-        for layer in layers:
-            tell(layer.name, done, total)
-            pruned = next(pruned_layers)
-            _copy(source, target, position, layer.tensor.start)
-            write(target, pruned.bits)
-            reports.append(pruned.report)
-            sample = sample or pruned.sample
-            done, position = done + layer.size, layer.tensor.stop
-            del pruned
-        _copy(source, target, position, checkpoint.size)
-    assert sample is not None  # choose_layers returns at least one
-    return reports, sample
-
-
-def _copy(source: BinaryIO, target: BinaryIO, start: int, stop: int) -> None:
-    for span in spans(start, stop):
-        write(target, read_bytes(source, *span))
-
-
-def certificate_failures(
-    certificates: Iterable[tuple[str, Certificate]], *, exact: bool
-) -> tuple[Failure, ...]:
-    """What certificates do not say though the method promises it.
-
-    Parameters
-    ----------
-    certificates : iterable of (str, Certificate)
-        With the names of their layers.
-    exact : bool
-        Whether masks are promised to be full and optimal.
-    """
-    failures = []
-    for name, certificate in certificates:
-        if not certificate.feasible:
-            problem = f"the mask keeps too many: {certificate.violations[0]}"
-        elif exact and not certificate.full:
-            problem = f"the mask keeps too few: {certificate.violations[0]}"
-        elif exact and certificate.optimal_tiles != certificate.tiles:
-            short = certificate.tiles - certificate.optimal_tiles
-            problem = f"{short} tiles are not optimal: certified gap {certificate.gap:.3g}"
-        else:
-            continue
-        failures.append(Failure(name, problem))
-    return tuple(failures)
+def _patterns(default: Pattern, by_layer: Any) -> Patterns:
+    if by_layer is None:
+        return Patterns(default)
+    if isinstance(by_layer, Mapping):
+        return patterns_from(default, by_layer, "by_layer")
+    return read_patterns(Path(by_layer), default)

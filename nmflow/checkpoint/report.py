@@ -88,6 +88,11 @@ class LayerReport:
         """Number of entries."""
         return math.prod(self.shape)
 
+    @property
+    def pattern(self) -> Pattern:
+        """Of the mask that was written."""
+        return self.certificate.pattern
+
     def share(self, pattern: str) -> float:
         """Kept part of the total score; 1 where there is nothing to keep."""
         return _share(self.kept[pattern], self.total)
@@ -115,6 +120,14 @@ class PruneReport:
     seconds : float
         Everything: loading kernels, reading, solving, comparing, certifying, writing, verifying.
     sample : MaskSample
+    left_out : tuple of str
+        Files of a folder that hold its weights in other formats, and were not copied.
+    size : int
+        Bytes of weights that were written, or of masks.
+    resumed : int
+        Those of them that an earlier run had written.
+    masks_only : bool
+        Whether the masks alone were written.
     """
 
     source: str
@@ -129,11 +142,27 @@ class PruneReport:
     kernel_seconds: float
     seconds: float
     sample: MaskSample
+    left_out: tuple[str, ...] = ()
+    size: int = 0
+    resumed: int = 0
+    masks_only: bool = False
 
     @property
     def patterns(self) -> tuple[str, ...]:
-        """The patterns whose kept scores are known, loosest first."""
-        return tuple(self.layers[0].kept)
+        """The patterns whose kept scores are known of all layers, loosest first."""
+        first, *others = self.layers
+        return tuple(name for name in first.kept if all(name in layer.kept for layer in others))
+
+    @property
+    def uniform(self) -> bool:
+        """Whether all layers have the same pattern."""
+        return len({(x.pattern.n, x.pattern.m, x.pattern.name) for x in self.layers}) == 1
+
+    @property
+    def kept_share(self) -> float:
+        """Kept part of the total score, of each layer by its own pattern."""
+        kept = math.fsum(layer.certificate.value for layer in self.layers)
+        return _share(kept, math.fsum(layer.total for layer in self.layers))
 
     @property
     def solve_seconds(self) -> float:
@@ -167,11 +196,16 @@ class PruneReport:
             "verified": not self.failures,
             "failures": [{"tensor": f.tensor, "problem": f.problem} for f in self.failures],
             "kept_share": {name: _finite(self.share(name)) for name in self.patterns},
+            "kept_share_written": _finite(self.kept_share),
             "gap": _finite(self.gap),
             "kernels_compiled": self.kernels.compiled,
             "kernel_seconds": self.kernel_seconds,
             "solve_seconds": self.solve_seconds,
             "seconds": self.seconds,
+            "bytes": self.size,
+            "bytes_resumed": self.resumed,
+            "masks_only": self.masks_only,
+            "left_out": list(self.left_out),
             "layers": [_layer_dict(layer) for layer in self.layers],
             "skipped": [{"name": s.name, "reason": s.reason} for s in self.skipped],
         }
@@ -225,6 +259,9 @@ def _layer_dict(layer: LayerReport) -> dict[str, Any]:
         "name": layer.name,
         "dtype": layer.dtype,
         "shape": list(layer.shape),
+        "n": layer.pattern.n,
+        "m": layer.pattern.m,
+        "pattern": layer.pattern.name,
         "axes": list(layer.layout.axes),
         "groups": layer.layout.groups,
         "total_score": _finite(layer.total),

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import nmflow
-from nmflow.checkpoint.safetensors_file import spans
+from nmflow.checkpoint.formats.file_bytes import spans
 from nmflow.problem.batch import as_matrices
 from nmflow.problem.pattern import Pattern
 from nmflow.problem.scores import ScoreName, scores_of
@@ -25,11 +25,18 @@ _BLOCK_ENTRIES = 1 << 20
 def total_score(weights: NDArray[Any], score: ScoreName) -> float:
     """The sum of all positive scores: the most that a mask could keep.
 
-    In float64 and in pieces: float16 would overflow, and a float64 copy of a layer may be large.
+    Added in float64 and in pieces: float16 would overflow, and a float64 copy of a layer may be
+    large.
     """
     flat = weights.reshape(-1)
-    blocks = (_wide_scores(flat[slice(*span)], score) for span in _spans(flat.size))
-    return math.fsum(float(scores.sum(where=scores > 0)) for scores in blocks)
+    return math.fsum(_positive_sum(flat[slice(*span)], score) for span in _spans(flat.size))
+
+
+def _positive_sum(values: NDArray[Any], score: ScoreName) -> float:
+    if score == "abs":
+        return float(np.abs(values).sum(dtype=np.float64))
+    scores = _wide_scores(values, score)
+    return float(scores.sum(where=scores > 0) if score == "raw" else scores.sum())
 
 
 def optimal_value(

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nmflow.checkpoint.files import check_folder, replacing_folder
-from nmflow.checkpoint.prune import certificate_failures
 from nmflow.checkpoint.report import Failure, VerificationError
+from nmflow.checkpoint.verifying.certificates import certificate_failures
 from nmflow.commandline.folder_report import Calibration, FolderReport, Job
 from nmflow.commandline.outputs import write_json
 from nmflow.errors import NmflowError

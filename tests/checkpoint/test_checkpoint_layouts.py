@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import nmflow
-from nmflow.checkpoint import Layer, open_checkpoint, prune_checkpoint, verify_checkpoint
+from nmflow.checkpoint import Layer, Patterns, open_model, prune_checkpoint, verify_checkpoint
 from nmflow.cli import main
 from nmflow.models import Layout
 from nmflow.problem.pattern import Pattern
@@ -86,7 +86,7 @@ def test_the_projections_of_an_attention_are_masked_each_by_itself(tmp_path):
 def test_verification_counts_along_the_layouts_axes(source, tmp_path, name):
     target = tmp_path / "out.safetensors"
     report = prune_checkpoint(source, target, 2, 4, pattern="rows")
-    checkpoint, pattern = open_checkpoint(source), Pattern(2, 4, "rows")
+    checkpoint, pattern = open_model(source), Pattern(2, 4, "rows")
     layouts = {layer.name: layer.layout for layer in report.layers}
 
     def failures(**changed):
@@ -95,7 +95,7 @@ def test_verification_counts_along_the_layouts_axes(source, tmp_path, name):
             for tensor in checkpoint.tensors
             if tensor.name in layouts
         ]
-        return verify_checkpoint(checkpoint, target, layers, pattern, filled=True)
+        return verify_checkpoint(checkpoint, target, layers, Patterns(pattern), filled=True)
 
     assert failures() == ()
     turned = Layout(tuple(reversed(layouts[name].axes)))

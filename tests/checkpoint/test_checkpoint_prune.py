@@ -20,10 +20,11 @@ from safetensors_files import (
 
 import nmflow
 from nmflow.checkpoint import (
+    decode,
+    open_model,
     prune_checkpoint,
 )
 from nmflow.checkpoint.report import natural_key
-from nmflow.checkpoint.safetensors_file import decode
 
 
 def test_only_pruned_weights_change(model, target):
@@ -172,13 +173,16 @@ def test_report(model, target):
     kept = sum(layer.kept["rows"] for layer in report.layers)
     assert report.share("rows") == pytest.approx(kept / sum(x.total for x in report.layers))
     assert len(report.skipped) + len(report.layers) == 12
-    done = [entry[1] for entry in seen]
-    assert done == sorted(done)
-    assert done[-1] == seen[-1][2] == sum(layer.size for layer in report.layers)
+    size = model.stat().st_size
+    for verifying in (False, True):
+        done = [entry[1] for entry in seen if (entry[0] == "verifying") == verifying]
+        assert done == sorted(done)
+        assert done[0] == 0
+    assert done[-1] == size
+    assert {entry[2] for entry in seen} == {size}
+    starts = {tensor.name: tensor.start for tensor in open_model(model).tensors}
     assert [entry[:2] for entry in seen if entry[0] in LAYERS] == [
-        (LAYERS[0], 0),
-        (LAYERS[1], 24 * 16),
-        (LAYERS[2], 2 * 24 * 16),
+        (name, starts[name]) for name in LAYERS
     ]
     assert json.loads(json.dumps(report.as_dict(), allow_nan=False))["verified"] is True
 

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from safetensors_files import BIT_DTYPES, LAYERS, write_raw
 
-import nmflow
+from nmflow import priced
 from nmflow.checkpoint import (
     Layer,
+    Patterns,
     VerificationError,
-    open_checkpoint,
+    open_model,
     prune_checkpoint,
     verify_checkpoint,
 )
@@ -20,7 +21,7 @@ from nmflow.problem.pattern import Pattern
 
 def rewrite(path, name, change):
     """Change one tensor's bytes in place."""
-    checkpoint = open_checkpoint(path)
+    checkpoint = open_model(path)
     one = next(t for t in checkpoint.tensors if t.name == name)
     data = bytearray(path.read_bytes())
     part = np.frombuffer(data, np.uint8)[one.start : one.stop]
@@ -39,9 +40,9 @@ def test_verification_counts_unstructured_matrices(tmp_path, target, change):
             sparse[15 if wrong > 0 else 14, matrix] += wrong
             for path, values in ((tmp_path / "in.safetensors", np.ones((30, 2))), (target, sparse)):
                 write_raw(path, {"a.weight": ("F64", shape, values.tobytes())})
-            source = open_checkpoint(tmp_path / "in.safetensors")
+            source = open_model(tmp_path / "in.safetensors")
             layers = [Layer(one, Layout()) for one in source.tensors]
-            failures = verify_checkpoint(source, target, layers, pattern, filled=True)
+            failures = verify_checkpoint(source, target, layers, Patterns(pattern), filled=True)
             assert [f.problem[:33] for f in failures] == (
                 ["a matrix does not keep 15 weights"] if wrong else []
             )
@@ -79,12 +80,12 @@ def drop_a_kept_one(bits):
 )
 def test_verification_finds(model, target, name, change, words):
     prune_checkpoint(model, target, 2, 4)
-    source = open_checkpoint(model)
+    source = open_model(model)
     layers = [Layer(t, Layout()) for t in source.tensors if t.name in LAYERS]
     pattern = Pattern(2, 4)
-    assert verify_checkpoint(source, target, layers, pattern, filled=True) == ()
+    assert verify_checkpoint(source, target, layers, Patterns(pattern), filled=True) == ()
     rewrite(target, name, change)
-    failures = verify_checkpoint(source, target, layers, pattern, filled=True)
+    failures = verify_checkpoint(source, target, layers, Patterns(pattern), filled=True)
     assert {failure.tensor for failure in failures} == {name}
     assert any(words in failure.problem for failure in failures)
 
@@ -104,9 +105,9 @@ def test_verification_counts_each_direction(tmp_path, target, axis, shape):
                 write_raw(path, {"a.weight": ("F64", shape, values.tobytes())})
                 for path, values in ((tmp_path / "in.safetensors", dense), (target, sparse))
             )
-            checkpoint = open_checkpoint(source)
+            checkpoint = open_model(source)
             layers = [Layer(one, Layout()) for one in checkpoint.tensors]
-            failures = verify_checkpoint(checkpoint, copy, layers, pattern, filled=False)
+            failures = verify_checkpoint(checkpoint, copy, layers, Patterns(pattern), filled=False)
             assert len(failures) == 1
             assert f"1 {('column', 'row')[axis]} groups keep more" in failures[0].problem
 
@@ -122,9 +123,9 @@ def test_verification_of_a_damaged_file(model, target, damage):
         "garbage": b"garbage",
     }
     target.write_bytes(damaged[damage])
-    source = open_checkpoint(model)
-    layers = [Layer(source.tensors[0], Layout())]
-    failures = verify_checkpoint(source, target, layers, Pattern(2, 4), filled=True)
+    source = open_model(model)
+    layers = [Layer(t, Layout()) for t in source.tensors if t.name in LAYERS]
+    failures = verify_checkpoint(source, target, layers, Patterns(Pattern(2, 4)), filled=True)
     assert [failure.tensor for failure in failures] == ["(file)"]
 
 
@@ -152,7 +153,11 @@ def nothing(weights, *_, **__):
     ],
 )
 def test_a_bad_mask_is_never_written(model, target, monkeypatch, solve, words):
-    monkeypatch.setattr(nmflow, "solve", solve)
+
+    def careless(weights, pattern, **_):
+        return solve(getattr(weights, "values", weights), pattern.n, pattern.m), None
+
+    monkeypatch.setattr(priced, "solve_for_certificate", careless)
     with pytest.raises(VerificationError) as caught:
         prune_checkpoint(model, target, 2, 4)
     assert {f.tensor for f in caught.value.report.failures} == set(LAYERS)
@@ -163,14 +168,16 @@ def test_a_bad_mask_is_never_written(model, target, monkeypatch, solve, words):
 
 def test_a_file_written_wrongly_is_not_left(model, target, monkeypatch):
     """The certificates are right, and the bytes are not."""
-    module = sys.modules["nmflow.checkpoint.prune"]
+    module = sys.modules["nmflow.checkpoint.writing.stream"]
     real = module.write
     count = 0
 
     def careless(file, data):
         nonlocal count
         count += 1
-        real(file, data if isinstance(data, bytearray) else data | 1)
+        # Of each layer, the lowest bit of its first byte.
+        changed = isinstance(data, np.ndarray)
+        real(file, bytes([data[0] | 1, *data[1:]]) if changed else data)
 
     monkeypatch.setattr(module, "write", careless)
     with pytest.raises(VerificationError, match="verification failed"):

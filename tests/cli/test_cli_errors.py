@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("rich")
 save_file = pytest.importorskip("safetensors.numpy").save_file
 
-import nmflow  # noqa: E402
+from nmflow import priced  # noqa: E402
 
 
 def one_error(code, out, err, *words):
@@ -140,7 +140,7 @@ def test_nan_names_the_layer_and_leaves_nothing(prune, tmp_path):
 
 @pytest.mark.parametrize("writes_before", [0, 1, 3])
 def test_a_full_disk(prune, untouched, monkeypatch, writes_before):
-    module = sys.modules["nmflow.checkpoint.prune"]
+    module = sys.modules["nmflow.checkpoint.writing.stream"]
     real, count = module.write, 0
 
     def full(file, data):
@@ -173,7 +173,7 @@ def test_out_of_memory(prune, untouched, monkeypatch):
     def hungry(*_, **__):
         raise MemoryError
 
-    monkeypatch.setattr(nmflow, "solve", hungry)
+    monkeypatch.setattr(priced, "solve_for_certificate", hungry)
     assert one_error(*prune(), "not enough memory")
     assert untouched()
 

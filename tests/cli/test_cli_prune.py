@@ -148,7 +148,7 @@ def test_methods(capsys, monkeypatch):
         (["--version"], 0, [f"nmflow {nmflow.__version__}"]),
         (["prune", "--help"], 0, ["embeddings", "heads", "biases", "--include GLOB replaces"]),
         ([], 2, ["COMMAND"]),
-        (["prune"], 2, ["IN.safetensors"]),
+        (["prune"], 2, ["IN", "OUT"]),
         (["prune", "a", "b", "-n", "2"], 2, ["-m"]),
         (["prune", "a", "b", "-n", "x", "-m", "4"], 2, ["invalid int value: 'x'"]),
         (["prune", "a", "b", "-n", "2", "-m", "4", "--pattern", "z"], 2, ["'unstructured'"]),

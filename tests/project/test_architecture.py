@@ -20,6 +20,7 @@ LAYERS = [
     ["simd", "diversity"],
     ["cuda", "proof", "solvers"],
     ["units", "device", "lax"],
+    ["sharded"],
     ["solve", "certify", "hardware", "training"],
     ["tracker", "priced", "permuting"],
     ["permute"],
@@ -136,12 +137,13 @@ def test_only_adapters_name_frameworks():
             if isinstance(node, ast.Import | ast.ImportFrom):
                 names = [alias.name for alias in node.names]
                 heads = {(getattr(node, "module", None) or n).split(".")[0] for n in names}
-                frameworks = {"torch", "jax", "optax", "flax", "equinox", "cupy"}
+                frameworks = {"torch", "jax", "optax", "flax", "equinox", "cupy", "dask"}
                 assert not heads & frameworks or name.split(".")[0] in (
                     "torch",
                     "jax",
                     "device",
                     "lax",
+                    "sharded",
                 )
 
 
@@ -149,6 +151,7 @@ def test_import_is_light():
     heavy = [
         "torch",
         "jax",
+        "dask",
         "pulp",
         "matplotlib",
         "numba",
