@@ -74,6 +74,21 @@ CONTENTS = """
 :hidden:
 :caption: Guide
 
+docs/guide/masks
+docs/guide/constraints
+docs/guide/training
+docs/guide/conversion
+docs/guide/checkpoints
+docs/guide/gpu
+docs/guide/counting
+docs/guide/deployment
+docs/guide/numbers
+```
+
+```{toctree}
+:hidden:
+:caption: Project
+
 ARCHITECTURE
 CONTRIBUTING
 CHANGELOG
@@ -86,6 +101,7 @@ CHANGELOG
 docs/api/nmflow
 docs/api/torch
 docs/api/integrations
+docs/api/jax
 docs/api/checkpoint
 docs/api/hardware
 docs/api/models

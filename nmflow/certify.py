@@ -7,6 +7,7 @@ optimum proved by :mod:`nmflow.proof.checker`, and the sums are exact.
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from nmflow.problem.workers import run_or_raise_first, thread_count
 from nmflow.proof.certificate import Certificate, Tally, Violation
 from nmflow.proof.constrained_groups import certify_groups_within
 from nmflow.proof.groups import certify_groups
+from nmflow.sharded.whole import pieces_of, tally_of_pieces
 from nmflow.units.batch import batch_in_units
 from nmflow.units.constraints import constraints_in_units
 from nmflow.units.unit import ENTRY, as_unit
@@ -93,19 +95,23 @@ def certify(
     bound add those up, exactly, as they are once rounded. A unit that is kept in part is a
     violation, and counts as dropped.
 
+    Dask arrays are certified chunk by chunk, now, and DTensors shard by shard, by all processes of
+    their mesh together; sums of the pieces are added as integers, so that the certificate is that
+    of the whole array. Of violations the first by their place are listed. ``mask`` may be whole.
+
     Time: one pass over the weights where ``prices`` prove the mask, about that of ``flow``; a few
     times as much where they have to be found, and more where an optimum has to be.
     """
     wanted = Pattern(n, m, pattern, columns, at_most)
+    options: dict[str, Any] = {"axes": axes, "score": score, "workers": workers, "unit": unit}
+    if (pieces := pieces_of(weights)) is not None:
+        thread_count(workers)
+        if prices is not None:
+            raise NmflowError("prices of weights in pieces can't be cut up: leave them out")
+        each = partial(tally_of, pattern=wanted, **options)
+        return tally_of_pieces(pieces, each, wanted, mask, within, keep).certificate()
     return tally_of(
-        *(weights, mask, wanted),
-        axes=axes,
-        score=score,
-        within=within,
-        keep=keep,
-        workers=workers,
-        prices=prices,
-        unit=unit,
+        weights, mask, wanted, within=within, keep=keep, prices=prices, **options
     ).certificate()
 
 

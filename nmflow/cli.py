@@ -12,11 +12,14 @@ from collections.abc import Sequence
 import nmflow
 from nmflow.checkpoint import VerificationError
 from nmflow.checkpoint.console import make_console, print_methods
-from nmflow.commandline import convert, doctor, prune, warmup
+from nmflow.commandline import convert, doctor, inspect, prune, report, verify, warmup
 from nmflow.commandline.convert import add_convert
 from nmflow.commandline.doctor import add_doctor
+from nmflow.commandline.inspect import add_inspect
 from nmflow.commandline.prune import add_prune
+from nmflow.commandline.report import add_report
 from nmflow.commandline.stopping import Terminated, terminable
+from nmflow.commandline.verify import add_verify
 from nmflow.commandline.warmup import add_warmup
 from nmflow.diversity.table import compare_patterns, print_comparison
 from nmflow.errors import NmflowError
@@ -30,6 +33,9 @@ TERMINATED = 143
 _DIVERSITY_HELP = "count the masks that each pattern allows, exactly and by the paper's formulas"
 _PRUNE_HELP = "write a copy of a model with n:m sparse layers: safetensors, folder or PyTorch's"
 _PRUNE_NOTES = RULE + "\n" + prune.NOTES
+_VERIFY_HELP = "hold a model against n:m, and against the dense one that it was made of"
+_INSPECT_HELP = "say of every layer what n:m it has or could have, and what hardware runs it"
+_REPORT_HELP = "write a page of HTML, complete in itself, about what a model keeps"
 _CONVERT_HELP = "write a copy of a Hugging Face folder, converted to n:m with calibration text"
 _DOCTOR_HELP = "say what masks can speed up on this machine's devices, and measure it"
 _WARMUP_HELP = "compile kernels ahead of their first use, in parallel, and keep them on the disk"
@@ -90,6 +96,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, add, purpose, notes in (
         ("prune", add_prune, _PRUNE_HELP, _PRUNE_NOTES),
+        ("verify", add_verify, _VERIFY_HELP, verify.NOTES),
+        ("inspect", add_inspect, _INSPECT_HELP, inspect.NOTES),
+        ("report", add_report, _REPORT_HELP, report.NOTES),
         ("convert", add_convert, _CONVERT_HELP, convert.NOTES),
         ("warmup", add_warmup, _WARMUP_HELP, warmup.NOTES),
         ("doctor", add_doctor, _DOCTOR_HELP, doctor.NOTES),

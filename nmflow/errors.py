@@ -19,3 +19,8 @@ class MissingExtraError(NmflowError, ImportError):
             f"{feature} needs packages that are not installed; "
             f"install them with: pip install 'nmflow[{extra}]'"
         )
+        self._given = feature, extra
+
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str]]:
+        # Between processes, an exception is made anew from what it was made of.
+        return type(self), self._given

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol, TypeVar, overload
 
 import numpy as np
@@ -16,6 +17,7 @@ from nmflow.problem.pattern import Pattern, PatternName
 from nmflow.problem.scores import ScoreName
 from nmflow.problem.tiling import Window, windows
 from nmflow.problem.workers import run_or_raise_first, thread_count
+from nmflow.sharded.whole import masks_of_pieces, pieces_of
 from nmflow.solvers import registry
 from nmflow.solvers.interface import Method
 from nmflow.units.batch import batch_in_units
@@ -164,7 +166,8 @@ def solve(
     Returns
     -------
     mask : bool array
-        Of the framework, shape and device of ``weights``; True where an entry is kept.
+        Of the framework, shape and device of ``weights``; True where an entry is kept. Lazy, or
+        sharded, where they are.
 
     Raises
     ------
@@ -190,6 +193,14 @@ def solve(
     exact, in 64 bits. Units at the lower and right edge may be partial, and score what they have.
     They take one more pass over the weights and 8 bytes each.
 
+    Arrays in pieces are solved piece by piece, and the mask is that of the whole array. Of a Dask
+    array it is lazy, in the same chunks (``workers`` threads for each, by default one); wrong
+    options raise at once, NaN when it is computed, with its index in the whole. Chunks that cut
+    tiles are moved along the two axes; ``"unstructured"`` makes those one chunk each, so that a
+    matrix has to fit a worker's memory. Of a DTensor it is one of the same placements: all
+    processes of the mesh call together, rows of tiles that lie across shards are exchanged, and an
+    error of one is raised by all. ``Partial`` values are refused.
+
     Examples
     --------
     >>> import numpy as np, nmflow
@@ -207,13 +218,14 @@ def solve(
             " is approximate: leave the method out, or use pattern='transposable'"
         )
     block = as_unit(unit)
+    if (pieces := pieces_of(weights)) is not None:
+        options = {"axes": axes, "score": score, "workers": workers, "unit": block}
+        return masks_of_pieces(pieces, solve, wanted, chosen, within, keep, options)
     plain = within is None and keep is None and wanted.columns is None and block == ENTRY
-    wanted_there = plain and chosen.name == "flow" and wanted.name == "transposable"
-    if wanted_there and on_accelerator(weights):
-        from nmflow.device.solve import solve_counted
-
-        if (found := solve_counted(weights, wanted, axes, score)) is not None:
-            return found[0]
+    if plain and chosen.name == "flow" and (framework := on_accelerator(weights)):
+        found = _SOLVERS_THERE[framework]()(weights, wanted, axes, score)
+        if found is not None:
+            return found
     entries = MatrixBatch.of(weights, wanted, axes, score)
     constraints = constraints_in_units(Constraints.of(within, keep, entries), entries, block)
     batch = batch_in_units(entries, block, threads)
@@ -231,6 +243,26 @@ def solve(
         for index in range(batch.shape[0]):
             mask[index] = select_within(batch, index, constraints)
     return batch.restore(mask)
+
+
+def _torch_solver() -> _SolverThere:
+    from nmflow.device.solve import solve_there
+
+    return solve_there
+
+
+def _jax_solver() -> _SolverThere:
+    from nmflow.lax.solve import solve_there
+
+    return solve_there
+
+
+_SolverThere = Callable[[Any, Pattern, Any, ScoreName], Any]
+"""Weights that are not in host memory -> their mask; None for what has to go through the host."""
+_SOLVERS_THERE: dict[str, Callable[[], _SolverThere]] = {
+    "torch": _torch_solver,
+    "jax": _jax_solver,
+}
 
 
 def _solve_tiles(

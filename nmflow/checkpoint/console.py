@@ -78,7 +78,7 @@ def print_report(console: Console, report: PruneReport) -> None:
     console.print(_layer_table(report))
     if report.skipped:
         console.print(f"Left as they are: {len(report.skipped)} tensors", style="bold")
-        console.print(_skipped_grid(report.skipped))
+        console.print(skipped_grid(report.skipped))
     if report.left_out:
         listed = plain(", ".join(report.left_out))
         console.print(f"Not copied, as they hold the dense weights: {listed}", soft_wrap=True)
@@ -113,7 +113,7 @@ def print_plan(console: Console, plan: Plan) -> None:
     console.print(table)
     if plan.selection.skipped:
         console.print(f"Left as they are: {len(plan.selection.skipped)} tensors", style="bold")
-        console.print(_skipped_grid(plan.selection.skipped))
+        console.print(skipped_grid(plan.selection.skipped))
     written, free = found["bytes_written"], found["bytes_free"]
     console.print(
         f"Would read {_size(found['bytes_read'])} ({found['kind']}) and write {_size(written)} to"
@@ -171,7 +171,7 @@ def _layer_table(report: PruneReport) -> Any:
         table.add_column("kept", share, justify="right", style="bold")
     if not report.uniform:
         table.add_column("pattern")
-    table.add_column("gap", _gap(report.gap), justify="right")
+    table.add_column("gap", gap_text(report.gap), justify="right")
     table.add_column("time", _time(report.solve_seconds), justify="right", no_wrap=True)
     for layer in report.layers:
         table.add_row(*_layer_cells(layer, report))
@@ -187,12 +187,13 @@ def _layer_cells(layer: LayerReport, report: PruneReport) -> list[str]:
         "x".join(map(str, layer.shape)),
         *(f"{100 * layer.share(name):.2f}" for name in names),
         *([] if report.uniform else [f"{own.n}:{own.m} {own.name}"]),
-        _gap(layer.certificate.gap),
+        gap_text(layer.certificate.gap),
         _time(layer.seconds),
     ]
 
 
-def _skipped_grid(skipped: Iterable[Skipped]) -> Any:
+def skipped_grid(skipped: Iterable[Skipped]) -> Any:
+    """Reasons, each with the names that it is given for."""
     from rich.table import Table
 
     grid = Table.grid(padding=(0, 2))
@@ -242,7 +243,8 @@ def plain(text: str) -> str:
     return escape(text)
 
 
-def _gap(gap: float) -> str:
+def gap_text(gap: float) -> str:
+    """A gap in a table; 0 only where it is."""
     return "0" if gap == 0 else f"{gap:.1e}"
 
 

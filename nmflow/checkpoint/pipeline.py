@@ -5,10 +5,58 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+class Crew(Protocol):
+    """Who works at items: threads here, or a cluster's workers.
+
+    Attributes
+    ----------
+    threads_each : int
+        Threads that an item has which is too large for one.
+    """
+
+    @property
+    def threads_each(self) -> int:
+        """Threads that an item has which is too large for one."""
+        ...
+
+    def in_order(
+        self,
+        work: Callable[[Item], Result],
+        items: Iterable[Item],
+        size_of: Callable[[Item], int],
+        most: int,
+    ) -> Generator[Result, None, None]:
+        """``work`` of each item, in the order of the items, as :func:`in_order`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Threads:
+    """So many threads of this process, as a crew."""
+
+    count: int
+
+    @property
+    def threads_each(self) -> int:
+        """All: such items are worked at one by one."""
+        return self.count
+
+    def in_order(
+        self,
+        work: Callable[[Item], Result],
+        items: Iterable[Item],
+        size_of: Callable[[Item], int],
+        most: int,
+    ) -> Generator[Result, None, None]:
+        """:func:`in_order`, by those threads."""
+        return in_order(work, items, self.count, size_of, most)
 
 
 def in_order(

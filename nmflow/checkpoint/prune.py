@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nmflow.checkpoint.cluster import hired
 from nmflow.checkpoint.files import resolved
 from nmflow.checkpoint.formats.opening import open_model
 from nmflow.checkpoint.layer_job import LayerJob
@@ -56,6 +57,7 @@ def prune_checkpoint(
     compare: bool | None = None,
     overwrite: bool = False,
     resume: bool = False,
+    scheduler: str | None = None,
     progress: Progress | None = None,
 ) -> PruneReport:
     """Write a copy of a model in which the layers' weights are n:m sparse.
@@ -88,6 +90,10 @@ def prune_checkpoint(
         Whether an existing ``target`` may be replaced, and what an earlier run left.
     resume : bool
         Whether to go on where an earlier run with the same arguments was killed, if one was.
+    scheduler : str, optional
+        Address of a running Dask cluster, whose workers solve and certify; they have to see
+        ``source`` under the same absolute path. What is written is the same. By default threads of
+        this process do it.
     progress : callable, optional
         ``progress(what, done, total)``, bytes done and in all.
 
@@ -121,13 +127,14 @@ def prune_checkpoint(
         masks_only=masks_only,
         compare=compare,
     )
-    run = Run(plan, str(source), str(target), threads, begin, progress or (lambda *_: None))
+    tell = progress or (lambda *_: None)
     folder = WorkFolder(plan.target)
     try:
         if not (resume and folder.path.exists()):
             clear_if_placed(folder)
             plan.check_target(overwrite=overwrite)
-        with folder:
+        with hired(scheduler, threads, plan.job.files) as crew, folder:
+            run = Run(plan, str(source), str(target), crew, threads, begin, tell)
             return run.in_folder(folder, resume=resume, overwrite=overwrite)
     except OSError as error:
         failure = NmflowError(f"cannot write {target}: {error.strerror or error}")
@@ -166,7 +173,8 @@ def plan_checkpoint(
     """
     wanted, chosen_method = Pattern(n, m, pattern), find_method(method)
     patterns = _patterns(wanted, by_layer)
-    model = open_model(source)
+    # As workers elsewhere would have to find it.
+    model = open_model(Path(source).absolute())
     selection = choose_layers(
         *(model.tensors, wanted.m), include=include, exclude=exclude, patterns=patterns
     )

@@ -25,6 +25,10 @@ _LAYERS_HELP = (
     'other patterns by layer: lines of "GLOB" = {n = 4, m = 8, pattern = "rows"}, of which some may'
     ' be left out, or "GLOB" = "skip"; the first glob that matches decides'
 )
+_SCHEDULER_HELP = (
+    "of a running Dask cluster, tcp://HOST:PORT, whose workers solve and certify: they need nmflow"
+    " and must see IN under the same path"
+)
 _RESUME_HELP = "go on where an earlier run with the same options was killed, if one was"
 
 NOTES = """
@@ -63,6 +67,7 @@ def add_prune(parser: argparse.ArgumentParser) -> None:
     )
     add("--dry-run", action="store_true", help="say what would be done, and write nothing")
     add("--workers", type=int, metavar="K", help="threads; default: one for each core")
+    add("--scheduler", metavar="ADDRESS", help=_SCHEDULER_HELP)
     add("--resume", action="store_true", help=_RESUME_HELP)
     add("--force", action="store_true", help="replace files that exist, and what a run left")
     add("--figure", metavar="PATH", type=Path, help="save a picture: .png, .pdf or .svg")
@@ -124,6 +129,7 @@ def _run(options: argparse.Namespace) -> PruneReport:
         workers=options.workers,
         overwrite=options.force,
         resume=options.resume,
+        scheduler=options.scheduler,
     )
     if options.quiet:
         return run()

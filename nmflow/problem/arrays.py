@@ -22,6 +22,21 @@ MAX_BYTES = 8
 SUPPORTED = "float16, bfloat16, float32, float64, or integers of up to 64 bits"
 
 
+class Part(NamedTuple):
+    """Where an array lies in a larger one, of which it is a part.
+
+    Attributes
+    ----------
+    whole : tuple of int
+        The larger one's shape.
+    start : tuple of int
+        Where in it the part begins.
+    """
+
+    whole: tuple[int, ...]
+    start: tuple[int, ...]
+
+
 class HostArray(NamedTuple):
     """An array in host memory, and the way back to where it came from.
 
@@ -35,12 +50,29 @@ class HostArray(NamedTuple):
         Whether ``values`` holds bfloat16 patterns.
     restore : callable
         Turns a bool ndarray into the framework's array on the original device.
+    part : Part, optional
+        Of which array it is a part, for what errors say.
     """
 
     values: NDArray[Any]
     dtype: object
     bfloat16: bool
     restore: Restore
+    part: Part | None = None
+
+    def __str__(self) -> str:
+        """How errors describe it, with its shape and dtype."""
+        shape, of_whole = self.values.shape, ""
+        if self.part is not None and self.part.whole != shape:
+            of_whole = f" (of which this is the part of shape {shape} at {self.part.start})"
+            shape = self.part.whole
+        return f"shape {shape}{of_whole} and dtype {self.dtype}"
+
+    def place(self, flat: int) -> tuple[int, ...]:
+        """The index of an entry, which is given in row-major order, as the user has it."""
+        start = self.part.start if self.part is not None else (0,) * self.values.ndim
+        index = np.unravel_index(flat, self.values.shape)
+        return tuple(first + int(i) for first, i in zip(start, index, strict=True))
 
     def decode(self, part: NDArray[Any]) -> NDArray[Any]:
         """Numbers that numpy can calculate with, from a part of ``values``."""
@@ -73,12 +105,30 @@ def to_host(array: Any, what: str = "weights") -> HostArray:
     return _from_anything(array, what)
 
 
-def on_accelerator(array: Any) -> bool:
-    """Whether it is a plain torch tensor in the memory of a device that calculates by itself."""
-    torch = sys.modules.get("torch")
-    if torch is None or type(array) not in (torch.Tensor, torch.nn.Parameter):
-        return False
-    return array.layout is torch.strided and array.device.type not in ("cpu", "meta")
+def on_accelerator(array: Any) -> str | None:
+    """The framework that has to calculate with an array, where its numbers are not in host memory.
+
+    A plain torch tensor or a JAX array on another device; a traced JAX value, which has no numbers.
+    """
+    for name, kind, elsewhere in (
+        ("torch", "Tensor", _torch_elsewhere),
+        ("jax", "Array", _jax_elsewhere),
+    ):
+        framework = sys.modules.get(name)
+        if framework is not None and isinstance(array, getattr(framework, kind, ())):
+            return name if elsewhere(framework, array) else None
+    return None
+
+
+def _torch_elsewhere(torch: Any, tensor: Any) -> bool:
+    plain = type(tensor) in (torch.Tensor, torch.nn.Parameter) and tensor.layout is torch.strided
+    return plain and tensor.device.type not in ("cpu", "meta")
+
+
+def _jax_elsewhere(jax: Any, array: Any) -> bool:
+    if isinstance(array, jax.core.Tracer):
+        return True
+    return any(device.platform != "cpu" for device in array.devices())
 
 
 def _from_torch(torch: Any, tensor: Any, what: str) -> HostArray:
@@ -97,6 +147,11 @@ def _from_torch(torch: Any, tensor: Any, what: str) -> HostArray:
         tensor = tensor.resolve_neg()
         values = (tensor.view(torch.int16) if bfloat16 else tensor).cpu().numpy()
     except (TypeError, RuntimeError) as error:
+        if type(tensor) not in (torch.Tensor, torch.nn.Parameter):
+            raise NmflowError(
+                f"{what} is a {type(tensor).__name__}, which can't be read here ({error}): pass a"
+                " plain tensor of its values (of a DTensor, full_tensor())"
+            ) from None
         raise NmflowError(
             f"{what} of dtype {name} can't be read ({error}): use {SUPPORTED}"
         ) from None
@@ -125,8 +180,9 @@ def check_storage(tensor: Any, what: str) -> None:
 def _from_jax(jax: Any, array: Any, what: str) -> HostArray:
     if isinstance(array, jax.core.Tracer):
         raise NmflowError(
-            f"{what} is a traced JAX value, which has no numbers yet: call nmflow outside jit,"
-            " grad and vmap, or through jax.pure_callback"
+            f"{what} is a traced JAX value, which has no numbers yet: inside jit, grad and vmap"
+            " nmflow.solve takes method='flow' without constraints or units; make other calls"
+            " outside of them"
         )
 
     def restore(mask: NDArray[np.bool_]) -> Any:

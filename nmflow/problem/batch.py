@@ -111,10 +111,10 @@ class MatrixBatch:
         """Raise for the first NaN or infinity, with its index in the array as the user has it."""
         values = self.host.values
         numbers = self.host.decode(np.ascontiguousarray(values))
-        index = np.unravel_index(int(np.argmin(np.isfinite(numbers))), numbers.shape)
-        place = tuple(int(i) for i in index)
+        first = int(np.argmin(np.isfinite(numbers)))
         raise NmflowError(
-            f"{self.what}: {numbers[place]} at index {place}, but all values must be finite;"
+            f"{self.what}: {numbers.ravel()[first]} at index {self.host.place(first)}, but all"
+            " values must be finite;"
             " look for where it came from, or leave this array out"
         )
 
@@ -131,7 +131,7 @@ class MatrixBatch:
 
 def describe(host: HostArray, pattern: Pattern) -> str:
     """How messages name weights."""
-    return f"weights of shape {host.values.shape} and dtype {host.dtype} for {pattern}"
+    return f"weights of {host} for {pattern}"
 
 
 def normalise_axes(axes: Any, ndim: int, what: Callable[[], str]) -> tuple[int, int]:
@@ -171,7 +171,7 @@ def as_bool_matrices(mask: Any, batch: MatrixBatch, name: str) -> NDArray[np.boo
         For another shape than the weights', and for values other than 0 and 1.
     """
     host = to_host(mask, name)
-    what = f"{name} of shape {host.values.shape} and dtype {host.dtype} for {batch.pattern}"
+    what = f"{name} of {host} for {batch.pattern}"
     if host.values.shape != batch.host.values.shape:
         raise NmflowError(
             f"{what}: weights have shape {batch.host.values.shape}, a mask must have the same"
@@ -180,7 +180,10 @@ def as_bool_matrices(mask: Any, batch: MatrixBatch, name: str) -> NDArray[np.boo
     if values.dtype != np.bool_:
         odd = (values != 0) & (values != 1)
         if odd.any():
-            place = tuple(int(i) for i in np.unravel_index(int(odd.argmax()), odd.shape))
-            raise NmflowError(f"{what}: {values[place]} at index {place}; use True/False or 0/1")
+            first = int(odd.argmax())
+            raise NmflowError(
+                f"{what}: {values.ravel()[first]} at index {host.place(first)};"
+                " use True/False or 0/1"
+            )
         values = values != 0
     return as_matrices(values, batch.axes)

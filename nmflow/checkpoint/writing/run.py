@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from nmflow.checkpoint.cluster import ClusterError
+from nmflow.checkpoint.pipeline import Crew
 from nmflow.checkpoint.report import Failure, PruneReport, VerificationError, natural_key
 from nmflow.checkpoint.verifying.certificates import certificate_failures
 from nmflow.checkpoint.verifying.verify import verify_checkpoint
@@ -31,17 +33,28 @@ class Run:
     plan : Plan
     source, target : str
         As the caller gave them.
+    crew : Crew
+        Who makes what is written.
     threads : int
+        That verify it.
     begin : float
         When it all began.
     progress : callable
     """
 
     def __init__(
-        self, plan: Plan, source: str, target: str, threads: int, begin: float, progress: Progress
+        self,
+        plan: Plan,
+        source: str,
+        target: str,
+        crew: Crew,
+        threads: int,
+        begin: float,
+        progress: Progress,
     ) -> None:
         self.plan, self.source, self.target = plan, source, target
         self.threads, self.begin, self.progress = threads, begin, progress
+        self.crew = crew
         self.kernels, self.kernel_seconds = Kernels(0, 0, ()), 0.0
 
     def in_folder(self, folder: WorkFolder, *, resume: bool, overwrite: bool) -> PruneReport:
@@ -77,12 +90,10 @@ class Run:
                 raise VerificationError(report)
             finish(folder, plan, written)
             place(folder, folder.out if plan.writes_folder else folder.out / plan.target.name)
-        except NmflowError:
-            # To go on from it would end in the same error.
-            folder.remove()
-            raise
         except BaseException as error:
-            if folder.has_work:
+            # From anything else that is wrong one would go on to the same error.
+            passing = isinstance(error, ClusterError) or not isinstance(error, NmflowError)
+            if passing and folder.has_work:
                 error.add_note(
                     f"what is done is kept in {folder.path}: --resume goes on from there"
                 )
@@ -97,11 +108,12 @@ class Run:
         self.progress("compiling", 0, total)
         self._load_kernels()
         writer = Writer(folder, plan.outputs(), entries)
-        written = writer.run(
-            PieceWork(plan.job, self.threads),
-            self.threads,
-            lambda what, done: self.progress(what, done, total),
-        )
+
+        def tell(what: str, done: int) -> None:
+            self.progress(what, done, total)
+
+        work = PieceWork(plan.job, self.crew.threads_each)
+        written = writer.run(work, self.crew, tell)
         if plan.writes_folder:
             copy_extras(plan.model, folder.out)
         return written

@@ -15,7 +15,7 @@ from nmflow.checkpoint.files import settle, write
 from nmflow.checkpoint.formats.file_bytes import read_bytes
 from nmflow.checkpoint.layer_job import Findings, layer_report
 from nmflow.checkpoint.layers import Layer
-from nmflow.checkpoint.pipeline import in_order
+from nmflow.checkpoint.pipeline import Crew
 from nmflow.checkpoint.report import LayerReport, MaskSample
 from nmflow.checkpoint.writing.journal import Journal
 from nmflow.checkpoint.writing.pieces import Made, Output, Piece
@@ -94,14 +94,15 @@ class Writer:
             self.folder.journal.cut(kept + good)
         return begins
 
-    def run(self, work: Callable[[Piece], Made], threads: int, tell: Tell) -> Written:
+    def run(self, work: Callable[[Piece], Made], crew: Crew, tell: Tell) -> Written:
         """Make and write all that is not there yet.
 
         Parameters
         ----------
         work : callable
             Makes a piece.
-        threads : int
+        crew : Crew
+            Who calls it.
         tell : callable
             ``tell(what, done)``: bytes that are written.
 
@@ -111,7 +112,7 @@ class Writer:
             Of the first piece that fails, in order; or in place of an OSError, for a full disk.
         """
         todo = [piece for output in self.outputs for piece in self._rest(output)]
-        made = in_order(work, todo, threads, lambda piece: piece.size, ENTRIES_AT_ONCE)
+        made = crew.in_order(work, todo, lambda piece: piece.size, ENTRIES_AT_ONCE)
         done = self.written.resumed
         settling: list[Future[None]] = []
         # The disk is waited for while the next file is written.
