@@ -77,6 +77,7 @@ CONTENTS = """
 docs/guide/masks
 docs/guide/constraints
 docs/guide/training
+docs/guide/jax
 docs/guide/conversion
 docs/guide/checkpoints
 docs/guide/gpu

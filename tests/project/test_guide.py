@@ -35,7 +35,8 @@ ZEROS = block("conversion", 'masks="zeros"')
 DYNAMIC = block("training", "DynamicSparseTraining")
 WANDA = block("training", "scores=wanda")
 CALLBACK = block("training", "callbacks=[")
-RUN_HERE = {SOLVE, TRAIN, CONVERT, WITHIN, ZEROS, DYNAMIC, WANDA, CALLBACK}
+JAX = block("jax", "nmflow.jax.sparsify(")
+RUN_HERE = {SOLVE, TRAIN, CONVERT, WITHIN, ZEROS, DYNAMIC, WANDA, CALLBACK, JAX}
 
 
 def test_all_code_that_is_shown_is_run():
@@ -147,6 +148,27 @@ def test_scores_of_wanda_drive_the_masks():
         scores = weights.original.detach().abs() * given["squares"][f"{name}.weight"].sqrt()
         assert torch.equal(weights[0].mask, nmflow.solve(scores, 4, 8, score="raw"))
     assert given["squares"]["0.weight"].argmax() == 15
+
+
+def test_training_in_jax_runs(capsys):
+    jax, optax = pytest.importorskip("jax"), pytest.importorskip("optax")
+    keys = jax.random.split(jax.random.key(0), 3)
+    inputs = jax.random.normal(keys[0], (64, 16))
+    targets = inputs @ jax.random.normal(keys[1], (16, 16))
+    given = {
+        "jax": jax,
+        "optax": optax,
+        "params": {"dense": {"kernel": 0.1 * jax.random.normal(keys[2], (16, 16))}},
+        "loss": lambda p, batch: ((batch[0] @ p["dense"]["kernel"] - batch[1]) ** 2).mean(),
+        "batches": [(inputs, targets)] * 41,
+    }
+    exec(JAX, given)
+    out = capsys.readouterr().out
+    assert "dense/kernel" in out
+    assert "step 40: refresh 2, flip rate" in out
+    sparse = np.asarray(given["sparse"]["dense"]["kernel"])
+    assert ((sparse != 0).sum(0) == 8).all()
+    assert ((sparse != 0).sum(1) == 8).all()
 
 
 def test_callback_runs(tmp_path):
