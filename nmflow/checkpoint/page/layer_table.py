@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 from nmflow.checkpoint.page.markup import duration, gap_of, name_text, percent, tag, text
 from nmflow.checkpoint.page.sections import section
-from nmflow.checkpoint.page.view import Row, View
+from nmflow.checkpoint.page.view import ShownLayer, View
 
 # What a cell says, and what it is sorted by; None for its text.
 Cell = tuple[str, float | None]
-Column = tuple[str, Callable[[Row], Cell]]
+Column = tuple[str, Callable[[ShownLayer], Cell]]
 
 
 def layer_table(view: View) -> str:
@@ -66,16 +66,16 @@ def _columns(view: View) -> list[Column]:
     return columns
 
 
-def _optimal(row: Row) -> str:
+def _optimal(row: ShownLayer) -> str:
     return "all" if row.optimal == row.tiles else f"{row.optimal:,} of {row.tiles:,}"
 
 
-def _ratio(row: Row) -> str:
+def _ratio(row: ShownLayer) -> str:
     return row.ratio if row.pattern == "transposable" else f"{row.ratio} {row.pattern}"
 
 
-def _share_of(name: str) -> Callable[[Row], Cell]:
-    def cell(row: Row) -> Cell:
+def _share_of(name: str) -> Callable[[ShownLayer], Cell]:
+    def cell(row: ShownLayer) -> Cell:
         share = row.shares.get(name)
         return percent(share), -1.0 if share is None else share
 
