@@ -75,7 +75,7 @@ test-gpu: $(VENV)/test
 	$(BIN)/python -m pytest -q tests/gpu
 
 test-notebooks: $(VENV)/test
-	$(BIN)/python -m pytest -q tests/test_notebooks.py
+	$(BIN)/python -m pytest -q tests/project/test_notebooks.py
 
 notebooks: $(VENV)/test
 	$(BIN)/python notebooks/execute.py
@@ -92,7 +92,7 @@ lint: $(VENV)/test
 
 types: $(VENV)/test
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q tests/test_typing.py
+	$(BIN)/python -m pytest -q tests/project/test_typing.py
 
 # Nothing is executed and nothing fetched; warnings are errors.
 docs: $(VENV)/docs
@@ -108,11 +108,11 @@ format: $(VENV)/test
 benchmark: $(VENV)/bench
 	$(BIN)/python -m benchmarks.solvers
 	$(BIN)/python -m benchmarks.certify
-	$(BIN)/python -m benchmarks.readme
+	$(BIN)/python -m benchmarks.pages
 
 conversion: $(VENV)/bench
 	$(BIN)/python -m benchmarks.conversion
-	$(BIN)/python -m benchmarks.readme
+	$(BIN)/python -m benchmarks.pages
 	$(BIN)/python notebooks/execute.py notebooks/05_conversion.ipynb
 
 orders: $(VENV)/bench
@@ -121,7 +121,7 @@ orders: $(VENV)/bench
 
 training: $(VENV)/bench
 	$(BIN)/python -m benchmarks.training
-	$(BIN)/python -m benchmarks.readme
+	$(BIN)/python -m benchmarks.pages
 	$(BIN)/python notebooks/execute.py notebooks/04_training.ipynb
 
 wheel: $(VENV)/test

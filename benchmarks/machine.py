@@ -12,6 +12,7 @@ PACKAGES = (
     "numba",
     "scipy",
     "torch",
+    "jax",
     "ortools",
     "POT",
     "pulp",

@@ -3,7 +3,7 @@
 One run in four parts: methods and peers per tile (interleaved), whole matrices and memory, first
 calls, warm starts. Writes ``solvers.json`` and ``solvers.txt``, by default to
 ``benchmarks/results/``. With ``--quick`` it measures less and, unless told where, writes nothing.
-``python -m benchmarks.readme`` then writes README's tables and picture.
+``python -m benchmarks.pages`` then writes README's tables and picture.
 """
 
 from __future__ import annotations

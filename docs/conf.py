@@ -47,6 +47,7 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(?!nmflow\.).*"),
     # Types by which parts of the library speak to each other, in signatures that users see.
     (r"py:class", r"nmflow\..*\.(TileSolver|WindowSolver|ConstrainedSolver|MaskSet|Problem)"),
+    (r"py:class", r"nmflow\.checkpoint\..*\.(LayerJob|Output|Piece|PieceWork)"),
     (r"py:class", r"nmflow\.torch\..*\.(ConversionMethod|Reconstruction|Projection|Order)"),
 ]
 
@@ -73,6 +74,21 @@ CONTENTS = """
 :hidden:
 :caption: Guide
 
+docs/guide/masks
+docs/guide/constraints
+docs/guide/training
+docs/guide/conversion
+docs/guide/checkpoints
+docs/guide/gpu
+docs/guide/counting
+docs/guide/deployment
+docs/guide/numbers
+```
+
+```{toctree}
+:hidden:
+:caption: Project
+
 ARCHITECTURE
 CONTRIBUTING
 CHANGELOG
@@ -85,6 +101,7 @@ CHANGELOG
 docs/api/nmflow
 docs/api/torch
 docs/api/integrations
+docs/api/jax
 docs/api/checkpoint
 docs/api/hardware
 docs/api/models

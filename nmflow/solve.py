@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol, TypeVar, overload
 
 import numpy as np
@@ -221,12 +222,10 @@ def solve(
         options = {"axes": axes, "score": score, "workers": workers, "unit": block}
         return masks_of_pieces(pieces, solve, wanted, chosen, within, keep, options)
     plain = within is None and keep is None and wanted.columns is None and block == ENTRY
-    wanted_there = plain and chosen.name == "flow" and wanted.name == "transposable"
-    if wanted_there and on_accelerator(weights):
-        from nmflow.device.solve import solve_counted
-
-        if (found := solve_counted(weights, wanted, axes, score)) is not None:
-            return found[0]
+    if plain and chosen.name == "flow" and (framework := on_accelerator(weights)):
+        found = _SOLVERS_THERE[framework]()(weights, wanted, axes, score)
+        if found is not None:
+            return found
     entries = MatrixBatch.of(weights, wanted, axes, score)
     constraints = constraints_in_units(Constraints.of(within, keep, entries), entries, block)
     batch = batch_in_units(entries, block, threads)
@@ -244,6 +243,26 @@ def solve(
         for index in range(batch.shape[0]):
             mask[index] = select_within(batch, index, constraints)
     return batch.restore(mask)
+
+
+def _torch_solver() -> _SolverThere:
+    from nmflow.device.solve import solve_there
+
+    return solve_there
+
+
+def _jax_solver() -> _SolverThere:
+    from nmflow.lax.solve import solve_there
+
+    return solve_there
+
+
+_SolverThere = Callable[[Any, Pattern, Any, ScoreName], Any]
+"""Weights that are not in host memory -> their mask; None for what has to go through the host."""
+_SOLVERS_THERE: dict[str, Callable[[], _SolverThere]] = {
+    "torch": _torch_solver,
+    "jax": _jax_solver,
+}
 
 
 def _solve_tiles(

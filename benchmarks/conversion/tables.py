@@ -1,4 +1,4 @@
-"""What conversion costs and loses, as plain text and as README's table."""
+"""What conversion costs and loses, as plain text and as the guide's table."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from benchmarks.conversion.projection import projected
 from benchmarks.tables import machine
 
 Report = dict[str, Any]
+
+DEFAULT = "ALPS, dense aims (the default)"
 
 _NOTES = """\
 MiniLM (22.7 M parameters, 36 encoder matrices converted), calibrated on docstrings of the standard
@@ -37,7 +39,7 @@ def text(report: Report) -> str:
 
 
 def readme(report: Report) -> str:
-    """README's table: cosine of each way at each pattern."""
+    """The guide's table: cosine of each way at each pattern."""
     columns = _patterns(report)
     rows = {(r["title"], r["n"], r["m"], r["pattern"]): r for r in report["fidelity"]}
     heads = [f"{n}:{m}" + (" one-way" if pattern == "rows" else "") for n, m, pattern in columns]
@@ -47,6 +49,16 @@ def readme(report: Report) -> str:
         cells = ["" if row is None else f"{row['cosine']:.3f}" for row in found]
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def short(report: Report) -> str:
+    """Cosine of the default at each transposable pattern."""
+    found = {
+        (row["m"], row["n"]): row["cosine"]
+        for row in report["fidelity"]
+        if row["title"] == DEFAULT and row["pattern"] == "transposable"
+    }
+    return ", ".join(f"{found[key]:.3f}" for key in sorted(found))
 
 
 def _patterns(report: Report) -> list[tuple[int, int, str]]:

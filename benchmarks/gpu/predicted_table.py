@@ -12,7 +12,7 @@ SIDE = 8192
 
 
 def table(report: dict[str, Any]) -> str:
-    """All figures that README or a reader may want."""
+    """All figures that the guide or a reader may want."""
     lines = [
         "PREDICTED, not measured: no GPU ran any of this. From code compiled by nvcc"
         f" {report['compiler']}; benchmarks/gpu/static_model.py says how.",
@@ -41,6 +41,15 @@ def table(report: dict[str, Any]) -> str:
         parts = (f"{name} {number:.3g}" for name, number in found["runs a tile"].items())
         lines.append(f"{pattern:8}" + ", ".join(parts))
     return "\n".join([*lines, "", *targets(report)])
+
+
+def short(report: dict[str, Any]) -> str:
+    """The guide's table: the largest matrix on an H100."""
+    names = ("2:4", "4:8", "8:16", "16:32")
+    totals = (_of(_seconds(report, name)["H100 SXM"], SIDE)["total"] for name in names)
+    times = (f"{total * 1e3:.2f} ms" for total in totals)
+    rows = " | ".join(names), "---|" * len(names), " | ".join(times)
+    return f"| {rows[0]} |\n|{rows[1]}\n| {rows[2]} |"
 
 
 def targets(report: dict[str, Any]) -> list[str]:

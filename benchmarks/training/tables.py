@@ -1,4 +1,4 @@
-"""The report as plain text and as README's table."""
+"""The report as plain text and as the guide's table."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def quantity(task: Report, value: float) -> str:
 
 
 def readme(report: Report) -> str:
-    """README's table: mean and spread of each run, a column a task."""
+    """The guide's table: mean and spread of each run, a column a task."""
     tasks = report["tasks"]
     names = list(dict.fromkeys(name for task in tasks.values() for name in task["runs"]))
     lines = ["| | " + " | ".join(_head(task) for task in tasks.values()) + " |"]
@@ -46,7 +46,7 @@ def readme(report: Report) -> str:
 
 
 def readme_timing(report: Report) -> str:
-    """README's table of the share of training time that masks take."""
+    """The guide's table of the share of training time that masks take."""
     tasks = report["tasks"]
     rows = next(iter(tasks.values()))["timing"]
     kinds = [(row["pattern"], row["every"]) for row in rows if row["every"]]
@@ -59,6 +59,17 @@ def readme_timing(report: Report) -> str:
             cells = [percent(shares[pattern, every]) for pattern in patterns]
             lines.append(f"| {task['title']}, {when} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def short_timing(report: Report) -> str:
+    """The range of the shares of training time that masks found every 40 steps take."""
+    shares = [
+        row["mask_share"]
+        for task in report["tasks"].values()
+        for row in task["timing"]
+        if row["every"] == 40
+    ]
+    return f"{percent(min(shares))} to {percent(max(shares))}"
 
 
 def _head(task: Report) -> str:

@@ -1,10 +1,11 @@
 """Checkpoints: a model's weights in, n:m sparse weights out, in the same format.
 
-Stands on the public calls of ``nmflow``; nothing there knows of it. Read ``prune`` first, the way
-of a file; ``layers`` chooses its tensors, ``layer_job`` is done to each of them, a few at a time by
-``pipeline``, with ``shares`` to tell what other patterns would keep, and ``verify`` counts what was
-written, without the solvers' help. ``formats`` finds the tensors of models of any kind, ``files``
-lets a file appear whole or not at all.
+Stands on the public calls of ``nmflow``; nothing there knows of it. Read ``prune`` first, then
+``writing``, the way of a model: ``layers`` chooses its tensors, ``patterns`` says what each gets,
+``bands`` cuts them, and ``layer_job`` is done to each band, a few at a time by ``pipeline``, with
+``shares`` to tell what other patterns would keep; ``verifying`` counts what was written, without
+the solvers' help. ``formats`` finds the tensors of models of any kind, ``masks`` are a format of
+their own, and ``files`` lets a file appear whole or not at all.
 ``report`` is what comes out, which ``console`` prints and ``picture`` draws; ``page`` is HTML of
 it. ``examining`` looks at models that exist already, whoever made them, and ``cluster`` has the
 work of ``prune`` done by a Dask cluster.

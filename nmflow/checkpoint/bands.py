@@ -18,8 +18,8 @@ from nmflow.models import Layout
 from nmflow.problem.pattern import Pattern
 from nmflow.proof.certificate import Tally, Violation
 
-# Small enough for a core's caches, large enough for what a call costs by itself.
-BAND_ENTRIES = 1 << 19
+# Some MB: large enough for what a call costs by itself, and no more memory than a constant.
+BAND_ENTRIES = 1 << 21
 # Masks are packed eight to a byte, and a band's begin with a byte.
 _BYTE = 8
 

@@ -20,6 +20,7 @@ from nmflow.checkpoint.layer_job import LayerJob
 from nmflow.checkpoint.layers import choose_layers
 from nmflow.checkpoint.patterns import Patterns, patterns_from, read_patterns
 from nmflow.checkpoint.report import PruneReport
+from nmflow.checkpoint.writing.placing import clear_if_placed
 from nmflow.checkpoint.writing.planning import Plan
 from nmflow.checkpoint.writing.run import Progress, Run
 from nmflow.checkpoint.writing.work_folder import WorkFolder
@@ -130,6 +131,7 @@ def prune_checkpoint(
     folder = WorkFolder(plan.target)
     try:
         if not (resume and folder.path.exists()):
+            clear_if_placed(folder)
             plan.check_target(overwrite=overwrite)
         with hired(scheduler, threads, plan.job.files) as crew, folder:
             run = Run(plan, str(source), str(target), crew, threads, begin, tell)

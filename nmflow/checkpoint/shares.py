@@ -20,6 +20,8 @@ from nmflow.problem.pattern import Pattern
 from nmflow.problem.scores import ScoreName, scores_of
 
 _BLOCK_ENTRIES = 1 << 20
+# Of what is only added up: so many stay in a core's own cache.
+_SUMMED_ENTRIES = 1 << 16
 
 
 def total_score(weights: NDArray[Any], score: ScoreName) -> float:
@@ -29,7 +31,8 @@ def total_score(weights: NDArray[Any], score: ScoreName) -> float:
     large.
     """
     flat = weights.reshape(-1)
-    return math.fsum(_positive_sum(flat[slice(*span)], score) for span in _spans(flat.size))
+    parts = spans(0, flat.size, _SUMMED_ENTRIES)
+    return math.fsum(_positive_sum(flat[slice(*span)], score) for span in parts)
 
 
 def _positive_sum(values: NDArray[Any], score: ScoreName) -> float:

@@ -32,7 +32,7 @@ def add_warmup(parser: argparse.ArgumentParser) -> None:
     )
     add("--method", default="flow", help="see `nmflow methods`; default: %(default)s")
     add("--score", choices=("abs", "square", "raw"), default="abs", help="default: %(default)s")
-    add("--tracker", action="store_true", help="for masks that follow weights in training, too")
+    add("--tracker", action="store_true", help="for training and `nmflow prune`, too")
     add("--no-ragged", action="store_true", help="only for shapes that m divides")
     add("--workers", type=int, metavar="K", help="processes; default: one for each core")
     parser.set_defaults(command=_warmup)

@@ -10,6 +10,7 @@ import threading
 from collections import Counter
 from typing import Any
 
+import numpy as np
 from numba import config
 
 from nmflow.compiling.pointers import is_at_hand
@@ -19,6 +20,8 @@ PATIENCE = 1 << 16
 
 _lock = threading.Lock()
 _interpreted: Counter[Any] = Counter()
+# numba needs longer to tell an array's type than many a kernel takes for a few tiles.
+_at_hand: set[tuple[Any, ...]] = set()
 _at_once = threading.Event()
 
 
@@ -36,8 +39,12 @@ def interprets(kernel: Any, args: tuple[Any, ...], entries: int) -> bool:
     """Whether :func:`run_sparingly` would leave tiles of so many entries to the interpreter."""
     if config.DISABLE_JIT or compiles_at_once():
         return bool(config.DISABLE_JIT)
-    seen = _interpreted[kernel]
-    return seen + entries <= PATIENCE and not is_at_hand(kernel, args)
+    if _interpreted[kernel] + entries > PATIENCE:
+        return False
+    kinds = (kernel, *map(_kind_of, args))
+    if kinds not in _at_hand and is_at_hand(kernel, args):
+        _at_hand.add(kinds)
+    return kinds not in _at_hand
 
 
 def run_sparingly(kernel: Any, args: tuple[Any, ...], entries: int) -> None:
@@ -51,3 +58,10 @@ def run_sparingly(kernel: Any, args: tuple[Any, ...], entries: int) -> None:
     with _lock:
         _interpreted[kernel] += entries
     kernel.py_func(*args)
+
+
+def _kind_of(argument: Any) -> Any:
+    """What an argument's type for numba goes by: close enough, as masks don't depend on it."""
+    if isinstance(argument, np.ndarray):
+        return argument.dtype, argument.ndim
+    return type(argument)

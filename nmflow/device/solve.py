@@ -80,6 +80,13 @@ def solve(
     return found[0]
 
 
+def solve_there(weights: Any, pattern: Pattern, axes: Any, score: ScoreName) -> Any:
+    """The mask for :func:`nmflow.solve`; None for what has to go through the host."""
+    transposable = pattern.name == "transposable"
+    found = solve_counted(weights, pattern, axes, score) if transposable else None
+    return None if found is None else found[0]
+
+
 def solve_counted(
     weights: Any, pattern: Pattern, axes: Any, score: ScoreName
 ) -> tuple[Any, Counts] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from nmflow.models.names import has_word, is_convolution, words_of
@@ -18,6 +19,8 @@ _TOP_OWNERS = {
 }
 _TOP_PARENTS = {"cls", "final_layer"}
 _BLOCK_WORDS = {"mlp", "ffn", "ff", "block", "se"}
+# ``layers.0`` of PyTorch, ``layers_0`` of Flax.
+_NUMBERED = re.compile(r"(?:\w+_)?\d+")
 _ATTENTION_WORDS = {"attn", "attention", "attentions", "mha", "multi", "multihead", "sa"}
 
 
@@ -31,7 +34,7 @@ def is_head(path: Sequence[str]) -> bool:
         at_top = i <= 1 and not (in_block or in_attention)
         if at_top and not has_word(path[:i], _BLOCK_WORDS) and _is_top_head(name, path[i + 1 :]):
             return True
-        in_block = in_block or name.isdigit()
+        in_block = in_block or _NUMBERED.fullmatch(name) is not None
     return False
 
 

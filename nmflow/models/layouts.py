@@ -27,6 +27,9 @@ _TRANSPOSED_WORDS = {"deconv", "upconv", "transpose", "transposed", "convtranspo
 # 1 x 1 convolutions over sequences whose names don't say so.
 _POINTWISE = {"qkv", "to_qkv", "to_out", "proj_in", "proj_out", "encoder_kv"}
 
+# Flax's projections from a model's width to (heads, size of a head).
+_TO_HEADS = {"query", "key", "value"}
+
 _Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -62,9 +65,10 @@ def _layout(name: str, shapes: _Shapes) -> Layout | str:
         return _matrix_layout(kind, shape)
     if len(shape) > MAX_DIMENSIONS:
         return f"more than {MAX_DIMENSIONS} dimensions"
-    if kind != "weight":
+    if kind not in ("weight", "kernel"):
         return f"{len(shape)} dimensions, and no layer of which the layout is known"
-    return _convolution_layout(name, path, shapes)
+    layout = _kernel_layout if kind == "kernel" else _convolution_layout
+    return layout(name, path, shapes)
 
 
 def _matrix_layout(kind: str, shape: tuple[int, ...]) -> Layout | str:
@@ -89,6 +93,23 @@ def _convolution_layout(name: str, path: Sequence[str], shapes: _Shapes) -> Layo
     if len(shape) > 3 or is_convolution(near) or pointwise:
         return _OUT_IN
     return "3 dimensions, and no name says whether a convolution or a stack of matrices"
+
+
+def _kernel_layout(name: str, path: Sequence[str], shapes: _Shapes) -> Layout | str:
+    """Of three dimensions or more as Flax and Keras have it: (..., in, out).
+
+    Kernel positions, layers that are scanned over and heads that are read from come in front. Heads
+    that are written to come behind, as the bias says, or the name where there is none.
+    """
+    shape, near = shapes[name], [part for part in path if not part.isdigit()]
+    if has_word(near[-2:], _TRANSPOSED_WORDS):
+        return "transposed convolution"
+    bias, outputs = shapes.get(beside(name, "bias"), ()), 1
+    if len(bias) > 1 and bias == shape[-len(bias) :] and len(bias) < len(shape):
+        outputs = len(bias)
+    elif near[-1:] and near[-1] in _TO_HEADS:
+        outputs = 2
+    return Layout((len(shape) - 1, len(shape) - 1 - outputs))
 
 
 def _gpt2_layouts(shapes: _Shapes) -> dict[str, Layout | str]:

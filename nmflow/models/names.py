@@ -7,8 +7,8 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TypeVar
 
-# What DataParallel, torch.compile, FSDP, PEFT, Lightning and training scripts put in front.
-_PREFIXES = (("base_model", "model"), ("module",), ("model",), ("_forward_module",))
+# What DataParallel, torch.compile, FSDP, PEFT, Lightning, Flax and training scripts put in front.
+_PREFIXES = (("base_model", "model"), ("module",), ("model",), ("params",), ("_forward_module",))
 # What they put between.
 _TRANSPARENT = {
     *("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"),

@@ -39,8 +39,8 @@ class Role(StrEnum):
     UNNAMED = "not named weight"
 
 
-# Last components that are weights of layers.
-_WEIGHT = "weight"
+# Last components that are weights of layers. Flax and Keras call them kernels.
+_WEIGHT, _KERNEL = "weight", "kernel"
 _PROJECTIONS = {"in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight"}
 _EXPERTS = {
     *("gate_up_proj", "gate_proj", "up_proj", "down_proj", "gate_up", "gate", "up", "down"),
@@ -71,6 +71,8 @@ _MODULATION_WORDS = {"modulation", "mod", "ada", "adaln", "film"}
 _PATCH_WORDS = {"patch", "patches", "patchify"}
 _STEM_NAMES = {"conv_in", "conv_stem"}
 _RECURRENT = re.compile(r"(weight|bias)_(ih|hh|hr)(_l\d+(_reverse)?)?(_raw)?")
+# Layers within a recurrent cell of Flax: of its inputs (i...) and of its state (h...).
+_CELL = re.compile(r"(?:dense_)?([ih])[ifgornz]?_?")
 
 
 def role_of(name: str) -> Role | None:
@@ -87,7 +89,7 @@ def role_of(name: str) -> Role | None:
     Role or None
         None if the name is that of a layer's weights.
     """
-    *path, kind = plain_parts(name)
+    *path, kind = _as_weight(plain_parts(name))
     # A bare parameter's own name says what it is; so does the module's of a weight.
     parts = path if kind == _WEIGHT else [*path, kind]
     # An index in nn.Sequential names nothing.
@@ -101,6 +103,11 @@ def role_of(name: str) -> Role | None:
     if _is_router(owners):
         return Role.ROUTER
     return _role_of_owner(parts, owners, kind)
+
+
+def _as_weight(parts: Sequence[str]) -> list[str]:
+    """The components of a name, with a kernel as the weight that it is."""
+    return [*parts[:-1], _WEIGHT if parts[-1] == _KERNEL else parts[-1]]
 
 
 def _role_of_owner(parts: Sequence[str], owners: Sequence[str], kind: str) -> Role | None:
@@ -192,6 +199,12 @@ def roles_of(shapes: Shapes) -> dict[str, Role | None]:
 
 
 def _roles_of(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Role | None]:
+    weights = {name: ".".join(_as_weight(name.split("."))) for name in shapes}
+    roles = _roles_of_weights({weights[name]: shape for name, shape in shapes.items()})
+    return {name: roles[weights[name]] for name in shapes}
+
+
+def _roles_of_weights(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Role | None]:
     roles = {name: role_of(name) for name in shapes}
     names = sorted(shapes)
     for name in names:
@@ -202,6 +215,8 @@ def _roles_of(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Role | None]:
             roles[name] = _role_of_gate(name, roles[name], names, shapes)
         elif _is_numbered(path) and not _is_last(name, names, shapes):
             roles[name] = None
+        elif _is_in_cell(path, names):
+            roles[name] = Role.RECURRENT
     if Role.RECURRENT in roles.values():
         roles |= _ends_of_recurrent(shapes, roles)
     return roles
@@ -223,6 +238,15 @@ def _role_of_gate(
         for other in neighbours
     )
     return None if role is Role.ROUTER and any(alike) else role
+
+
+def _is_in_cell(path: Sequence[str], names: Sequence[str]) -> bool:
+    """``hf`` beside ``if`` and the like: what a cell makes of its inputs and of its state."""
+    if not _CELL.fullmatch(path[-1]):
+        return False
+    prefix = "".join(f"{part}." for part in path[:-1])
+    found = (_CELL.fullmatch(name[len(prefix) :].split(".")[0]) for name in _within(prefix, names))
+    return {match[1] for match in found if match} == {"i", "h"}
 
 
 def _is_numbered(path: Sequence[str]) -> bool:

@@ -19,9 +19,9 @@ _MEANS = {
     Role.CONDITIONING: "timestep embedders, modulation, the linear layer of an adaptive norm",
     Role.STEM: "patch embeddings, conv_in, stem",
     Role.ADAPTER: "LoRA, LoHa, LoKr, IA3, prompts, modules named adapter",
-    Role.RECURRENT: "weight_ih and weight_hh of LSTM, GRU and RNN layers",
+    Role.RECURRENT: "weight_ih and weight_hh of LSTM, GRU and RNN layers; hf beside if",
     Role.BIAS: "biases, of any shape",
-    Role.UNNAMED: "whatever else is not called weight",
+    Role.UNNAMED: "whatever else is not called weight or kernel",
 }
 
 _HEAD = """\
@@ -32,6 +32,8 @@ least m outputs and m inputs, and whose names do not say that they should stay d
   3 dimensions    a convolution where the name says conv; experts [experts, out, in] or
                   [experts, in, out] where names and shapes beside tell which. All else is left.
   4, 5            a convolution (out, in, kernel...); transposed ones are left.
+A kernel (Flax, Keras) is (in, out), or (..., in, out), with an attention's heads behind where it
+projects to them.
 All other axes are batch: one mask for each kernel position, or expert. Left dense, by name
 (without module., _orig_mod., model., base_model.model. in front):"""
 

@@ -45,9 +45,10 @@ def _stack_layouts(shapes: _Shapes) -> dict[str, Layout | str]:
     layouts: dict[str, Layout | str] = {}
     modules: dict[str, list[str]] = {}
     for name, shape in shapes.items():
-        if len(shape) != 3:
-            continue
         *path, kind = name.split(".")
+        # Kernels are (experts, in, out), whatever they are called.
+        if len(shape) != 3 or kind == "kernel":
+            continue
         owner = path[-1] if kind == "weight" and path else kind
         if owner in _PARALLEL:
             layouts[name] = _OUT_IN

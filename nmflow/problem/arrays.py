@@ -105,12 +105,30 @@ def to_host(array: Any, what: str = "weights") -> HostArray:
     return _from_anything(array, what)
 
 
-def on_accelerator(array: Any) -> bool:
-    """Whether it is a plain torch tensor in the memory of a device that calculates by itself."""
-    torch = sys.modules.get("torch")
-    if torch is None or type(array) not in (torch.Tensor, torch.nn.Parameter):
-        return False
-    return array.layout is torch.strided and array.device.type not in ("cpu", "meta")
+def on_accelerator(array: Any) -> str | None:
+    """The framework that has to calculate with an array, where its numbers are not in host memory.
+
+    A plain torch tensor or a JAX array on another device; a traced JAX value, which has no numbers.
+    """
+    for name, kind, elsewhere in (
+        ("torch", "Tensor", _torch_elsewhere),
+        ("jax", "Array", _jax_elsewhere),
+    ):
+        framework = sys.modules.get(name)
+        if framework is not None and isinstance(array, getattr(framework, kind, ())):
+            return name if elsewhere(framework, array) else None
+    return None
+
+
+def _torch_elsewhere(torch: Any, tensor: Any) -> bool:
+    plain = type(tensor) in (torch.Tensor, torch.nn.Parameter) and tensor.layout is torch.strided
+    return plain and tensor.device.type not in ("cpu", "meta")
+
+
+def _jax_elsewhere(jax: Any, array: Any) -> bool:
+    if isinstance(array, jax.core.Tracer):
+        return True
+    return any(device.platform != "cpu" for device in array.devices())
 
 
 def _from_torch(torch: Any, tensor: Any, what: str) -> HostArray:
@@ -162,8 +180,9 @@ def check_storage(tensor: Any, what: str) -> None:
 def _from_jax(jax: Any, array: Any, what: str) -> HostArray:
     if isinstance(array, jax.core.Tracer):
         raise NmflowError(
-            f"{what} is a traced JAX value, which has no numbers yet: call nmflow outside jit,"
-            " grad and vmap, or through jax.pure_callback"
+            f"{what} is a traced JAX value, which has no numbers yet: inside jit, grad and vmap"
+            " nmflow.solve takes method='flow' without constraints or units; make other calls"
+            " outside of them"
         )
 
     def restore(mask: NDArray[np.bool_]) -> Any:

@@ -33,12 +33,12 @@ from nmflow.torch.masking.masked_weight import MaskedWeight
 from nmflow.torch.masking.model_masks import bake, refresh, remove, sparse_state_dict
 from nmflow.torch.orders.permute import permute
 from nmflow.torch.orders.report import FoundOrder, OrderedLayer, OrderReport
-from nmflow.torch.policy import Refresh
 from nmflow.torch.pruning import NMPruning
-from nmflow.torch.rules import SRSTE, StraightThrough
-from nmflow.torch.selecting.report import LayerReport, Report
 from nmflow.torch.solving.statistics import LayerStatistics, RefreshStatistics
 from nmflow.torch.sparsify import sparsify
+from nmflow.training.policy import Refresh
+from nmflow.training.report import LayerReport, Report
+from nmflow.training.rules import SRSTE, StraightThrough
 
 __all__ = [
     "ALPS",

@@ -12,11 +12,12 @@ from nmflow.problem.pattern import Pattern
 from nmflow.proof.certificate import Certificate
 from nmflow.torch.masking import model_masks
 from nmflow.torch.optimizers import OptimizerWatch
-from nmflow.torch.policy import Clock, Refresh, as_refresh
-from nmflow.torch.rules import SRSTE, StraightThrough
-from nmflow.torch.selecting.report import Report
 from nmflow.torch.solving.mask_set import MaskSet
 from nmflow.torch.solving.statistics import RefreshStatistics
+from nmflow.training.clock import Clock
+from nmflow.training.policy import Refresh, as_refresh
+from nmflow.training.report import Report
+from nmflow.training.rules import SRSTE, StraightThrough
 
 _HISTORY = 100  # refreshes that are remembered: a few hundred bytes a layer each
 

@@ -16,15 +16,17 @@ from nmflow.solvers.registry import find_method
 from nmflow.torch.handle import Handle
 from nmflow.torch.masking.install import install, take_off
 from nmflow.torch.masking.masked import Masked
-from nmflow.torch.policy import Refresh, as_refresh
-from nmflow.torch.rules import StraightThrough, as_rule
 from nmflow.torch.selecting.layout import Layouts
 from nmflow.torch.selecting.select import Weight, choose_weights
-from nmflow.torch.selecting.wanted import Wanted, as_patterns
+from nmflow.torch.selecting.wanted import Wanted
 from nmflow.torch.solving.given import Masks, allow_nonzeros, put_in_force
 from nmflow.torch.solving.layer import Layer
 from nmflow.torch.solving.mask_set import MaskSet
 from nmflow.torch.solving.problem import Problem, Scores, as_scorer
+from nmflow.training.patterns import as_patterns
+from nmflow.training.policy import Refresh, as_refresh
+from nmflow.training.rules import StraightThrough, as_rule
+from nmflow.units.unit import as_unit
 
 
 def sparsify(
@@ -43,6 +45,7 @@ def sparsify(
     scores: Scores = None,
     masks: Masks = None,
     keep_zeros: bool = False,
+    unit: tuple[int, int] = (1, 1),
     workers: int | None = None,
     mean_absorption: bool = False,
     kept_scores: bool = False,
@@ -92,6 +95,10 @@ def sparsify(
         Whether no mask, now or later, keeps what is 0 in the weights as they are given, such as
         those of a model that is sparse already. Tiles that can't be filled without hold at most n
         in each row and column. Only with ``method="flow"``.
+    unit : pair of int, default (1, 1)
+        Rows and columns (out, in) of the blocks that are kept or dropped whole; n and m count
+        blocks. ``sparsify(model, 2, 4, unit=(2, 2))`` is pair-wise 4:8 both ways, which Blackwell
+        multiplies for NVFP4 and MXFP4.
     workers : int, optional
         Threads of a refresh, which share out the layers; by default one for each core.
     mean_absorption : bool, default False
@@ -161,12 +168,13 @@ def sparsify(
     threads = thread_count(workers)
     if keep_zeros and pattern == "transposable":
         solver.constrained_solver()
-    weights, report = choose_weights(model, patterns, include, exclude, layouts)
+    block = as_unit(unit)
+    weights, report = choose_weights(model, patterns, include, exclude, layouts, block)
     scorer = as_scorer(scores, [weight.name for weight in weights])
     layers = [
         Layer(_masked(weight, problem, mean_absorption), [])
         for weight in weights
-        for problem in [Problem(weight.pattern, solver, score, scorer, keep_zeros)]
+        for problem in [Problem(weight.pattern, solver, score, scorer, keep_zeros, block)]
     ]
     masked = MaskSet(model, layers, threads, kept_scores)
     try:

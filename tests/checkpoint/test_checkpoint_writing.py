@@ -1,6 +1,8 @@
 """The parts of going on after a kill: the journal, the folder beside, checksums on the way."""
 
+import errno
 import json
+import os
 import random
 import zlib
 from itertools import pairwise
@@ -198,6 +200,39 @@ def test_killed_at_the_last_step(many, target, tmp_path, monkeypatch, moment):
     assert target.read_bytes() == data
     assert without_times(report) == without_times(whole)
     assert not WorkFolder(target).path.exists()
+
+
+def test_what_a_kill_left_after_the_last_step_is_cleaned(many, target, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(WorkFolder, "remove", lambda _: (_ for _ in ()).throw(Killed))
+        with pytest.raises(Killed):
+            prune_checkpoint(many, target, 2, 4)
+    assert WorkFolder(target).path.exists()
+    with pytest.raises(nmflow.NmflowError, match="it exists"):
+        prune_checkpoint(many, target, 2, 4)
+    assert not WorkFolder(target).path.exists()
+
+
+def test_a_disk_that_fills_up_keeps_what_is_done(many, target, tmp_path, monkeypatch):
+    real, count = stream.write, 0
+
+    def full(file, data):
+        nonlocal count
+        count += 1
+        if count == 8:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(file, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stream, "NOTED_EVERY", 0)
+        patch.setattr(stream, "write", full)
+        with pytest.raises(nmflow.NmflowError, match="No space left on device") as caught:
+            prune_checkpoint(many, target, 2, 4)
+    assert "--resume goes on from there" in caught.value.__notes__[0]
+    assert not target.exists()
+    _, done = again(many, target, resume=True)
+    assert done[0] == "06.weight"
+    assert target.read_bytes() == undisturbed(many, tmp_path)[1]
 
 
 def test_an_error_leaves_no_folder(many, target, monkeypatch):

@@ -115,7 +115,9 @@ def decode(bits: NDArray[Any], dtype: str) -> NDArray[Any]:
     float32, so it becomes exactly that.
     """
     if dtype == "BF16":
-        return (bits.astype("<u4") << np.uint32(16)).view(_native("f4"))
+        wide = bits.astype("<u4")
+        wide <<= np.uint32(16)
+        return wide.view(_native("f4"))
     return bits.view(_native(f"f{bits.itemsize}"))
 
 

@@ -60,6 +60,14 @@ def was_placed(folder: WorkFolder) -> Written | None:
     return written
 
 
+def clear_if_placed(folder: WorkFolder) -> None:
+    """Remove what a run left that was killed between the last step and the end."""
+    if folder.path.exists():
+        with folder:
+            if was_placed(folder) is not None:
+                folder.remove()
+
+
 def put_back(folder: WorkFolder) -> None:
     """Undo half a replacement of a folder, if that is what a kill has left."""
     if folder.old.exists() and not folder.target.exists():

@@ -79,10 +79,16 @@ def median_seconds(call: Callable[[], Any]) -> float:
     return statistics.median(device_seconds(call, _ROUNDS))
 
 
-def device_seconds(call: Callable[[], Any], rounds: int) -> list[float]:
-    """What calls take on the current CUDA device, by its clock; the first two are left out."""
+def device_seconds(
+    call: Callable[[], Any], rounds: int, before: Callable[[], Any] = lambda: None
+) -> list[float]:
+    """What calls take on the current CUDA device, by its clock; the first two are left out.
+
+    What comes before each of them is not counted.
+    """
     taken: list[float] = []
     for _ in range(rounds + 2):
+        before()
         begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         begin.record()
         call()

@@ -36,7 +36,8 @@ from nmflow.torch.orders.order import Kind
 from nmflow.torch.orders.report import OrderReport
 from nmflow.torch.selecting.layout import Layouts
 from nmflow.torch.selecting.select import choose_weights
-from nmflow.torch.selecting.wanted import Wanted, as_patterns
+from nmflow.torch.selecting.wanted import Wanted
+from nmflow.training.patterns import as_patterns
 
 Unreached = Literal["error", "magnitude"]
 

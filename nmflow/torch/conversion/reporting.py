@@ -11,7 +11,7 @@ from nmflow.torch.conversion.fitting import Recipe
 from nmflow.torch.conversion.report import ConversionReport, ConvertedLayer
 from nmflow.torch.conversion.targets import Target
 from nmflow.torch.orders.report import OrderReport
-from nmflow.torch.selecting.report import Report
+from nmflow.training.report import Report
 
 
 def add_report(error: BaseException, report: ConversionReport) -> None:

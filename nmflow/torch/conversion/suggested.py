@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from nmflow.diversity.fit import suggest_n
 from nmflow.errors import NmflowError
 from nmflow.problem.pattern import Pattern, PatternName
-from nmflow.torch.selecting.report import LayerReport, Report
 from nmflow.torch.selecting.select import Weight
+from nmflow.training.report import LayerReport, Report
 
 
 def with_suggested_n(

@@ -13,9 +13,9 @@ from nmflow.problem.pattern import Pattern
 from nmflow.torch.dynamic.thresholded import Thresholded
 from nmflow.torch.masking.install import Place, check_removable, install, places_of, take_off
 from nmflow.torch.selecting.layout import Layouts
-from nmflow.torch.selecting.report import Report
 from nmflow.torch.selecting.select import Weight, choose_weights
 from nmflow.torch.selecting.wanted import Wanted
+from nmflow.training.report import Report
 
 # Any weight of two dimensions will do: no group has to fit into it.
 _ANY = Pattern(1, 1, "rows")

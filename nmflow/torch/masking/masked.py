@@ -74,7 +74,7 @@ class Masked(nn.Module):
         if self.kept > pattern.n:
             return f"its mask keeps {self.kept} of {pattern.m} until the ramp ends"
         full = self.problem.method.exact and not (self.given or self.problem.keep_zeros)
-        return fault(self.mask, self.layout, pattern, full)
+        return fault(self.mask, self.layout, pattern, full, self.problem.unit)
 
     def forward(self, weight: Any) -> Any:
         """The weight that the layer computes with."""
@@ -112,7 +112,7 @@ class Masked(nn.Module):
     def recount(self) -> None:
         """Take ``kept`` from the mask, after somebody else has written it."""
         pattern = self.problem.pattern
-        most = most_kept(self.mask, self.layout, pattern)
+        most = most_kept(self.mask, self.layout, pattern, self.problem.unit)
         self.kept = min(max(most, pattern.n), pattern.m)
 
     def _apply(self, fn: Callable[[Any], Any], recurse: bool = True) -> Any:
@@ -134,11 +134,11 @@ class Masked(nn.Module):
         axes = self.layout.matrix_axes(pruned.ndim)
         matrices = self.layout.matrices(pruned).movedim(axes, (-2, -1))
         rows, columns = matrices.shape[-2:]
-        m = self.problem.pattern.m
+        m, (height, width) = self.problem.pattern.m, self.problem.unit
         tile = {
-            "transposable": (m, m),
-            "rows": (1, m),
-            "columns": (m, 1),
+            "transposable": (m * height, m * width),
+            "rows": (height, m * width),
+            "columns": (m * height, width),
             "unstructured": (rows, columns),
         }[self.problem.pattern.name]
         # Pooling in ceil mode divides a partial tile by the entries that it has.

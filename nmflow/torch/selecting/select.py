@@ -15,10 +15,12 @@ from nmflow.problem.pattern import Pattern
 from nmflow.torch.masking.masked import Masked
 from nmflow.torch.masking.sharding import is_sharded
 from nmflow.torch.selecting.layout import Layouts, own_forward
-from nmflow.torch.selecting.report import LayerReport, Report
 from nmflow.torch.selecting.sites import Site, sites_of
 from nmflow.torch.selecting.table import Table
 from nmflow.torch.selecting.wanted import Wanted, chooser, pattern_chooser
+from nmflow.training.report import LayerReport, Report
+from nmflow.training.sizes import note_on_edges, too_small
+from nmflow.units.unit import ENTRY, Unit
 
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -52,6 +54,7 @@ def choose_weights(
     include: Wanted = None,
     exclude: Wanted = None,
     layouts: Layouts = None,
+    unit: Unit = ENTRY,
 ) -> tuple[list[Weight], Report]:
     """The weights to mask, and the report on all.
 
@@ -66,6 +69,8 @@ def choose_weights(
     layouts : mapping, optional
         How weights of other classes are matrices; see
         :func:`nmflow.torch.selecting.layout.as_layouts`.
+    unit : (int, int)
+        What is kept or dropped whole: matrices must be large enough for m of them.
 
     Raises
     ------
@@ -88,7 +93,7 @@ def choose_weights(
         elif include is not None and not any(map(included, group)):
             reason = "not included"
         else:
-            reason = _fault(site, table, pattern)
+            reason = _fault(site, table, pattern, unit)
             if include is None and (role := table.role(group)):
                 left += [site.name] if reason is None else []
                 reason = f"{role} (dense unless included)" if reason is None else role
@@ -96,7 +101,7 @@ def choose_weights(
         if reason is None and pattern is not None and isinstance(layout, Layout):
             weight = Weight(site.name, tuple(group), layout, pattern)
             weights.append(weight)
-            lines.append(_chosen(weight, site))
+            lines.append(_chosen(weight, site, unit))
         else:
             lines.append(_skipped(site, reason or ""))
     report = Report(tuple(lines), _size(model.parameters()))
@@ -114,7 +119,7 @@ def _groups(sites: Sequence[Site], table: Table) -> list[list[Site]]:
     return list(groups.values())
 
 
-def _fault(site: Site, table: Table, pattern: Pattern | None) -> str | None:
+def _fault(site: Site, table: Table, pattern: Pattern | None, unit: Unit) -> str | None:
     """Why a weight can't be masked; None if it can."""
     if any(isinstance(step, Masked) for step in site.parametrizations):
         raise NmflowError(
@@ -126,7 +131,7 @@ def _fault(site: Site, table: Table, pattern: Pattern | None) -> str | None:
         return layout
     if pattern is None:
         return "no pattern is given for it"
-    return _fault_of_values(site, table) or _too_small(layout, site.shape, pattern)
+    return _fault_of_values(site, table) or too_small(layout, site.shape, pattern, unit)
 
 
 def _fault_of_values(site: Site, table: Table) -> str | None:
@@ -147,25 +152,14 @@ def _fault_of_values(site: Site, table: Table) -> str | None:
     return None
 
 
-def _too_small(layout: Layout, shape: tuple[int, ...], pattern: Pattern) -> str | None:
-    rows, columns = layout.matrix_size(shape)
-    needs_rows = pattern.name in ("transposable", "columns")
-    needs_columns = pattern.name in ("transposable", "rows")
-    if (needs_rows and rows < pattern.m) or (needs_columns and columns < pattern.m):
-        return f"matrices of {rows} x {columns} are too small for m = {pattern.m}"
-    return None
-
-
-def _chosen(weight: Weight, chief: Site) -> LayerReport:
+def _chosen(weight: Weight, chief: Site, unit: Unit) -> LayerReport:
     """The line of a weight that is masked."""
     pattern, notes = weight.pattern, []
     others = [site.name for site in weight.sites if site is not chief]
     if others:
         notes.append(f"shared with {', '.join(others)}")
-    rows, columns = weight.layout.matrix_size(chief.shape)
-    cut = pattern.name != "unstructured" and (rows % pattern.m or columns % pattern.m)
-    if cut:
-        notes.append(f"groups at the edges of {rows} x {columns} keep at most {pattern.n}")
+    if edges := note_on_edges(weight.layout, chief.shape, pattern, unit):
+        notes.append(edges)
     if kind := own_forward(chief.module):
         notes.append(
             f"computes in a forward of its own ({kind}): check that it multiplies by its weight"

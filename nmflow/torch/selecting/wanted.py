@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from nmflow.errors import NmflowError
-from nmflow.problem.pattern import Pattern, PatternName
+from nmflow.problem.pattern import Pattern
 from nmflow.torch.selecting.sites import Site
 
 Wish = str | type | Callable[[str, Any], bool]
@@ -105,25 +105,3 @@ def pattern_chooser(
     return lambda group: next(
         (pattern for meant, pattern in choosers if any(map(meant, group))), None
     )
-
-
-def as_patterns(
-    n: int | Mapping[str, tuple[int, int]], m: int | None, name: PatternName
-) -> Pattern | dict[str, Pattern]:
-    """What users give as n and m: one pattern, or patterns by globs.
-
-    Raises
-    ------
-    NmflowError
-        If they are neither.
-    """
-    if isinstance(n, Mapping):
-        if m is not None:
-            raise NmflowError(f"n maps names to (n, m), so m must be left out, got {m!r}")
-        try:
-            return {glob: Pattern(*pair, name) for glob, pair in n.items()}
-        except TypeError:
-            raise NmflowError(f"n must map globs to pairs (n, m), got {dict(n)!r}") from None
-    if m is None:
-        raise NmflowError("m is missing: sparsify(model, 4, 8) keeps 4 of every 8")
-    return Pattern(n, m, name)

@@ -62,7 +62,7 @@ def allow_nonzeros(mask_set: MaskSet) -> None:
 def _take_zeros(masked: Masked, weight: Any) -> None:
     _check_values(masked)
     mask, pattern = weight != 0, masked.problem.pattern
-    if problem := fault(mask, masked.layout, pattern, full=False):
+    if problem := fault(mask, masked.layout, pattern, False, masked.problem.unit):
         raise NmflowError(
             f"the zeros of {masked.name} are not {pattern}: {problem}. Ask for a larger n"
             " (nmflow.suggest_n), exclude this weight, or leave masks out to have the best mask"
@@ -78,7 +78,7 @@ def _take(masked: Masked, mask: Any) -> None:
             f"mask of {masked.name}: expected a bool tensor of shape {wanted}, got {mask.dtype} of"
             f" shape {tuple(mask.shape)}"
         )
-    if problem := fault(mask, masked.layout, pattern, full=False):
+    if problem := fault(mask, masked.layout, pattern, False, masked.problem.unit):
         raise NmflowError(f"mask of {masked.name} is not {pattern}: {problem}")
     _check_values(masked)
     _put(masked, mask)

@@ -12,9 +12,9 @@ from nmflow.proof.certificate import Certificate
 from nmflow.torch.masking.install import Place, places_of
 from nmflow.torch.masking.masked import Masked
 from nmflow.torch.masking.sharding import is_sharded
-from nmflow.torch.selecting.report import Status
 from nmflow.torch.solving.layer import Change, Layer, accept_all
 from nmflow.torch.solving.statistics import LayerStatistics, share_kept
+from nmflow.training.report import Status
 
 # What the state of a handle has, that of its masks included.
 _STATE = {"problem", "clock", "kept", "given", "fixed", "frozen", "layers"}

@@ -12,6 +12,7 @@ from nmflow.errors import NmflowError
 from nmflow.problem.pattern import Pattern
 from nmflow.problem.scores import ScoreName
 from nmflow.solvers.interface import Method
+from nmflow.units.unit import ENTRY, Unit
 
 Scorer = Callable[[str, Any], Any]
 Scores = Scorer | Mapping[str, Any] | None
@@ -31,6 +32,8 @@ class Problem:
         Importance scores of the weight's shape, which take the place of the weight's own.
     keep_zeros : bool
         Whether what was 0 when the model was sparsified is never kept.
+    unit : (int, int)
+        Rows and columns of the blocks that are kept or dropped whole.
     """
 
     pattern: Pattern
@@ -38,17 +41,20 @@ class Problem:
     score: ScoreName
     scorer: Scorer | None = None
     keep_zeros: bool = False
+    unit: Unit = ENTRY
 
     def __str__(self) -> str:
         score = "of the user" if self.scorer else self.score
         zeros = ", zeros kept" if self.keep_zeros else ""
-        return f"{self.pattern} by {self.method.name}, score {score}{zeros}"
+        units = "" if self.unit == ENTRY else f", units of {self.unit[0]} x {self.unit[1]}"
+        return f"{self.pattern} by {self.method.name}, score {score}{zeros}{units}"
 
     @property
     def tracked(self) -> bool:
         """Whether a solve gains from starting where the last one ended."""
         exact = self.method.name == "flow" and self.pattern.name == "transposable"
-        return exact and self.pattern.m in (8, 16, 32) and not self.keep_zeros
+        plain = not self.keep_zeros and self.unit == ENTRY
+        return exact and plain and self.pattern.m in (8, 16, 32)
 
     @property
     def whole(self) -> bool:

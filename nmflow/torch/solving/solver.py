@@ -136,7 +136,7 @@ class Solver:
     def _blocks(self, shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
         """Boxes of whole groups, cut across the rows."""
         axis = self._axes(len(shape))[0]
-        m, rows = self.problem.pattern.m, shape[axis]
+        m, rows = self.problem.pattern.m * self.problem.unit[0], shape[axis]
         entries = int(np.prod(shape)) // max(rows, 1)
         step = max(m, _BLOCK // max(entries, 1) // m * m)
         for start in range(0, rows, step):
@@ -155,14 +155,15 @@ class Solver:
             score=problem.solver_score,
             # Weights are solved side by side, each in one thread.
             workers=1,
-            **self._bounds(box),
+            **self._constraints(box),
         )
 
-    def _bounds(self, box: Any) -> dict[str, Any]:
-        """What :func:`solve` and :func:`certify` are to keep within."""
+    def _constraints(self, box: Any) -> dict[str, Any]:
+        """What masks have to obey, as :func:`solve` and :func:`certify` want it."""
+        unit = {"unit": self.problem.unit}
         if self.allowed is None:
-            return {}
-        return {"within": self.layout.matrices(self.allowed)[box], "at_most": True}
+            return unit
+        return unit | {"within": self.layout.matrices(self.allowed)[box], "at_most": True}
 
     def _axes(self, ndim: int) -> tuple[int, int]:
         """The axes (out, in) of matrices of so many dimensions."""
@@ -182,7 +183,7 @@ class Solver:
             axes=self._axes(matrices.ndim),
             score=problem.solver_score,
             prices=None if tracker is None else tracker.prices,
-            **self._bounds(...),
+            **self._constraints(...),
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -210,10 +211,11 @@ class Solver:
 
     def compile(self, dtype: Any, kept: set[int]) -> None:
         """Compile now what solves with these n will need."""
-        m = self.problem.pattern.m
+        m, (height, width) = self.problem.pattern.m, self.problem.unit
         side = max(m, 16) if self.problem.tracked else m
         for n in sorted(kept - {m}):
-            solver, tile = Solver(self.problem, Layout()), torch.zeros(side, 2 * side, dtype=dtype)
+            solver = Solver(self.problem, Layout())
+            tile = torch.zeros(side * height, 2 * side * width, dtype=dtype)
             mask = torch.ones_like(tile, dtype=torch.bool)
             for _ in range(2):
                 solver.propose(tile, mask, n).accept()

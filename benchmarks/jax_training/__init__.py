@@ -1,0 +1,1 @@
+"""Training under masks in JAX: the transformer on the standard library's source."""

@@ -1,0 +1,140 @@
+"""All masks of a training solved at once, and what that changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from nmflow.errors import NmflowError
+from nmflow.jax.batching import as_batch, from_batch
+from nmflow.jax.masking import keep
+from nmflow.jax.schedule import Ramp
+from nmflow.jax.selecting import Weight
+from nmflow.jax.sharding import is_spread, sharded_as
+from nmflow.jax.solving import solve
+from nmflow.problem.pattern import Pattern
+from nmflow.problem.scores import ScoreName
+
+Scores = Callable[[str, Any], Any] | None
+
+
+def scores_of(weights: Sequence[Weight], values: Sequence[Any], scores: Scores) -> list[Any]:
+    """What masks are solved for: the parameters, or the user's scores of them.
+
+    Raises
+    ------
+    NmflowError
+        If scores have another shape than their parameter, or are no floats.
+    """
+    if scores is None:
+        return list(values)
+    found = []
+    for weight, value in zip(weights, values, strict=True):
+        given = jnp.asarray(scores(weight.path, value))
+        if given.shape != weight.shape or not jnp.issubdtype(given.dtype, jnp.floating):
+            raise NmflowError(
+                f"scores({weight.path!r}, weight) must be floats of shape {weight.shape}, got"
+                f" {given.dtype} of shape {given.shape}"
+            )
+        found.append(given)
+    return found
+
+
+def solve_all(
+    weights: Sequence[Weight],
+    given: Sequence[Any],
+    old: Sequence[Any],
+    ramps: Mapping[Pattern, Ramp],
+    step: Any,
+    score: ScoreName,
+) -> tuple[list[Any], Any]:
+    """The masks of all parameters, and what each keeps of every m.
+
+    Parameters
+    ----------
+    weights : sequence of Weight
+    given : sequence of Array
+        What masks are solved for.
+    old : sequence of Array
+        The masks that stay where what is given is not finite.
+    ramps : mapping of Pattern to Ramp
+    step : Array or int
+    score : {"abs", "square", "raw"}
+
+    Returns
+    -------
+    list of Array, Array
+        Bool, of the parameters' shapes; int32, (masks,).
+    """
+    found: list[Any] = [None] * len(weights)
+    for pattern, ramp in ramps.items():
+        members = [k for k, weight in enumerate(weights) if weight.pattern == pattern]
+        finite = [jnp.isfinite(given[k]).all() for k in members]
+        # No loop of a solver is to run on NaN.
+        safe = [keep(given[k], ok) for k, ok in zip(members, finite, strict=True)]
+        stages = [_Stage([weights[k] for k in members], n, score) for n in ramp.kept]
+        choice = ramp.choice(step)
+        new = stages[0](safe) if len(stages) == 1 else jax.lax.switch(choice, stages, safe)
+        for k, ok, mask in zip(members, finite, new, strict=True):
+            found[k] = jnp.where(ok, sharded_as(mask, old[k]), old[k])
+    kept = [_kept(ramps[weight.pattern], step) for weight in weights]
+    return found, jnp.stack(kept)
+
+
+def _kept(ramp: Ramp, step: Any) -> Any:
+    return jnp.asarray(ramp.kept, jnp.int32)[ramp.choice(step)]
+
+
+class _Stage:
+    """Masks of parameters of one pattern, n of every m.
+
+    Solvers take seconds to compile, and as long for many tiles as for few. So all full tiles are
+    solved by one call, whatever matrices they are from; of others those of one shape are.
+    """
+
+    def __init__(self, weights: Sequence[Weight], n: int, score: ScoreName) -> None:
+        self.weights, self.score = weights, score
+        self.pattern = replace(weights[0].pattern, n=n)
+
+    def __call__(self, given: Sequence[Any]) -> list[Any]:
+        """Masks of what is given."""
+        if self.pattern.n == self.pattern.m:
+            return [jnp.ones_like(values, bool) for values in given]
+        found: list[Any] = [None] * len(given)
+        batches: dict[Any, list[tuple[int, Any]]] = {}
+        for k, (weight, values) in enumerate(zip(self.weights, given, strict=True)):
+            if is_spread(values):
+                found[k] = self._solve_in_place(weight, values)
+            else:
+                batch = as_batch(values, weight.layout, self.pattern)
+                batches.setdefault((batch.shape[1:], batch.dtype), []).append((k, batch))
+        for members in batches.values():
+            masks = self._solve(jnp.concatenate([batch for _, batch in members]))
+            ends = np.cumsum([len(batch) for _, batch in members])[:-1]
+            for (k, _), mask in zip(members, jnp.split(masks, ends), strict=True):
+                weight = self.weights[k]
+                found[k] = from_batch(mask, weight.shape, weight.layout, self.pattern)
+        return found
+
+    def _solve_in_place(self, weight: Weight, values: Any) -> Any:
+        """Where the solver is to know how the parameter is shared out."""
+        layout = weight.layout
+        matrices = layout.matrices(values)
+        return layout.tensor(self._solve(matrices, layout.matrix_axes(values.ndim)))
+
+    def _solve(self, values: Any, axes: tuple[int, int] = (-2, -1)) -> Any:
+        n, m, name = self.pattern.n, self.pattern.m, self.pattern.name
+        return solve(values, n, m, pattern=name, axes=axes, score=self.score)
+
+
+def sums_of(given: Any, mask: Any, score: ScoreName) -> tuple[Any, Any]:
+    """The sum of the scores that a mask keeps, and of all; float32."""
+    values = given.astype(jnp.float32)
+    if score != "raw":
+        values = jnp.abs(values) if score == "abs" else values * values
+    return keep(values, mask).sum(), values.sum()

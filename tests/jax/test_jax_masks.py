@@ -1,0 +1,130 @@
+"""``nmflow.jax.solve`` finds the engine's mask, bit for bit."""
+
+import numpy as np
+import pytest
+from samples import side_by_side, tiles_of_every_kind
+from tiles import KINDS, seeded
+
+jax = pytest.importorskip("jax")
+
+import nmflow  # noqa: E402
+import nmflow.jax  # noqa: E402
+
+jnp = jax.numpy
+PATTERNS = ["transposable", "rows", "columns", "unstructured"]
+
+
+def held(weights, n, m, **options):
+    """The mask, after it was compared with the engine's."""
+    mask = nmflow.jax.solve(weights, n, m, **options)
+    assert isinstance(mask, jax.Array)
+    assert mask.dtype == jnp.bool_
+    expected = nmflow.solve(np.asarray(weights), n, m, **options)
+    assert np.array_equal(np.asarray(mask), expected), (n, m, options)
+    return np.asarray(mask)
+
+
+def every_kind(n, m, dtype, each):
+    """Tiles of every kind, so many of each, and partial ones at two edges."""
+    weights = side_by_side(tiles_of_every_kind(n, m, dtype, each), 2 * each)
+    assert weights.size == len(KINDS) * each * m * m
+    return weights[: -(m // 2), 1:]
+
+
+@pytest.mark.parametrize(("n", "m"), [(2, 4), (5, 8), (8, 16)])
+def test_masks_are_the_engines(n, m):
+    weights = every_kind(n, m, np.float32, each=40 if m < 16 else 10)
+    mask = held(jnp.asarray(weights), n, m)
+    certificate = nmflow.certify(weights, mask, n, m)
+    assert certificate.gap == 0
+    assert certificate.optimal_tiles == certificate.tiles
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("score", ["abs", "raw"])
+@pytest.mark.parametrize(
+    ("n", "m"), [(1, 2), (1, 4), (2, 4), (3, 4), (5, 7), (4, 8), (8, 16), (3, 16), (16, 32)]
+)
+def test_masks_of_ten_thousand_tiles(n, m, score):
+    weights = every_kind(n, m, np.float32, each=600)
+    negative = seeded(n, m).random(weights.shape) < 0.3
+    weights = np.where(negative & (score == "raw"), -weights, weights)
+    certificate = nmflow.certify(
+        weights, held(jnp.asarray(weights), n, m, score=score), n, m, score=score
+    )
+    assert certificate.tiles > 10_000
+    assert certificate.optimal_tiles == certificate.tiles
+    assert certificate.gap == 0
+
+
+@pytest.mark.parametrize(
+    ("dtype", "score"),
+    [("float16", "abs"), ("bfloat16", "square"), ("float32", "square"), ("float32", "raw")],
+)
+def test_every_float_is_read_exactly(dtype, score):
+    weights = jnp.asarray(every_kind(3, 8, np.float32, each=6)).astype(dtype)
+    # What the narrow ones round up to infinity.
+    weights = jnp.where(jnp.isfinite(weights), weights, 1)
+    odd = jnp.arange(weights.size).reshape(weights.shape) % 3 == 0
+    held(jnp.where(odd, -weights, weights), 3, 8, score=score)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "score"), [("int8", "raw"), ("int32", "square"), ("bool", "abs")]
+)
+def test_integers(dtype, score, rng):
+    high = 2 if dtype == "bool" else np.iinfo(dtype).max
+    weights = rng.integers(0, high, (43, 64)).astype(dtype)
+    weights[:, ::2] = rng.integers(0, min(high, 3), (43, 32)).astype(dtype)
+    if dtype != "bool":
+        weights[::3] *= -1
+        weights[0, 0] = np.iinfo(dtype).min
+    held(jnp.asarray(weights), 2, 4, score=score)
+    for pattern in PATTERNS[1:]:
+        held(jnp.asarray(weights), 3, 8, score=score, pattern=pattern)
+
+
+@pytest.mark.parametrize("score", ["abs", "square", "raw"])
+@pytest.mark.parametrize("pattern", PATTERNS[1:])
+def test_selection(pattern, score, rng):
+    weights = rng.standard_normal((2, 30, 45)).astype(np.float32)
+    weights[1] = rng.integers(-2, 3, (30, 45)) * np.float32(1e-41)
+    weights[1, ::2, ::3] = -0.0
+    for n, m in [(2, 4), (5, 7), (40, 64)]:
+        held(jnp.asarray(weights), n, m, pattern=pattern, score=score)
+
+
+def test_every_layout_and_batch(rng):
+    weights = jnp.asarray(rng.standard_normal((3, 12, 2, 8)).astype(np.float32))
+    for array, axes in [
+        (weights, (1, 3)),
+        (weights, (-1, 1)),
+        (weights[:0], (1, 3)),
+        (weights[:, :0], (1, 3)),
+    ]:
+        assert held(array, 2, 4, axes=axes).shape == array.shape
+    held(weights[0], 4, 4, score="raw")
+    # Two groups of which one constrains nothing, and partial tiles where neither does.
+    held(weights[0, :, 0, :7], 3, 4, score="raw")
+
+
+def test_float64_with_x64(rng):
+    with jax.enable_x64(True):
+        weights = every_kind(3, 8, np.float64, each=6)
+        held(jnp.asarray(weights), 3, 8)
+        wide = (rng.standard_normal((16, 24)) * 2.0**62).astype(np.int64)
+        wide[0, 0] = np.iinfo(np.int64).min
+        held(jnp.asarray(wide), 2, 4, score="raw")
+        held(jnp.asarray(wide), 2, 4, pattern="rows")
+        small = rng.standard_normal((16, 24)) * 2.0 ** rng.integers(-550, -500, (16, 24))
+        for pattern in ("rows", "transposable"):
+            held(jnp.asarray(small), 2, 4, pattern=pattern, score="square")
+        with pytest.raises(nmflow.NmflowError, match="overflows float64"):
+            nmflow.jax.solve(jnp.full((4, 4), 1e300), 2, 4, pattern="rows", score="square")
+        with pytest.raises(nmflow.NmflowError, match=r"int64 for 2:4 .* without squares"):
+            nmflow.jax.solve(jnp.asarray(wide), 2, 4, score="square")
+
+
+def test_float32_with_x64(rng):
+    with jax.enable_x64(True):
+        held(jnp.asarray(every_kind(2, 4, np.float32, each=6)), 2, 4)
