@@ -98,6 +98,9 @@ def measure(folder: Path, sizes: tuple[float, ...], rounds: int) -> list[dict[st
 def text(report: dict[str, Any]) -> str:
     """The table."""
     lines = [machine(report), "", *NOTES, ""]
+    if max(report["load"]) > report["machine"]["cores"]:
+        loads = " and ".join(f"{load:.0f}" for load in report["load"])
+        lines += [f"The machine had other work: {loads} processes wanted its cores.", ""]
     lines.append(f"{'size':>8}  {'':22}{'GB/s':>8}{'of copy':>9}{'CPU s/GB':>10}{'peak MB':>9}")
     for row in report["rows"]:
         rate = row["bytes"] / row["seconds"] / 1e9
@@ -133,9 +136,10 @@ def main() -> None:
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
+    load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         rows = measure(Path(folder), tuple(options.gb), options.rounds)
-    report = {"machine": describe(), "rows": rows}
+    report = {"machine": describe(), "load": [load, os.getloadavg()[0]], "rows": rows}
     (RESULTS / "checkpoints.json").write_text(json.dumps(report, indent=1) + "\n")
     (RESULTS / "checkpoints.txt").write_text(text(report) + "\n")
     print(text(report))
