@@ -7,9 +7,8 @@ Stands on the public calls of ``nmflow``; nothing there knows of it. Read ``prun
 the solvers' help. ``formats`` finds the tensors of models of any kind, ``masks`` are a format of
 their own, and ``files`` lets a file appear whole or not at all.
 ``report`` is what comes out, which ``console`` prints and ``picture`` draws; ``page`` is HTML of
-it.
-``examining`` looks at models that exist already, whoever made them, and ``cluster`` has the work of
-``prune`` done by a Dask cluster.
+it. ``examining`` looks at models that exist already, whoever made them, and ``cluster`` has the
+work of ``prune`` done by a Dask cluster.
 """
 
 from nmflow.checkpoint.cluster import ClusterError
@@ -23,7 +22,7 @@ from nmflow.checkpoint.formats.tensor import Tensor, decode
 from nmflow.checkpoint.layers import Layer, Selection, Skipped, choose_layers
 from nmflow.checkpoint.masks import PackedMask, open_masks, read_mask, read_masks
 from nmflow.checkpoint.page.page import report_page
-from nmflow.checkpoint.page.view import View
+from nmflow.checkpoint.page.view import ShownLayer, View
 from nmflow.checkpoint.patterns import Patterns, patterns_from, read_patterns
 from nmflow.checkpoint.prune import plan_checkpoint, prune_checkpoint
 from nmflow.checkpoint.report import (
@@ -58,6 +57,7 @@ __all__ = [
     "Seal",
     "Selection",
     "Shard",
+    "ShownLayer",
     "Skipped",
     "Tensor",
     "VerificationError",

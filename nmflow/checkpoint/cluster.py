@@ -209,6 +209,12 @@ class Cluster:
                 send_more()
                 yield result
                 del result
+        except NmflowError:
+            raise
+        except Exception as error:
+            if self.client.status in ("running", "connecting"):
+                raise
+            raise self._lost(error) from None
         finally:
             with suppress(Exception):
                 self.client.cancel([future for _, future in waiting], force=True)
@@ -223,7 +229,9 @@ class Cluster:
                 return future.result(timeout=_POLL_SECONDS)
             except NmflowError:
                 raise
-            except TimeoutError:
+            except TimeoutError as error:
+                if self.client.status == "closed":
+                    raise self._lost(error) from None
                 if self._workers():
                     seen = time.monotonic()
                 elif time.monotonic() - seen > ALONE_SECONDS:
@@ -242,7 +250,8 @@ class Cluster:
     def _workers(self) -> dict[str, int]:
         """The threads of each worker that there is now."""
         try:
-            workers = self.client.scheduler_info(n_workers=-1)["workers"]
+            # A client that is calling a scheduler which went away knows of none.
+            workers = self.client.scheduler_info(n_workers=-1).get("workers", {})
         except (OSError, CancelledError) as error:
             raise self._lost(error) from None
         return {name: int(worker["nthreads"]) for name, worker in workers.items()}
@@ -274,10 +283,12 @@ def _first_line(error: BaseException) -> str:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without what Dask logs of workers that come and go: errors that matter are raised."""
-    logger = logging.getLogger("distributed")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
+    names = [name for name in logging.root.manager.loggerDict if name.startswith("distributed")]
+    before = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     try:
         yield
     finally:
-        logger.setLevel(before)
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)

@@ -15,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 import nmflow
 from nmflow import cli
 from nmflow.checkpoint.page.figures import share_range, ticks
+from nmflow.checkpoint.page.markup import count, duration, gap_of
 from nmflow.checkpoint.page.page import report_page
 from nmflow.checkpoint.page.view import View
 
@@ -162,6 +163,16 @@ def test_reports_with_less_in_them():
     bare = {"name": "up", "shape": [8, 8], "n": 2, "m": 4, "pattern": "rows"}
     for layers in ([], [bare]):
         Parts(report_page(View.of({"layers": layers}, "1")))
+
+
+def test_numbers_have_their_units():
+    told = {0.0: "0 s", 0.0042: "4.2 ms", 1.5: "1.5 s", 119: "119 s", 120: "2.0 min", 9000: "2.5 h"}
+    assert {each: duration(each) for each in told} == told
+    counts = {7: "7", 9999: "9,999", 41472: "41.5 k", 10616832: "10.6 M", 402653184000: "403 G"}
+    assert {each: count(each) for each in counts} == counts
+    assert [gap_of(each) for each in (None, 0.0, 5e-324, float("nan"))] == [
+        *("–", "0", "4.9e-324", "infeasible"),  # noqa: RUF001
+    ]
 
 
 def test_axes_have_round_numbers():

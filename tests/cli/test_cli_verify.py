@@ -224,3 +224,24 @@ def test_the_sparsest_of_a_matrix():
             n, m = found.both
             assert all(r[i : i + m].sum() <= n for r in kept for i in range(0, len(r), m))
             assert all(r[i : i + m].sum() <= n for r in kept.T for i in range(0, len(r), m))
+
+
+@pytest.mark.parametrize("kind", ["folder", "pth"])
+def test_models_of_other_kinds(run, model, tmp_path, kind):
+    torch = pytest.importorskip("torch")
+    tensors = load_file(model)
+    dense, sparse = tmp_path / f"dense.{kind}", tmp_path / f"sparse.{kind}"
+    if kind == "folder":
+        dense.mkdir()
+        save_file(tensors, dense / "model.safetensors")
+    else:
+        state = {name: torch.from_numpy(values) for name, values in tensors.items()}
+        torch.save({"state_dict": state}, dense)
+    assert run("prune", dense, sparse, "-n", 4, "-m", 8, "--quiet")[0] == 0
+    code, out, err = run("verify", sparse, "-n", 4, "-m", 8, "--source", dense)
+    assert (code, err) == (0, "")
+    assert "certified gap 0" in out
+    # The same tensors in a file of another kind, but for what nested dicts add to their names.
+    across = run("verify", sparse, "-n", 4, "-m", 8, "--source", model)
+    assert across[0] == (0 if kind == "folder" else 2)
+    assert "4:8 both ways" in run("inspect", sparse)[1]

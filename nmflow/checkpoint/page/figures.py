@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from nmflow.checkpoint.page.markup import duration, percent, tag, text
-from nmflow.checkpoint.page.view import Row, View
+from nmflow.checkpoint.page.view import ShownLayer, View
 
 _WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM = 960, 64, 16, 14, 46
 _HEIGHTS = {"shares": 340, "times": 190}
@@ -130,7 +130,7 @@ def _grid_line(y: float, label: str) -> str:
     return f'{line}<text class="axis" {place}>{label}</text>'
 
 
-def _series(rows: Sequence[Row], pattern: str, x: Scale, y: Scale, radius: float) -> str:
+def _series(rows: Sequence[ShownLayer], pattern: str, x: Scale, y: Scale, radius: float) -> str:
     """A line through a pattern's markers, and those."""
     points = [
         (x(index + 0.5), y(row.shares[pattern]), row)
@@ -149,7 +149,7 @@ def _series(rows: Sequence[Row], pattern: str, x: Scale, y: Scale, radius: float
     return f'<g class="series c-{pattern}"><polyline points="{line}"/>{marks}</g>'
 
 
-def _blocks(rows: Sequence[Row], x: Scale, bottom: float) -> str:
+def _blocks(rows: Sequence[ShownLayer], x: Scale, bottom: float) -> str:
     """Bands behind every second block of the model, and their numbers below."""
     parts, last_label = [], -math.inf
     for number, (block, first, last) in enumerate(_spans(rows)):
@@ -174,7 +174,7 @@ def _blocks(rows: Sequence[Row], x: Scale, bottom: float) -> str:
     return "".join(parts)
 
 
-def _spans(rows: Sequence[Row]) -> Iterator[tuple[str, int, int]]:
+def _spans(rows: Sequence[ShownLayer]) -> Iterator[tuple[str, int, int]]:
     """Layers whose names have the same first number follow each other: it, and where they lie."""
     begin = 0
     for block, group in groupby(rows, key=lambda row: _first_number(row.name)):

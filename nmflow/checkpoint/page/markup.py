@@ -46,9 +46,10 @@ def duration(seconds: float | None) -> str:
     """A time with its unit."""
     if seconds is None:
         return "–"
-    if seconds < 1:
-        return f"{_KILO * seconds:.3g} ms"
-    return f"{seconds:.3g} s" if seconds < 120 else f"{seconds / 60:.1f} min"
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.3g} s" if seconds >= 1 or not seconds else f"{_KILO * seconds:.3g} ms"
 
 
 def count(number: int) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from nmflow.checkpoint.page.figures import mark, share_range, shares_figure, ticks, times_figure
 from nmflow.checkpoint.page.markup import count, duration, gap_of, name_text, percent, tag, text
-from nmflow.checkpoint.page.view import Row, View
+from nmflow.checkpoint.page.view import ShownLayer, View
 
 _WORST = 8
 _FEWEST_KINDS = 2
@@ -105,7 +105,7 @@ def _scrolled(content: str, label: str) -> str:
 
 def kinds(view: View) -> str:
     """What layers of each kind keep: their mean, and from the least to the most."""
-    groups: dict[str, list[Row]] = {}
+    groups: dict[str, list[ShownLayer]] = {}
     for row in view.rows:
         groups.setdefault(row.kind, []).append(row)
     if len(groups) < _FEWEST_KINDS or not view.patterns:
@@ -132,12 +132,12 @@ def _times(number: int) -> str:
     return tag("span", f" × {number}", class_="soft") if number > 1 else ""
 
 
-def _mean(rows: Sequence[Row], pattern: str) -> float:
+def _mean(rows: Sequence[ShownLayer], pattern: str) -> float:
     shares = [row.shares[pattern] for row in rows if pattern in row.shares]
     return math.fsum(shares) / len(shares) if shares else math.nan
 
 
-def _track(rows: Sequence[Row], pattern: str, low: float, spread: float) -> str:
+def _track(rows: Sequence[ShownLayer], pattern: str, low: float, spread: float) -> str:
     shares = [row.shares[pattern] for row in rows if pattern in row.shares]
     if not shares:
         return ""
@@ -193,7 +193,7 @@ def gaps(view: View) -> str:
     return section("Certified gaps", text(said), tag("ol", items, class_="worst"))
 
 
-def _badness(row: Row) -> float:
+def _badness(row: ShownLayer) -> float:
     return math.inf if row.gap is None or math.isnan(row.gap) else row.gap
 
 

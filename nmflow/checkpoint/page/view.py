@@ -14,7 +14,7 @@ PATTERNS = ("unstructured", "rows", "columns", "transposable")
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ShownLayer:
     """A layer.
 
     Attributes
@@ -74,7 +74,7 @@ class View:
     verified : bool
     failures : tuple of (str, str)
         Tensors and what is wrong with them.
-    rows : tuple of Row
+    rows : tuple of ShownLayer
     skipped : tuple of (str, str)
         Names and reasons.
     overall : mapping of str to float
@@ -91,7 +91,7 @@ class View:
     version: str
     verified: bool
     failures: tuple[tuple[str, str], ...]
-    rows: tuple[Row, ...]
+    rows: tuple[ShownLayer, ...]
     skipped: tuple[tuple[str, str], ...]
     overall: Mapping[str, float]
     gap: float | None
@@ -169,12 +169,12 @@ def _view(report: Mapping[str, Any], version: str) -> View:
     )
 
 
-def _row(line: Mapping[str, Any], report: Mapping[str, Any]) -> Row:
+def _row(line: Mapping[str, Any], report: Mapping[str, Any]) -> ShownLayer:
     pattern = str(line.get("pattern") or report["pattern"])
     shares = line.get("kept_share") or {pattern: line.get("kept_score")}
     ratio = f"{line.get('n') or report['n']}:{line.get('m') or report['m']}"
     gap = _number(line.get("gap"))
-    return Row(
+    return ShownLayer(
         name=str(line["name"]),
         dtype=str(line.get("dtype") or ""),
         shape=tuple(int(length) for length in line["shape"]),
@@ -204,7 +204,7 @@ def _overall(report: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> d
     }
 
 
-def _largest(rows: Iterable[Row]) -> float | None:
+def _largest(rows: Iterable[ShownLayer]) -> float | None:
     return max((row.gap for row in rows if row.gap is not None), default=None)
 
 
