@@ -29,7 +29,7 @@ RESULTS = Path(__file__).parents[1] / "results"
 SEEDS, DENSE_SEEDS = 3, 4
 # Another width than that of the trainings, to see how the share goes with the size.
 WIDTHS = (64, 128)
-ROUNDS = 15
+ROUNDS = 11
 
 
 def run(setting: Setting, seeds: tuple[int, int], rounds: int, store: Store) -> dict[str, Any]:

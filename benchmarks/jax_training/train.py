@@ -36,8 +36,6 @@ class Run:
     rule : {"ste", "sr-ste"}
     every : int
         Optimizer steps between refreshes; 0: the masks of the first day stay.
-    until : float
-        Share of the steps after which the last refresh comes, and masks are frozen.
     """
 
     name: str
@@ -45,7 +43,6 @@ class Run:
     m: int = 0
     rule: str = "ste"
     every: int = 40
-    until: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,6 @@ DENSE = Run("dense")
 RUNS = (
     DENSE,
     Run("8:16 STE", 8, 16),
-    Run("8:16 STE, frozen halfway", 8, 16, until=0.5),
 )
 
 
@@ -151,9 +147,8 @@ def optimizer(run: Run, setting: Setting) -> Any:
     adam = optax.adamw(rate, 0.9, 0.95, weight_decay=setting.decay, mask=matrices)
     if not run.m:
         return optax.chain(optax.clip_by_global_norm(1.0), adam)
-    # At the end at the latest, so that it is the last masks that are evaluated.
-    until = round(run.until * setting.steps)
-    refresh = nmflow.jax.Refresh(every=run.every, until=until) if run.every else None
+    # The last step refreshes and freezes, so that it is the last masks that are evaluated.
+    refresh = nmflow.jax.Refresh(every=run.every, until=setting.steps) if run.every else None
     masked = nmflow.jax.sparsify(adam, run.n, run.m, rule=run.rule, refresh=refresh)
     return optax.chain(optax.clip_by_global_norm(1.0), masked)
 
