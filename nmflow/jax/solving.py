@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from nmflow.errors import NmflowError
 from nmflow.lax.solve import solve as solve_by_xla
@@ -75,10 +76,9 @@ def solve(
 def _as_jax(weights: Any) -> Any:
     """A JAX array of the same values; raise where JAX would round them."""
     array = jnp.asarray(weights)
-    given = getattr(weights, "dtype", array.dtype)
-    if str(given) != str(array.dtype):
+    if isinstance(weights, np.ndarray) and weights.dtype != array.dtype:
         raise NmflowError(
-            f"weights of dtype {given} would be rounded to {array.dtype} by JAX: enable its x64, or"
-            " use nmflow.solve"
+            f"weights of dtype {weights.dtype} would be rounded to {array.dtype} by JAX: enable its"
+            " x64, or use nmflow.solve"
         )
     return array

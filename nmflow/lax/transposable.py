@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -13,7 +15,7 @@ from nmflow.lax.ascent import BITS, LIMIT, ascend, fold_table, rounds, separates
 from nmflow.lax.folds import count_up, total
 from nmflow.lax.levels import solve_levels
 from nmflow.lax.numbers import is_finite, scores_of
-from nmflow.lax.tiles import Region, one_by_one, padded, regions, side_by_side
+from nmflow.lax.tiles import one_by_one, padded, regions, side_by_side
 
 
 class Problem(NamedTuple):
@@ -76,47 +78,46 @@ def solve_matrices(bits: Any, problem: Problem) -> Any:
         return jnp.zeros(bits.shape, jnp.bool_)
     parts = regions(bits.shape[1], bits.shape[2], problem.m)
     flat = [region for band in parts for region in band]
-    cut = [_finite(region.cut(bits), problem.dtype) for region in flat]
-    posed = [_pose(problem, region, *tiles) for region, tiles in zip(flat, cut, strict=True)]
-    mask = _solve_open(problem, _Open(*(_join(some) for some in zip(*posed, strict=True))))
-    found, first = {}, 0
-    for region, (tiles, finite) in zip(flat, cut, strict=True):
-        (r, c), count = region.tile, len(tiles)
-        part = mask[first : first + count, :r, :c] & finite[:, None, None]
-        found[region.tile] = region.whole(part)
-        first += count
+    cut = [region.cut(bits) for region in flat]
+    tiles = _join([padded(some, problem.m) for some in cut])
+    finite = is_finite(tiles, problem.dtype).all((1, 2))
+    tiles = jnp.where(finite[:, None, None], tiles, jnp.zeros_like(tiles))
+    ends = list(itertools.accumulate(len(some) for some in cut))
+    spans = [slice(end - len(some), end) for end, some in zip(ends, cut, strict=True)]
+    posed = [
+        _pose(problem, region.tile, tiles[span]) for region, span in zip(flat, spans, strict=True)
+    ]
+    sizes, u, v, still_open, mask = (_join(some) for some in zip(*posed, strict=True))
+    mask = _solve_open(problem, _Open(tiles, sizes, u, v, still_open & finite, mask))
+    mask = mask & finite[:, None, None]
+    found = {
+        region.tile: region.whole(mask[span, : region.tile[0], : region.tile[1]])
+        for region, span in zip(flat, spans, strict=True)
+    }
     bands = [jnp.concatenate([found[region.tile] for region in band], 2) for band in parts]
     return jnp.concatenate(bands, 1)
 
 
-def _finite(tiles: Any, dtype: str) -> tuple[Any, Any]:
-    """Tiles (T, r, c) with zeros instead of tiles that hold NaN or infinity; which those aren't."""
-    finite = is_finite(tiles, dtype).all((1, 2))
-    return jnp.where(finite[:, None, None], tiles, jnp.zeros_like(tiles)), finite
-
-
-def _join(parts: tuple[Any, ...]) -> Any:
+def _join(parts: Sequence[Any]) -> Any:
     return parts[0] if len(parts) == 1 else jnp.concatenate(parts)
 
 
-def _pose(problem: Problem, region: Region, tiles: Any, finite: Any) -> _Open:
-    """Tiles with what is known of their masks."""
+def _pose(problem: Problem, tile: tuple[int, int], tiles: Any) -> tuple[Any, ...]:
+    """What is known of equal tiles (T, m, m): sizes, potentials, which are open, other masks."""
     n, m, dtype, score = problem
     count = len(tiles)
-    none = jnp.zeros((count, m), jnp.int32)
-    sizes = jnp.broadcast_to(np.array(region.tile, np.int32), (count, 2))
-    if n >= max(region.tile):
+    none, all_of_them = jnp.zeros((count, m), jnp.int32), jnp.ones(count, jnp.bool_)
+    sizes = jnp.broadcast_to(np.array(tile, np.int32), (count, 2))
+    if n >= max(tile):
         # The groups constrain nothing.
-        mask = padded(~scores_of(tiles, dtype, score).below_zero | (region.tile == (m, m)), m)
-        return _Open(padded(tiles, m), sizes, none, none, finite & ~finite, mask)
-    if region.tile == (m, m):
+        mask = ~scores_of(tiles, dtype, score).below_zero | (tile == (m, m))
+        return sizes, none, none, ~all_of_them, mask
+    if tile == (m, m):
         chunk = min(_chunks().ascent, count)
-        missing = -count % chunk
-        more = jnp.pad(tiles, ((0, missing), (0, 0), (0, 0)))
+        more = jnp.pad(tiles, ((0, -count % chunk), (0, 0), (0, 0)))
         mask, proved, u, v = (part[:count] for part in ascend_all(problem, more, chunk))
-        return _Open(tiles, sizes, u, v, finite & ~proved, mask)
-    whole = padded(tiles, m)
-    return _Open(whole, sizes, none, none, finite, jnp.zeros(whole.shape, jnp.bool_))
+        return sizes, u, v, ~proved, mask
+    return sizes, none, none, all_of_them, jnp.zeros(tiles.shape, jnp.bool_)
 
 
 def _chunks() -> Chunks:

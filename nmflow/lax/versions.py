@@ -7,8 +7,8 @@ import re
 
 from nmflow.errors import MissingExtraError, NmflowError
 
-OLDEST = (0, 4, 30)
-"""The first release with all that is used here."""
+OLDEST = (0, 7, 0)
+"""A release that was tried, with ``jax.shard_map`` and with shardings in types."""
 
 
 def require_jax(feature: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("jax")
 
 
-@pytest.mark.parametrize("kind", ["Explicit", "Auto"])
+@pytest.mark.parametrize("kind", ["Explicit", pytest.param("Auto", marks=pytest.mark.slow)])
 def test_every_device_solves_its_own_tiles(kind):
     flags = "--xla_force_host_platform_device_count=8"
     command = [sys.executable, "-W", "error", Path(__file__).with_name("sharded.py"), kind]
