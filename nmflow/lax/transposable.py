@@ -88,7 +88,8 @@ def solve_matrices(bits: Any, problem: Problem) -> Any:
         _pose(problem, region.tile, tiles[span]) for region, span in zip(flat, spans, strict=True)
     ]
     sizes, u, v, still_open, mask = (_join(some) for some in zip(*posed, strict=True))
-    mask = _solve_open(problem, _Open(tiles, sizes, u, v, still_open & finite, mask))
+    if any(problem.n < max(region.tile) for region in flat):
+        mask = _solve_open(problem, _Open(tiles, sizes, u, v, still_open & finite, mask))
     mask = mask & finite[:, None, None]
     found = {
         region.tile: region.whole(mask[span, : region.tile[0], : region.tile[1]])

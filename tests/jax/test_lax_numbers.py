@@ -34,9 +34,8 @@ def some_of(dtype, rng):
 
 def exactly(value, score):
     """The score as a fraction."""
-    number = (
-        Fraction(int(value)) if isinstance(value, np.integer | np.bool_) else Fraction(float(value))
-    )
+    whole = isinstance(value, int | np.integer | np.bool_)
+    number = Fraction(int(value) if whole else float(value))
     return {"abs": abs(number), "square": number * number, "raw": number}[score]
 
 
