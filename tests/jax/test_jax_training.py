@@ -36,7 +36,7 @@ def test_a_run_trains_and_tells(small, monkeypatch, tmp_path):
     monkeypatch.setattr(command, "RUNS", (train.DENSE, SWIFT))
     monkeypatch.setattr(command, "WIDTHS", (16,))
     store = Store(tmp_path)
-    report = command.run(SETTING, (1, 2), 2, store)
+    report = command.run(SETTING, (1, 2), 1, store)
     json.dumps(report)
     found = report["runs"]["2:4 STE"]
     assert found["losses"][0][-1] < found["losses"][0][0]
@@ -50,13 +50,13 @@ def test_a_run_trains_and_tells(small, monkeypatch, tmp_path):
     worst = max(report["runs"]["dense"]["values"])
     assert found["within_dense"] == (found["mean"] <= worst)
     (timed,) = report["timing"]
-    assert timed["rounds"] == len(timed["shares"]) == 2
+    assert timed["rounds"] == len(timed["shares"]) == 1
     assert timed["refresh_share"] < 1
     assert "2:4 STE" in command.text(report)
     # What has a record is not trained again.
     monkeypatch.setattr(command, "train", None)
     monkeypatch.setattr(command, "measure", lambda *_: timed)
-    assert command.run(SETTING, (1, 2), 2, store)["runs"] == report["runs"]
+    assert command.run(SETTING, (1, 2), 1, store)["runs"] == report["runs"]
 
 
 def test_without_refreshes_none_is_due(small):
