@@ -46,7 +46,7 @@ nitpicky = True
 nitpick_ignore_regex = [
     (r"py:.*", r"(?!nmflow\.).*"),
     # Types by which parts of the library speak to each other, in signatures that users see.
-    (r"py:class", r"nmflow\..*\.(TileSolver|WindowSolver|ConstrainedSolver|MaskSet|Problem)"),
+    (r"py:class", r"nmflow\..*\.(TileSolver|WindowSolver|ConstrainedSolver|MaskSet|Problem|Plan)"),
     (r"py:class", r"nmflow\.checkpoint\..*\.(LayerJob|Output|Piece|PieceWork)"),
     (r"py:class", r"nmflow\.torch\..*\.(ConversionMethod|Reconstruction|Projection|Order)"),
 ]

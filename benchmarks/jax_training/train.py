@@ -60,7 +60,6 @@ DENSE = Run("dense")
 RUNS = (
     DENSE,
     Run("8:16 STE", 8, 16),
-    Run("8:16 SR-STE", 8, 16, "sr-ste"),
 )
 
 

@@ -15,7 +15,7 @@ from nmflow.training.policy import Refresh, as_refresh
 from nmflow.training.rules import StraightThrough, as_rule
 
 if TYPE_CHECKING:
-    from nmflow.jax.transformation import Sparsify
+    from nmflow.jax.transformation import SparsifyTransformation
 
 
 def sparsify(
@@ -31,7 +31,7 @@ def sparsify(
     refresh: int | Refresh | None = 40,
     score: ScoreName = "abs",
     scores: Scores = None,
-) -> Sparsify:
+) -> SparsifyTransformation:
     """Let parameters train under exact n:m masks that follow them, all inside ``jit``.
 
     The optimizer is wrapped: its state then holds the masks, and its ``update`` finds them anew
@@ -68,7 +68,7 @@ def sparsify(
 
     Returns
     -------
-    Sparsify
+    SparsifyTransformation
         An ``optax.GradientTransformationExtraArgs``. Print its ``report(params)``.
 
     Raises
@@ -141,11 +141,11 @@ def sparsify(
     gradient_rule = as_rule(rule)
     policy = None if refresh is None else as_refresh(refresh)
     try:
-        from nmflow.jax.transformation import Plan, Sparsify
+        from nmflow.jax.transformation import Plan, SparsifyTransformation
     except ModuleNotFoundError as missing:
         if missing.name != "optax":
             raise
         raise MissingExtraError("nmflow.jax.sparsify", "jax") from None
     selection = Selection(patterns, include, exclude, layouts)
     score = score if scores is None else "raw"
-    return Sparsify(tx, Plan(selection, gradient_rule, policy, score, scores))
+    return SparsifyTransformation(tx, Plan(selection, gradient_rule, policy, score, scores))

@@ -38,7 +38,7 @@ class Plan:
     scores: Scores
 
 
-class Sparsify(optax.GradientTransformationExtraArgs):
+class SparsifyTransformation(optax.GradientTransformationExtraArgs):
     """What :func:`nmflow.jax.sparsify` returns: an optax transformation that knows its masks.
 
     ``init`` and ``update`` are optax's; ``update`` needs the parameters. Both are pure, and may be
@@ -47,10 +47,10 @@ class Sparsify(optax.GradientTransformationExtraArgs):
 
     plan: Plan
 
-    def __new__(cls, tx: Any, plan: Plan) -> Sparsify:
+    def __new__(cls, tx: Any, plan: Plan) -> SparsifyTransformation:
         """A transformation around ``tx``."""
         work = _Work(optax.with_extra_args_support(tx), plan)
-        made: Sparsify = super().__new__(cls, work.init, work.update)
+        made: SparsifyTransformation = super().__new__(cls, work.init, work.update)
         made.plan = plan
         return made
 
