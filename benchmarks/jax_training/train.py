@@ -60,6 +60,7 @@ DENSE = Run("dense")
 RUNS = (
     DENSE,
     Run("8:16 STE", 8, 16),
+    Run("8:16 STE, every step", 8, 16, every=1),
 )
 
 
