@@ -68,7 +68,11 @@ def convert_folder(
     text = job.text
     samples = texts.read_samples(text.path, text.samples, paragraphs=text.paragraphs)
     with replacing_folder(job.target) as folder:
-        report = _fill(folder, job, samples, began, progress or (lambda *_: None))
+        try:
+            report = _fill(folder, job, samples, began, progress or (lambda *_: None))
+        except KeyboardInterrupt:
+            # What there is to say of the model in memory means nothing once it is gone.
+            raise KeyboardInterrupt from None
         write_json(folder / REPORT, report.as_dict())
         if report.failures:
             raise VerificationError(report)

@@ -18,7 +18,9 @@ from nmflow.checkpoint.writing.work_folder import WorkFolder  # noqa: E402
 
 # Slow, and noted at once, so that there is something to interrupt.
 SLOWLY = """
-import sys, time
+import signal, sys, time
+# As in a terminal: what runs in the background may have been told to ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from nmflow.checkpoint.writing import stream
 stream.NOTED_EVERY = 0
 real = stream.write
