@@ -15,7 +15,7 @@ from nmflow.checkpoint.verifying.verify_masks import verify_masks
 from nmflow.checkpoint.writing.pieces import PieceWork
 from nmflow.checkpoint.writing.placing import copy_extras, finish, place, put_back, was_placed
 from nmflow.checkpoint.writing.planning import Plan
-from nmflow.checkpoint.writing.stream import Writer, Written
+from nmflow.checkpoint.writing.stream import Settling, Writer, Written
 from nmflow.checkpoint.writing.work_folder import WorkFolder
 from nmflow.errors import NmflowError
 from nmflow.problem.pattern import Pattern
@@ -83,8 +83,10 @@ class Run:
                 folder.remove()
             raise
         try:
-            written = self._write(folder, entries)
-            failures = self._verify(folder, written)
+            with Settling() as settling:
+                written = self._write(folder, entries, settling)
+                failures = self._verify(folder, written)
+                settling.wait()
             report = self.report(written, failures)
             if failures:
                 raise VerificationError(report)
@@ -103,7 +105,9 @@ class Run:
         folder.remove()
         return report
 
-    def _write(self, folder: WorkFolder, entries: list[dict[str, Any]]) -> Written:
+    def _write(
+        self, folder: WorkFolder, entries: list[dict[str, Any]], settling: Settling
+    ) -> Written:
         plan, total = self.plan, self.plan.size
         self.progress("compiling", 0, total)
         self._load_kernels()
@@ -113,7 +117,7 @@ class Run:
             self.progress(what, done, total)
 
         work = PieceWork(plan.job, self.crew.threads_each)
-        written = writer.run(work, self.crew, tell)
+        written = writer.run(work, self.crew, tell, settling)
         if plan.writes_folder:
             copy_extras(plan.model, folder.out)
         return written

@@ -51,6 +51,35 @@ class Written:
     resumed: int = 0
 
 
+class Settling:
+    """Files that are brought to the disk while others are written, or read again."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1)
+        self._files: list[Future[None]] = []
+
+    def __enter__(self) -> Settling:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown()
+
+    def begin(self, path: Path) -> None:
+        """Bring a file that is written to the disk."""
+        self._files.append(self._pool.submit(_settle, path))
+
+    def wait(self) -> None:
+        """Until all are there.
+
+        Raises
+        ------
+        OSError
+            If one can't be.
+        """
+        for each in self._files:
+            each.result()
+
+
 class Writer:
     """Writes the outputs of one job into a work folder.
 
@@ -94,7 +123,9 @@ class Writer:
             self.folder.journal.cut(kept + good)
         return begins
 
-    def run(self, work: Callable[[Piece], Made], crew: Crew, tell: Tell) -> Written:
+    def run(
+        self, work: Callable[[Piece], Made], crew: Crew, tell: Tell, settling: Settling
+    ) -> Written:
         """Make and write all that is not there yet.
 
         Parameters
@@ -105,6 +136,8 @@ class Writer:
             Who calls it.
         tell : callable
             ``tell(what, done)``: bytes that are written.
+        settling : Settling
+            Given each file that is written.
 
         Raises
         ------
@@ -114,9 +147,7 @@ class Writer:
         todo = [piece for output in self.outputs for piece in self._rest(output)]
         made = crew.in_order(work, todo, lambda piece: piece.size, ENTRIES_AT_ONCE)
         done = self.written.resumed
-        settling: list[Future[None]] = []
-        # The disk is waited for while the next file is written.
-        with closing(made), ThreadPoolExecutor(1) as pool, self._noting() as note:
+        with closing(made), self._noting() as note:
             for output in self.outputs:
                 rest = self._rest(output)
                 with self._opened(output) as (file, sealer):
@@ -125,9 +156,7 @@ class Writer:
                         note(output, piece, _written(file, sealer, piece, next(made)))
                         done += piece.stop - piece.start
                     sealer.finish(file)
-                settling.append(pool.submit(_settle, self.folder.out / output.name))
-            for each in settling:
-                each.result()
+                settling.begin(self.folder.out / output.name)
         return self.written
 
     def _rest(self, output: Output) -> list[Piece]:
@@ -140,8 +169,12 @@ class Writer:
         path, begin = self.folder.out / output.name, self._begins[output.name]
         path.parent.mkdir(parents=True, exist_ok=True)
         sealer = Sealer(output.seals)
-        with path.open("r+b" if begin else "w+b") as file:
-            file.truncate(begin)
+        if not begin:
+            # Of a file that was cut to nothing some file systems write all when it is closed.
+            path.unlink(missing_ok=True)
+        with path.open("r+b" if begin else "x+b") as file:
+            if begin:
+                file.truncate(begin)
             sealer.catch_up(file, begin)
             file.seek(begin)
             yield file, sealer
