@@ -111,6 +111,13 @@ def largest_matrix(found: Report) -> str:
     return seconds(row["milliseconds"]["2"]["median"] / 1e3)
 
 
+def largest_checkpoint(found: Report) -> str:
+    """The largest model, with all workers that were tried, beside a copy."""
+    row = found["rows"][-1]
+    speed = row["bytes"] / row["seconds"] / 1e9
+    return f"{speed:.2f} GB/s, {row['of_copy']:.0%} of a copy's speed, in {row['peak_mb']:.0f} MB"
+
+
 TABLES = {
     "solvers": {
         "methods": methods_table,
@@ -127,6 +134,7 @@ TABLES = {
         "short-training": training.short_timing,
     },
     "conversion": {"conversion": conversion.readme, "short-conversion": conversion.short},
+    "checkpoints": {"short-checkpoints": largest_checkpoint},
     "gpu_predicted": {"predicted": predicted.short},
 }
 """By report: what stands between ``<!-- name -->`` and ``<!-- /name -->`` of a page."""
