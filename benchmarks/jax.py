@@ -109,7 +109,7 @@ def text(report: dict[str, Any]) -> str:
 
 _NOTE = """\
 Processor time per tile in us, medians, in turn with the engine (one thread), of a matrix of MiniLM
-of 1536 x 384 in float32, on a machine shared with other work; gap 0 of all masks. One way: the n
+of 1536 x 384 in float32; gap 0 of all masks. One way: the n
 largest of every m of a row, as jaxpruner has it. Open: tiles that the ascent leaves to paths."""
 
 
