@@ -118,6 +118,23 @@ def largest_checkpoint(found: Report) -> str:
     return f"{speed:.2f} GB/s, {row['of_copy']:.0%} of a copy's speed, in {row['peak_mb']:.0f} MB"
 
 
+def jax_cost(found: Report) -> str:
+    """Processor time against the engine's, and compiling, at each n:m."""
+    ratios = [row["ratio"]["median"] for row in found["rows"]]
+    compiling = [row["compile_s"] for row in found["rows"]]
+    return (
+        f"{min(ratios):.0f} to {max(ratios):.0f} times the processor time of the CPU's engine, and"
+        f" {min(compiling):.0f} to {max(compiling):.0f} s to compile a shape"
+    )
+
+
+def jax_ends(found: Report) -> str:
+    """Bits per byte of each run."""
+    ends = (f"{name} {run['mean']:.3f}" for name, run in found["runs"].items())
+    dense = found["runs"]["dense"]
+    return f"{', '.join(ends)} (dense seeds: {dense['min']:.3f} to {dense['max']:.3f})"
+
+
 TABLES = {
     "solvers": {
         "methods": methods_table,
@@ -135,6 +152,8 @@ TABLES = {
     },
     "conversion": {"conversion": conversion.readme, "short-conversion": conversion.short},
     "checkpoints": {"short-checkpoints": largest_checkpoint},
+    "jax": {"short-jax": jax_cost},
+    "jax_training": {"short-jax-training": jax_ends},
     "gpu_predicted": {"predicted": predicted.short},
 }
 """By report: what stands between ``<!-- name -->`` and ``<!-- /name -->`` of a page."""

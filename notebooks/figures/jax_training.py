@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from figures.style import BLACK, BLUE, GREEN, ORANGE, SKY, margins, signed
 
-COLOURS = {"dense": BLACK, "8:16 STE": GREEN}
+COLOURS = {"dense": BLACK, "8:16 STE": GREEN, "8:16 STE, every step": ORANGE}
 
 
 def one_tile(
