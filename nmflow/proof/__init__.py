@@ -6,7 +6,6 @@ it is where to hand in prices that are known already. In one pass, row by row (:
 counts what tiles hold and adds up what is kept (:mod:`kept_sum`). :mod:`prove` finds prices for a
 window of tiles: :mod:`labels` those of a mask that is optimal, :mod:`ascent` those of an optimum
 where it is not, both in 32-bit integers of tiles side by side (:mod:`lanes`). What they leave open,
-:mod:`search` ends tile by tile on the residual :mod:`network`, in :mod:`integers` of as many
-:mod:`limbs` as it takes. :mod:`kept_sum` and :mod:`sums` add without an error, and :mod:`groups`
-certifies the patterns whose groups don't overlap.
+:mod:`exact` ends tile by tile, in integers as wide as it takes. :mod:`kept_sum` and :mod:`sums` add
+without an error, and :mod:`groups` certifies the patterns whose groups don't overlap.
 """

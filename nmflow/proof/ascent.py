@@ -4,7 +4,7 @@ Given the columns' prices, the dual is least where the price of a row lies betwe
 (n+1)-th largest of what it would earn, s_ij - v_j; and so for columns, given the rows'. Doing so in
 turn leads near the optimum, often to it (Bertsekas, Network Optimization, 1998, sec. 5.2; with
 steps that overshoot). Whether the entries above their prices are a mask that these prove is for
-:mod:`nmflow.proof.checker` to say; what is left, :mod:`nmflow.proof.search` ends.
+:mod:`nmflow.proof.checker` to say; what is left, :mod:`nmflow.proof.exact.search` ends.
 """
 
 from __future__ import annotations

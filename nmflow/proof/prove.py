@@ -13,10 +13,10 @@ from nmflow.problem.prices import Prices
 from nmflow.problem.tiling import as_tiles
 from nmflow.proof.ascent import ascend
 from nmflow.proof.checker import Verdict, check
+from nmflow.proof.exact.search import search
 from nmflow.proof.kept_sum import KeptSums, kept_sum
 from nmflow.proof.labels import label
 from nmflow.proof.lines import no_prices
-from nmflow.proof.search import search
 
 # One tile of so many is few.
 _FEW = 64

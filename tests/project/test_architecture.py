@@ -174,6 +174,12 @@ def test_public_names():
             assert getattr(nmflow, name).__doc__, name
 
 
+def test_folders_are_small():
+    folders = {path.parent for path in PACKAGE.rglob("*.py")}
+    sizes = {str(folder): len(list(folder.glob("*.py"))) for folder in folders}
+    assert {folder: size for folder, size in sizes.items() if size > 15} == {}
+
+
 @pytest.mark.parametrize("name", sorted(modules()))
 def test_files_are_small(name):
     path = modules()[name]

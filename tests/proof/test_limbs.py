@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import finite
 
-from nmflow.proof import limbs as wide
+from nmflow.proof.exact import limbs as wide
 
 LIMBS = 5
 LEAST = 0

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from nmflow.compiling.jit import helper
-from nmflow.proof.limbs import LIMB_BITS, add_float, clear
-from nmflow.proof.network import price_at, score_at
+from nmflow.proof.exact.limbs import LIMB_BITS, add_float, clear
+from nmflow.proof.exact.network import price_at, score_at
 
 _MANTISSA_BITS = 53
 # What prices may be in units of the largest score, to begin with.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from nmflow.compiling.jit import helper
 from nmflow.compiling.structs import Struct
-from nmflow.proof.limbs import MOST_LIMBS, add, clear, copy, is_less, sign, subtract
+from nmflow.proof.exact.limbs import MOST_LIMBS, add, clear, copy, is_less, sign, subtract
 
 UNREACHED, REACHED, FINAL = 0, 1, 2
 _TEMPORARIES = 2

@@ -19,10 +19,9 @@ from nmflow.compiling.jit import compile_kernel, helper
 from nmflow.compiling.sparing import run_sparingly
 from nmflow.problem.pattern import Pair
 from nmflow.problem.prices import Prices
-from nmflow.proof.integers import read_price, read_scores, width_of
-from nmflow.proof.lanes import place_of
-from nmflow.proof.limbs import add, clear, copy, is_less, sign, subtract
-from nmflow.proof.network import (
+from nmflow.proof.exact.integers import read_price, read_scores, width_of
+from nmflow.proof.exact.limbs import add, clear, copy, is_less, sign, subtract
+from nmflow.proof.exact.network import (
     FINAL,
     UNREACHED,
     Network,
@@ -40,6 +39,7 @@ from nmflow.proof.network import (
     start_from,
     temporary_at,
 )
+from nmflow.proof.lanes import place_of
 
 
 def search(
