@@ -13,8 +13,8 @@ are installed.
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -178,10 +178,15 @@ def write(name: str, report: dict[str, Any], table: str) -> None:
     print(table)
 
 
-def main(arguments: list[str]) -> None:
+def main() -> None:
     """Measure, print and write."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--gpu", action="store_true", help="on JAX's first GPU")
+    options = parser.parse_args()
     report: dict[str, Any] = {"machine": describe()}
-    if "--gpu" in arguments:
+    if options.gpu:
         device = jax.devices("gpu")[0].device_kind
         rows = [measure_gpu(n, m, side) for n, m in PATTERNS for side in SIDES]
         report |= {"device": device, "rows": rows}
@@ -197,4 +202,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
