@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 import pytest
-from counting import brute_force, by_rows
+from counting import A008300, brute_force, by_rows
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import kept_of
@@ -16,20 +16,6 @@ from nmflow.diversity import tile
 from nmflow.diversity.quadrature import Quadrature
 
 PATTERNS = ("transposable", "rows", "columns", "unstructured", "sequential")
-# OEIS A008300 (Brendan McKay): m x m with n ones in each row and column, n = 0, 1, ...
-A008300 = [
-    [1],
-    [1, 1],
-    [1, 2, 1],
-    [1, 6, 6, 1],
-    [1, 24, 90, 24, 1],
-    [1, 120, 2040, 2040, 120, 1],
-    [1, 720, 67950, 297200, 67950, 720, 1],
-    [1, 5040, 3110940, 68938800, 68938800, 3110940, 5040, 1],
-    [1, 40320, 187530840, 24046189440, 116963796250, 24046189440, 187530840, 40320, 1],
-    [1, 362880, 14398171200, 12025780892160, 315031400802720, 315031400802720, 12025780892160,
-     14398171200, 362880, 1],
-]  # fmt: skip
 # OEIS A058528, n = 4, m = 9 ... 14, and A172544 (Hardin), n = 6, m = 9 ... 13.
 A058528 = [315031400802720, 1289144584143523800, 7722015017013984456000,
            65599839591251908982712750, 769237071909157579108571190000,

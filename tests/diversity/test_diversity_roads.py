@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from counting import A008300
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,21 +11,6 @@ from nmflow import mask_diversity
 from nmflow.diversity import states, tile
 from nmflow.diversity.quadrature import Quadrature
 from nmflow.diversity.residues import find_primes
-
-# OEIS A008300 (Brendan McKay): m x m with n ones in each row and column, n = 0, 1, ...
-A008300 = [
-    [1],
-    [1, 1],
-    [1, 2, 1],
-    [1, 6, 6, 1],
-    [1, 24, 90, 24, 1],
-    [1, 120, 2040, 2040, 120, 1],
-    [1, 720, 67950, 297200, 67950, 720, 1],
-    [1, 5040, 3110940, 68938800, 68938800, 3110940, 5040, 1],
-    [1, 40320, 187530840, 24046189440, 116963796250, 24046189440, 187530840, 40320, 1],
-    [1, 362880, 14398171200, 12025780892160, 315031400802720, 315031400802720, 12025780892160,
-     14398171200, 362880, 1],
-]  # fmt: skip
 
 
 def test_the_quadrature_itself_knows_no_symmetry():
