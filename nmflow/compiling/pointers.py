@@ -1,4 +1,4 @@
-"""Calling one kernel from another by its address, so that it is compiled only when it is met."""
+"""Addresses in kernels: other kernels, compiled only when they are met, and foreign memory."""
 
 from __future__ import annotations
 
@@ -30,6 +30,17 @@ def is_at_hand(kernel: Any, args: tuple[Any, ...]) -> bool:
         return True
     cache = kernel._cache
     return isinstance(cache, KernelCache) and cache.holds(kinds, kernel.targetctx)
+
+
+@intrinsic
+def pointer_to(typingctx, address, like):
+    """The address as a pointer to scalars of another's type."""
+    pointer = types.CPointer(like)
+
+    def codegen(context, builder, signature, values):
+        return builder.inttoptr(values[0], context.get_value_type(pointer))
+
+    return pointer(types.intp, like), codegen
 
 
 @intrinsic

@@ -13,7 +13,7 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 
-from nmflow.torch.masking.masked_weight import select
+from nmflow.torch.masking.select import select
 from nmflow.torch.masking.sharding import local, local_part
 
 _FORGOTTEN = (

@@ -10,7 +10,8 @@ from torch.compiler import is_compiling
 
 from nmflow.models import Layout
 from nmflow.torch.dynamic.step import step
-from nmflow.torch.masking.masked_weight import MaskedWeight, select
+from nmflow.torch.masking.masked_weight import MaskedWeight
+from nmflow.torch.masking.select import select
 
 # Where a mask keeps a smaller share of a layer, its thresholds start again from zero.
 LEAST_KEPT = 0.01

@@ -11,7 +11,7 @@ from torch.nn.utils import parametrize
 
 from nmflow.errors import NmflowError
 from nmflow.torch.masking.masked import Masked
-from nmflow.torch.masking.masked_weight import select
+from nmflow.torch.masking.select import select
 from nmflow.torch.masking.sharding import is_sharded, whole
 
 

@@ -14,8 +14,9 @@ from torch.nn import functional
 from nmflow.errors import NmflowError
 from nmflow.models import Layout
 from nmflow.torch.masking.counting import fault, most_kept
-from nmflow.torch.masking.masked_weight import MaskedWeight, apply_mask, select
+from nmflow.torch.masking.masked_weight import MaskedWeight, apply_mask
 from nmflow.torch.masking.scratch import Scratch
+from nmflow.torch.masking.select import select
 from nmflow.torch.solving.problem import Problem
 
 

@@ -5,26 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch.autograd import forward_ad
 from torch.compiler import is_compiling
 
 from nmflow.errors import NmflowError
 from nmflow.torch.masking.scratch import Scratch
-
-# Integers of the weights' widths: a product with 0 or 1 selects bits, so that a pruned infinity
-# is 0, and on the CPU takes a sixth of the time of torch.where with a bool tensor.
-_BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
-
-
-def select(weight: Any, mask: Any, scratch: Scratch | None = None) -> Any:
-    """The weight where the mask is True, else +0; never NaN because of what is pruned."""
-    if weight.device.type != "cpu" or is_compiling() or weight.element_size() not in _BITS:
-        return torch.where(mask, weight, 0)
-    bits = _BITS[weight.element_size()]
-    masked = torch.empty_like(weight) if scratch is None else scratch.take(weight)
-    # In two steps: a product of two dtypes would take memory for the mask in the wider one.
-    masked.view(bits).copy_(mask.view(torch.int8)).mul_(weight.view(bits))
-    return masked
+from nmflow.torch.masking.select import is_transformed, select, select_gradient
 
 
 class _Mask(torch.autograd.Function):
@@ -44,7 +29,7 @@ class _Mask(torch.autograd.Function):
             if torch.is_grad_enabled():
                 gradient = apply_mask(gradient, mask, False)
             else:
-                gradient = select(gradient, mask, ctx.scratch)
+                gradient = select_gradient(gradient, mask, ctx.scratch)
         return gradient, None, None, None
 
 
@@ -81,13 +66,9 @@ def apply_mask(
     weight: Any, mask: Any, straight_through: bool, scratch: Scratch | None = None
 ) -> Any:
     """The masked weight, with the straight-through gradient or that of the product."""
-    if not is_compiling() and _is_transformed():
+    if not is_compiling() and is_transformed():
         return _MaskOfTransforms.apply(weight, mask, straight_through)
     return _Mask.apply(weight, mask, straight_through, scratch)
-
-
-def _is_transformed() -> bool:
-    return bool(torch._C._are_functorch_transforms_active()) or forward_ad._current_level >= 0
 
 
 class MaskedWeight(torch.Tensor):

@@ -10,7 +10,7 @@ import torch
 from nmflow.errors import NmflowError
 from nmflow.torch.masking.install import Place, check, check_removable, found, take_off, write
 from nmflow.torch.masking.masked import Masked
-from nmflow.torch.masking.masked_weight import select
+from nmflow.torch.masking.select import select
 from nmflow.torch.masking.sharding import is_sharded, local, local_part
 from nmflow.torch.solving.layer import Layer, accept_all
 
