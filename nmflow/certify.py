@@ -145,6 +145,8 @@ def tally_of(
         batch = batch_in_units(batch, block, threads)
     if prices is not None:
         prices = _check_prices(prices, batch, pattern, constraints)
+        # Such as a tracker's of tiles that it solves anew each time: to look at them finds nothing.
+        prices = prices if prices.known else None
     tally = Tally(pattern, over=split)
     if pattern.name == "transposable":
         _certify_tiles(tally, batch, given, prices, constraints, threads)

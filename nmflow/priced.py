@@ -106,8 +106,7 @@ def solve_for_certificate(
     batch = MatrixBatch.of(weights, pattern, axes, score)
     tracked = _solved(batch, thread_count(workers))
     prices = tracked.prices()
-    known = bool(np.isfinite(prices.columns).any())
-    return batch.restore(tracked.mask), prices if known else None
+    return batch.restore(tracked.mask), prices if prices.known else None
 
 
 def _solved(batch: MatrixBatch, threads: int) -> TrackedBatch:

@@ -131,6 +131,15 @@ class HelperCompiler(KernelCompiler):
         return pipelines
 
 
+class UnaliasedCompiler(HelperCompiler):
+    """As :class:`HelperCompiler`; what the function writes through one array no other one sees."""
+
+    def define_pipelines(self) -> Any:
+        """Numba's passes, with a word to LLVM about the arguments."""
+        self.state.flags.noalias = True
+        return super().define_pipelines()
+
+
 @register_pass(mutates_CFG=True, analysis_only=False)
 class _HelperLowering(NativeLowering):
     _name = "helper_lowering"

@@ -10,7 +10,7 @@ import numba
 from numba.extending import register_jitable
 
 from nmflow.compiling.cache import KernelCache
-from nmflow.compiling.helpers import HelperCompiler, KernelCompiler
+from nmflow.compiling.helpers import HelperCompiler, KernelCompiler, UnaliasedCompiler
 
 # Functions that only kernels call need none of the two wrappers that numba would compile for each.
 HELPER_OPTIONS = {
@@ -21,6 +21,12 @@ HELPER_OPTIONS = {
 """numba's options for them."""
 helper = register_jitable(**HELPER_OPTIONS)
 """Decorator of a function that kernels call."""
+unaliased = register_jitable(**HELPER_OPTIONS | {"pipeline_class": UnaliasedCompiler})
+"""Decorator of a helper whose arrays share no memory that it writes.
+
+LLVM makes vectors of its loops without looking first whether they do, which for short ones takes
+longer than the loop, and for many arrays is not done at all.
+"""
 inlined = register_jitable(**HELPER_OPTIONS, forceinline=True)
 """Decorator of a function that becomes part of each kernel that calls it."""
 

@@ -76,6 +76,7 @@ class Struct:
         object.__setattr__(self, "_numba_type_", kind)
 
     @classmethod
+    @functools.cache
     def _names(cls) -> list[str]:
         return [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
 

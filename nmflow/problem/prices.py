@@ -40,6 +40,11 @@ class Prices(NamedTuple):
         """NaN for every tile of a batch of that shape."""
         return cls(*(np.full(part, np.nan, np.float32) for part in cls.shapes(shape, tile)))
 
+    @property
+    def known(self) -> bool:
+        """Whether there are prices for any tile."""
+        return bool(np.isfinite(self.columns).any())
+
     def of(self, window: Window, tile: Pair) -> Prices:
         """Views: those of a window of the batch."""
         matrices, rows, columns = window.box

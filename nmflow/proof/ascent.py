@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nmflow.compiling.jit import compile_kernel, helper
+from nmflow.compiling.jit import compile_kernel, helper, unaliased
 from nmflow.problem.pattern import Pair
 from nmflow.problem.prices import Prices
 from nmflow.proof.lanes import (
-    BELOW_REACH,
     BITS_FOR,
+    OUT_OF_REACH,
     SCORE_BITS,
     Block,
     load,
@@ -141,12 +141,13 @@ def ascend_window(
     height = scores.shape[1] // down
     for b in range(scores.shape[0]):
         for k in range(scores.shape[1]):
-            spread(row_prices[b, k], scores.shape[2] // across, lines)
+            width = scores.shape[2] // across
+            spread(row_prices[b, k], width, lines.price, lines.spare_price)
             v = column_prices[b, k // height]
             keep_worthy(scores[b, k], lines.price, v, full, mask[b, k])
 
 
-@helper
+@unaliased
 def keep_worthy(scores, u, v, full, mask):
     """Keep the entries of a row that are worth their price."""
     for x in range(scores.size):
@@ -157,7 +158,7 @@ def keep_worthy(scores, u, v, full, mask):
 @helper
 def take_turns(n, full, rounds, count, block, wires, networks):
     """Set the prices of rows and of columns in turn."""
-    rows, columns, _ = block.low.shape
+    rows, columns, _ = block.scores.shape
     u, v = block.u, block.v
     for j in range(columns):
         for lane in range(count):
@@ -165,14 +166,14 @@ def take_turns(n, full, rounds, count, block, wires, networks):
     for turn in range(rounds):
         for i in range(rows):
             for j in range(columns):
-                earn(block.low[i, j], v[j], wires[j], count)
+                earn(block.scores[i, j], v[j], wires[j], count)
             order(networks[0], wires, count)
             set_price(wires, n[0], columns, full, turn == 0, u[i], count)
         if turn == rounds - 1:
             break
         for j in range(columns):
             for i in range(rows):
-                earn(block.low[i, j], u[i], wires[i], count)
+                earn(block.scores[i, j], u[i], wires[i], count)
             order(networks[1], wires, count)
             set_price(wires, n[1], rows, full, turn == 0, v[j], count)
     # A score is at least a unit above what it exceeds rounded down: at a unit more, rows keep what
@@ -182,7 +183,7 @@ def take_turns(n, full, rounds, count, block, wires, networks):
             u[i, lane] += np.int32(full)
 
 
-@helper
+@unaliased
 def earn(score, price, wire, count):
     """What an entry is worth to the other line that it is in."""
     for lane in range(count):
@@ -193,14 +194,19 @@ def earn(score, price, wire, count):
 def order(network, wires, count):
     """Run a network of comparators."""
     for k in range(network.shape[0]):
-        above, below = wires[network[k, 0]], wires[network[k, 1]]
-        for lane in range(count):
-            larger = max(above[lane], below[lane])
-            below[lane] = min(above[lane], below[lane])
-            above[lane] = larger
+        compare(wires[network[k, 0]], wires[network[k, 1]], count)
 
 
-@helper
+@unaliased
+def compare(above, below, count):
+    """Put the larger numbers above."""
+    for lane in range(count):
+        larger = max(above[lane], below[lane])
+        below[lane] = min(above[lane], below[lane])
+        above[lane] = larger
+
+
+@unaliased
 def set_price(wires, n, length, full, first, price, count):
     """Between the n-th and the (n+1)-th largest: half a step beyond the middle."""
     if n >= length:
@@ -208,7 +214,7 @@ def set_price(wires, n, length, full, first, price, count):
         for lane in range(count):
             price[lane] = -_LOW_PRICE if full else 0
         return
-    least = BELOW_REACH if full else 0
+    least = -OUT_OF_REACH if full else 0
     for lane in range(count):
         upper, lower = wires[n - 1, lane], wires[n, lane]
         middle = np.int32((upper + lower) >> 1)

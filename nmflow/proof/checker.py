@@ -19,19 +19,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nmflow.compiling.jit import compile_kernel, helper
+from nmflow.compiling.jit import compile_kernel, unaliased
 from nmflow.problem.pattern import Pair
 from nmflow.problem.prices import Prices
 from nmflow.proof.kept_sum import KeptSums, add_row, patterns_of, widen_range
-from nmflow.proof.lines import Lines, add_up, begin, count_row, no_prices, spread
+from nmflow.proof.lines import Lines, add_up, clear, count, no_prices, spread, words_of
 
 # Sums of two prices must not overflow.
 _LARGEST_PRICE = {
     np.dtype(np.float32): np.float32(2.0**120),
     np.dtype(np.float64): np.float64(2.0**1000),
 }
-# What fits a byte.
-_NARROW = 255
+# Marks of rows and columns. Those of a tile are added up, each kind in bits of its own.
+_RIGHT, _NOT_DUE, _UNPROVED = np.uint32(0), np.uint32(1), np.uint32(1 << 16)
+_ALL_NOT_DUE = np.uint32(_UNPROVED - 1)
 
 
 class Verdict(NamedTuple):
@@ -90,14 +91,15 @@ def check(
     Notes
     -----
     With p the float nearest to u + v and e = (u + v) - p, a score s, which is such a float too, is
-    at least u + v if and only if s > p, or s = p and e <= 0. For rounding to nearest is monotone
-    and leaves s as it is: s < u + v gives s <= p, and s > u + v gives s >= p. So s > p excludes
-    s < u + v, s < p excludes s > u + v, and s < p excludes s = u + v, whose p would be s. Where
-    s = p, s - (u + v) = -e. The same holds the other way round. e is a float, and Knuth's TwoSum
-    finds it (The Art of Computer Programming 2, sec. 4.2.2, theorem B): six operations that round
-    to nearest and, with prices of limited size, never overflow.
+    at least u + v if and only if s - p, rounded, is at least e. For if s - p and e have the same
+    sign, u + v lies between p and s, no nearer to s than to p, or s would be the nearest float: so
+    s - p is at least 2 e in size, and stays so if rounded, since 2 e is a float. Where s = p,
+    s - (u + v) = -e. The same holds the other way round. e is a float, and Knuth's TwoSum finds it
+    (The Art of Computer Programming 2, sec. 4.2.2, theorem B): six operations that round to nearest
+    and, with prices of limited size, never overflow.
     """
     matrices, rows, columns = scores.shape
+    assert tile[1] < _UNPROVED
     grid = matrices, rows // tile[0], columns // tile[1]
     verdict = Verdict(np.empty(grid, np.bool_), np.empty(grid, np.bool_))
     given = no_prices(scores, tile) if prices is None else prices
@@ -106,6 +108,7 @@ def check(
     check_window(
         scores,
         mask.view(np.uint8),
+        words_of(mask, tile),
         *given,
         _LARGEST_PRICE[dtype],
         Rules(n, full, sums.unsigned, prices is not None),
@@ -122,6 +125,7 @@ def check(
 def check_window(
     scores,
     mask,
+    words,
     row_prices,
     column_prices,
     limit,
@@ -136,87 +140,60 @@ def check_window(
     """As :func:`check`, which see; writes the verdict."""
     _, down, across = due.shape
     height, width = scores.shape[1] // down, scores.shape[2] // across
-    # What rows hold is counted in a byte for each, four rows at a time.
-    step, bits = (4, 8) if width <= _NARROW else (1, 32)
     for b in range(due.shape[0]):
         for i in range(down):
-            verdict = due[b, i], proved[b, i]
-            begin(lines, verdict, rules.priced)
-            v = column_prices[b, i]
-            for first in range(i * height, (i + 1) * height, step):
-                last = min(first + step, (i + 1) * height)
-                for x in range(lines.counts.size):
-                    lines.counts[x] = 0
-                for k in range(first, last):
-                    row, kept = scores[b, k], mask[b, k]
-                    count_row(kept, bits * (k - first), lines.counts, lines.held)
-                    if sums.size:
-                        add_row(row, kept, rules.unsigned, sums)
-                    if extremes.size:
-                        widen_range(patterns[b, k], kept, extremes)
-                    if rules.priced:
-                        spread(row_prices[b, k], width, lines)
-                        check_row(row, kept, rules.unsigned, lines.price, v, lines.wrong)
-                add_up(lines, width)
-                for k in range(first, last):
-                    u, place = row_prices[b, k], (bits * (k - first), bits)
-                    judge_row(lines.by_tile, place, u, limit, rules, verdict)
-            judge_columns(lines, width, v, limit, rules, verdict)
+            top, v = i * height, column_prices[b, i]
+            count(words[b, top : top + height], width, lines)
+            clear(lines.flags)
+            clear(lines.by_tile)
+            for k in range(height):
+                row, kept, u = scores[b, top + k], mask[b, top + k], row_prices[b, top + k]
+                held = lines.by_row[k * across : (k + 1) * across]
+                judge(held, u, limit, np.uint32(rules.n[0]), rules.full, lines.by_tile)
+                if sums.size:
+                    add_row(row, kept, rules.unsigned, sums)
+                if extremes.size:
+                    widen_range(patterns[b, top + k], kept, extremes)
+                if rules.priced:
+                    spread(u, width, lines.price, lines.spare_price)
+                    check_row(row, kept, rules.unsigned, lines.price, v, lines.flags)
+            judge(lines.by_column, v, limit, np.uint32(rules.n[1]), rules.full, lines.flags)
+            add_up(lines.flags, lines.spare, width, lines.by_row[:across])
+            decide(lines.by_tile, lines.by_row, rules.priced, due[b, i], proved[b, i])
 
 
-@helper
-def check_row(scores, kept, unsigned, u, v, wrong):
+@unaliased
+def check_row(scores, kept, unsigned, u, v, flags):
     """Mark columns in which an entry is on the wrong side of its price."""
+    zero = u.dtype.type(0)
     for x in range(scores.size):
         price = u[x] + v[x]
         other = price - u[x]
         error = (u[x] - (price - other)) + (v[x] - other)
-        score = abs(scores[x]) if unsigned else scores[x]
-        # Of the true sign: a difference of two floats is 0 only where they are equal.
-        margin = -error if score == price else score - price
-        wrong[x] |= (margin if kept[x] else -margin) < 0
+        margin = ((abs(scores[x]) if unsigned else scores[x]) - price) - error
+        margin = margin if kept[x] else -margin
+        flags[x] |= _UNPROVED if margin < zero else _RIGHT
 
 
-@helper
-def judge_row(counts, place, prices, limit, rules, verdict):
-    """Whether a row of each tile may hold what these bits of its counts say."""
-    due, proved = verdict
-    shift, bits = place
+@unaliased
+def judge(held, prices, limit, n, full, flags):
+    """Mark rows or columns that may not hold what they do, or not at their price."""
+    zero = prices.dtype.type(0)
+    if full:
+        for x in range(flags.size):
+            flags[x] |= _RIGHT if held[x] == n else _NOT_DUE
+            flags[x] |= _RIGHT if abs(prices[x]) <= limit else _UNPROVED
+        return
+    for x in range(flags.size):
+        flags[x] |= _RIGHT if held[x] <= n else _NOT_DUE
+        most = limit if held[x] == n else zero
+        flags[x] |= _RIGHT if (prices[x] >= zero) & (prices[x] <= most) else _UNPROVED
+
+
+@unaliased
+def decide(by_rows, by_columns, priced, due, proved):
+    """What the marks of the rows and of the columns of tiles come to."""
     for t in range(due.size):
-        held = np.uint32(np.uint32(counts[t] >> np.uint32(shift)) & np.uint32((1 << bits) - 1))
-        due[t] &= may_hold(held, rules.n[0], rules)
-        proved[t] &= is_due(prices[t], held, rules.n[0], limit, rules)
-
-
-@helper
-def judge_columns(lines, width, prices, limit, rules, verdict):
-    """Whether the columns of each tile may hold what they do, and are right in every row."""
-    due, proved = verdict
-    for x in range(lines.held.size):
-        lines.counts[x] = not may_hold(lines.held[x], rules.n[1], rules)
-    add_up(lines, width)
-    for t in range(due.size):
-        due[t] &= lines.by_tile[t] == 0
-    for x in range(lines.held.size):
-        right = is_due(prices[x], lines.held[x], rules.n[1], limit, rules)
-        lines.counts[x] = lines.wrong[x] | np.uint8(not right)
-    add_up(lines, width)
-    for t in range(proved.size):
-        proved[t] &= lines.by_tile[t] == 0
-
-
-@helper
-def may_hold(held, most, rules):
-    """Whether a row or column may hold so many at some price."""
-    n = np.uint32(most)
-    return held == n if rules.full else held <= n
-
-
-@helper
-def is_due(price, held, most, limit, rules):
-    """Whether a row or column may hold so many at that price, which is a number that adds."""
-    n = np.uint32(most)
-    # Without branches, of which LLVM makes no vectors.
-    if rules.full:
-        return (held == n) & (abs(price) <= limit)
-    return ((held == n) & (price >= 0) & (price <= limit)) | ((held < n) & (price == 0))
+        marks = np.uint32(by_rows[t] | by_columns[t])
+        due[t] = (marks & _ALL_NOT_DUE) == 0
+        proved[t] = priced & (marks == 0)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nmflow.compiling.jit import compile_kernel, helper
+from nmflow.compiling.jit import compile_kernel, helper, unaliased
 from nmflow.proof.sums import LARGE, MANTISSA_BITS, UNIT_BITS, exact_sum, fraction_bits, of_floats
 
 # Bits from the largest number that is summed here to the least, 2**-1074.
@@ -90,15 +90,16 @@ class KeptSums(NamedTuple):
         return total << (UNIT_BITS + power)
 
 
-@helper
+@unaliased
 def add_row(scores, kept, unsigned, sums):
     """Add what is kept of a row to the sums of columns."""
+    nothing = scores.dtype.type(0)
     for x in range(scores.size):
         score = abs(scores[x]) if unsigned else scores[x]
-        sums[x] += np.float64(score) if kept[x] else 0.0
+        sums[x] += np.float64(score if kept[x] else nothing)
 
 
-@helper
+@unaliased
 def widen_range(patterns, kept, extremes):
     """Note the largest of a row, and the least of what is kept of it."""
     kind = patterns.dtype.type

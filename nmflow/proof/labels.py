@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nmflow.compiling.jit import compile_kernel, helper
+from nmflow.compiling.jit import compile_kernel, helper, unaliased
 from nmflow.problem.pattern import Pair
 from nmflow.problem.prices import Prices
 from nmflow.proof.lanes import (
-    BELOW_REACH,
     BITS_FOR,
     OUT_OF_REACH,
     Block,
@@ -28,9 +27,11 @@ from nmflow.proof.lanes import (
 )
 from nmflow.proof.lines import no_prices
 
-# A sweep takes prices further by two scores at most, and they are to stay below 2**29. Sweeps that
-# make a path of all nodes, and one, are always enough.
+# Sweeps that make a path of all nodes, and one, are always enough, and this many mostly.
 _MOST_SWEEPS = 16
+# Where no prices prove a mask, sweeps take them further and further. Between these no sum
+# overflows, kept scores raise no price, and pruned ones lower none.
+_LOWEST, _HIGHEST = np.int32(-(1 << 28)), np.int32(1 << 29)
 
 
 def label(
@@ -94,65 +95,78 @@ def label_window(
 @helper
 def relax(n, full, count, block):
     """Lower u and raise v until nothing changes, or for as many sweeps as there may be."""
-    low, high, u, v = block.low, block.high, block.u, block.v
-    ceiling = block.line[0]
-    set_ceilings(n, full, count, high, ceiling)
-    for j in range(v.shape[0]):
+    scores, u, v, ceiling = block.scores, block.u, block.v, block.line
+    columns = v.shape[0]
+    for i in range(u.shape[0]):
+        set_ceiling(scores[i], n[0], full, ceiling[i], count)
+    for j in range(columns):
         for lane in range(count):
             v[j, lane] = 0
-    for _ in range(min(_MOST_SWEEPS, (u.shape[0] + v.shape[0]) // 2 + 1)):
+    for _ in range(min(_MOST_SWEEPS, (u.shape[0] + columns) // 2 + 1)):
+        for j in range(columns):
+            copy(v[j], block.before[j], count)
         for i in range(u.shape[0]):
-            lower(low[i], v, ceiling[i], u[i], count)
+            lower(scores[i], v, ceiling[i], u[i], count)
+            raise_(scores[i], u[i], v, block.line[-1], count)
         changed = 0
-        for j in range(v.shape[0]):
-            changed |= raise_(high, j, u, v[j], block.line[1, 0], count)
+        for j in range(columns):
+            changed |= difference(v[j], block.before[j], count)
         if not changed:
             break
 
 
-@helper
-def set_ceilings(n, full, count, high, ceiling):
-    """Of rows with room for one more, in partial tiles, the price is 0, or there is no proof."""
-    rows, columns, _ = high.shape
-    for i in range(rows):
-        for lane in range(count):
-            held = n[0] if full else 0
-            for j in range(0 if full else columns):
-                held += high[i, j, lane] == BELOW_REACH
-            ceiling[i, lane] = 0 if held < n[0] else OUT_OF_REACH
+@unaliased
+def copy(prices, to, count):
+    """Copy the prices of a line."""
+    for lane in range(count):
+        to[lane] = prices[lane]
 
 
-@helper
-def lower(low, v, ceiling, u, count):
+@unaliased
+def difference(prices, before, count):
+    """Bits in which the prices of a line differ."""
+    changed = np.int32(0)
+    for lane in range(count):
+        changed |= before[lane] ^ prices[lane]
+    return changed
+
+
+@unaliased
+def set_ceiling(scores, n, full, ceiling, count):
+    """Of a row with room for one more, in a partial tile, the price is 0, or there is no proof."""
+    for lane in range(count):
+        ceiling[lane] = _HIGHEST
+    if full:
+        return
+    for lane in range(count):
+        held = 0
+        for j in range(scores.shape[0]):
+            held += scores[j, lane] < _HIGHEST
+        ceiling[lane] = _HIGHEST if held >= n else 0
+
+
+@unaliased
+def lower(scores, v, ceiling, u, count):
     """The price of a row: at most what each of its kept scores leaves."""
     for lane in range(count):
         u[lane] = ceiling[lane]
     # Two at a time, so that less is loaded and stored; of an odd number the last one twice.
     for j in range(0, v.shape[0], 2):
         other = min(j + 1, v.shape[0] - 1)
-        first_kept, first_price, second_kept, second_price = low[j], v[j], low[other], v[other]
         for lane in range(count):
-            first = np.int32(first_kept[lane] - first_price[lane])
-            second = np.int32(second_kept[lane] - second_price[lane])
-            left = first if first < second else second
-            u[lane] = left if left < u[lane] else u[lane]
+            first = np.int32(scores[j, lane] - v[j, lane])
+            second = np.int32(scores[other, lane] - v[other, lane])
+            left = min(first, second)
+            u[lane] = min(left, u[lane])
+    for lane in range(count):
+        u[lane] = max(u[lane], _LOWEST)
 
 
-@helper
-def raise_(high, j, u, v, before, count):
-    """The price of a column: at least what each of its pruned scores asks for; whether it rose."""
+@unaliased
+def raise_(scores, u, v, reach, count):
+    """The prices of columns: at least what the pruned scores of a row ask for."""
     for lane in range(count):
-        before[lane] = v[lane]
-    for i in range(0, u.shape[0], 2):
-        other = min(i + 1, u.shape[0] - 1)
-        first_pruned, first_price = high[i, j], u[i]
-        second_pruned, second_price = high[other, j], u[other]
+        reach[lane] = u[lane] + OUT_OF_REACH
+    for j in range(v.shape[0]):
         for lane in range(count):
-            first = np.int32(first_pruned[lane] - first_price[lane])
-            second = np.int32(second_pruned[lane] - second_price[lane])
-            asked = first if first > second else second
-            v[lane] = asked if asked > v[lane] else v[lane]
-    changed = 0
-    for lane in range(count):
-        changed |= before[lane] ^ v[lane]
-    return changed
+            v[j, lane] = max(np.int32(scores[j, lane] - reach[lane]), v[j, lane])

@@ -12,19 +12,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nmflow.compiling.jit import helper
+from nmflow.compiling.jit import helper, unaliased
 from nmflow.compiling.structs import Struct
-from nmflow.proof.lines import repeat, repeat_four_times
+from nmflow.proof.lines import spread
 
 # What a score may be after scaling, in bits: floats of 32 bits have as many.
 SCORE_BITS = 24
 # So that prices, which are sums of a few, are floats of a type.
 BITS_FOR = {np.dtype(np.float32): SCORE_BITS - 3, np.dtype(np.float64): SCORE_BITS}
-# Prices stay below 2**29, so that a score of 2**30 is out of their reach, and sums fit 32 bits.
+# What is pruned is that much above its score, out of the reach of prices, which stay well below.
 OUT_OF_REACH = np.int32(1 << 30)
-BELOW_REACH = np.int32(-(1 << 30))
-# Entries of a block; what is held of them in memory is to fit a core's cache.
-_ENTRIES = 1 << 15
+# Entries of a block, which is to stay in a core's first cache; but few lanes cost more.
+_ENTRIES = 1 << 12
 _FEWEST_LANES = 32
 
 # A float64's exponent, and what is added to it there.
@@ -40,35 +39,35 @@ class Block(Struct):
 
     Attributes
     ----------
-    both, low, high : ndarray of int32, shapes (2, r, c, lanes), (r, c, lanes)
-        Scores rounded down, and up: two names for each half of the same memory.
+    scores : ndarray of int32, shape (r, c, lanes)
+        Of what is kept rounded down; of what is pruned rounded up, and out of reach.
     u, v : ndarray of int32, shapes (r, lanes), (c, lanes)
         Prices.
     scale : ndarray of float64, shape (lanes,)
         What the scores were multiplied by.
-    line : ndarray of int32, shape (2, r + c, lanes)
+    line, before : ndarray of int32, shapes (r + c, lanes), (c, lanes)
         For anything.
-    row, spare : ndarray of int32, shapes (2, C), (2, C)
-        A row of the tiles as it lies in the window, in low and in high; and for anything.
-    row_scale, scale_of_four : ndarray of float32 or float64, shapes (C,), (C // 4,)
-        What its scores are multiplied by, and the same of four each.
-    largest : ndarray of float32 or float64, shape (2, C)
-        The largest score of each column; of four columns each.
-    largest_pattern : ndarray of int32 or int64, shape (2, C)
+    row, quarters, sixteenths : ndarray of int32, shape (C,)
+        A row of the tiles as it lies in the window; and for anything.
+    row_scale, spare : ndarray of float32 or float64, shape (C,)
+        What its scores are multiplied by; and for anything.
+    largest : ndarray of float32 or float64, shape (C,)
+        The largest score of each column.
+    largest_pattern : ndarray of int32 or int64, shape (C,)
         The same memory as ``largest``, see :func:`signed_patterns_of`.
     """
 
-    both: NDArray[np.int32]
-    low: NDArray[np.int32]
-    high: NDArray[np.int32]
+    scores: NDArray[np.int32]
     u: NDArray[np.int32]
     v: NDArray[np.int32]
     scale: NDArray[np.float64]
     line: NDArray[np.int32]
+    before: NDArray[np.int32]
     row: NDArray[np.int32]
-    spare: NDArray[np.int32]
+    quarters: NDArray[np.int32]
+    sixteenths: NDArray[np.int32]
     row_scale: NDArray[Any]
-    scale_of_four: NDArray[Any]
+    spare: NDArray[Any]
     largest: NDArray[Any]
     largest_pattern: NDArray[Any]
 
@@ -77,21 +76,18 @@ class Block(Struct):
         """For the tiles of a window."""
         rows, columns = tile
         width = scores.shape[2]
-        largest = np.empty((2, width), scores.dtype)
+        largest = np.empty(width, scores.dtype)
         tiles = scores.size // (rows * columns)
         lanes = min(max(_ENTRIES // (rows * columns), _FEWEST_LANES), tiles)
-        both = np.empty((2, rows, columns, lanes), np.int32)
         return cls(
-            both,
-            *both,
+            np.empty((rows, columns, lanes), np.int32),
             np.empty((rows, lanes), np.int32),
             np.empty((columns, lanes), np.int32),
             np.empty(lanes),
-            np.empty((2, rows + columns, lanes), np.int32),
-            np.empty((2, width), np.int32),
-            np.empty((2, width), np.int32),
-            np.empty(width, scores.dtype),
-            np.empty(width // 4, scores.dtype),
+            np.empty((rows + columns, lanes), np.int32),
+            np.empty((columns, lanes), np.int32),
+            *np.empty((3, width), np.int32),
+            *np.empty((2, width), scores.dtype),
             largest,
             signed_patterns_of(largest),
         )
@@ -123,7 +119,7 @@ def place_of(tile, down, across):
 @helper
 def load(scores, patterns, mask, first, count, across, limits, bits, unsigned, block):
     """Read so many tiles from the first on, as :func:`place_of` counts them."""
-    rows, columns, _ = block.low.shape
+    rows, columns, _ = block.scores.shape
     lane = 0
     while lane < count:
         b, i, j = place_of(first + lane, scores.shape[1] // rows, across)
@@ -131,127 +127,140 @@ def load(scores, patterns, mask, first, count, across, limits, bits, unsigned, b
         run = min(count - lane, across - j)
         top, left, right = i * rows, j * columns, (j + run) * columns
         scale = block.scale[lane : lane + run]
-        find_largest(patterns[b], top, rows, left, right, limits, block)
-        set_scales(columns, limits, bits, block, scale)
-        row_scale = block.row_scale[: right - left]
-        if columns % 4:
-            repeat(scale, columns, row_scale)
-        else:
-            repeat(scale, columns // 4, block.scale_of_four)
-            repeat_four_times(block.scale_of_four[: row_scale.size // 4], row_scale)
+        largest = block.largest_pattern[: right - left]
+        for x in range(largest.size):
+            largest[x] = 0
+        for k in range(top, top + rows):
+            find_largest(patterns[b, k, left:right], limits[2], largest)
+        find_largest_of_each(block.largest, block.spare, columns, scale)
+        set_scales(scale, scale.view(np.int64), limits, bits)
+        row_scale, whole = block.row_scale[: right - left], block.row[: right - left]
+        narrow(scale, block.largest[:run])
+        spread(block.largest[:run], columns, row_scale, block.spare)
         for k in range(rows):
             row, kept = scores[b, top + k, left:right], mask[b, top + k, left:right]
-            scale_row(row, kept, unsigned, row_scale, block.row)
-            for which in range(2):
-                to = block.both[which, k]
-                deal(block.row[which, : row.size], columns, to, lane, run, block.spare)
+            scale_row(row, kept, unsigned, row_scale, whole)
+            deal(whole, columns, block.scores[k], lane, block)
         lane += run
 
 
-@helper
-def find_largest(patterns, top, rows, left, right, limits, block):
-    """The largest score of each column of a row of tiles."""
-    largest = block.largest_pattern[0, : right - left]
-    for x in range(largest.size):
-        largest[x] = 0
-    for i in range(top, top + rows):
-        row = patterns[i, left:right]
-        for x in range(row.size):
-            # Of floats that are not negative the larger one has the larger pattern.
-            size = row[x] & limits[2]
-            largest[x] = size if size > largest[x] else largest[x]
+@unaliased
+def find_largest(patterns, digits, largest):
+    """The largest score of each column, after one more row."""
+    for x in range(patterns.size):
+        # Of floats that are not negative the larger one has the larger pattern.
+        size = patterns[x] & digits
+        largest[x] = size if size > largest[x] else largest[x]
 
 
 @helper
-def set_scales(columns, limits, bits, block, scale):
-    """Of each tile of a row of tiles: the power of two that leaves its scores so many bits."""
-    length, which = columns, 0
-    if columns % 4 == 0:
-        length, which = columns // 4, 1
-        each, four = block.largest_pattern[0], block.largest_pattern[1]
-        for k in range(scale.size * length):
-            four[k] = max(each[4 * k], each[4 * k + 1], each[4 * k + 2], each[4 * k + 3])
-    largest = block.largest[which]
+def find_largest_of_each(largest, spare, columns, scale):
+    """The largest score of each tile; both arrays are lost."""
+    while columns % 2 == 0:
+        columns //= 2
+        larger_ones(largest, spare[: scale.size * columns])
+        largest, spare = spare, largest
     for t in range(scale.size):
-        most = largest[t * length]
-        for j in range(1, length):
-            size = largest[t * length + j]
-            most = size if size > most else most
+        most = largest[t * columns]
+        for j in range(t * columns + 1, (t + 1) * columns):
+            most = largest[j] if largest[j] > most else most
         scale[t] = most
-    exponents = scale.view(np.int64)
+
+
+@unaliased
+def larger_ones(numbers, larger):
+    """The larger one of each pair."""
+    for t in range(larger.size):
+        first, second = numbers[2 * t], numbers[2 * t + 1]
+        larger[t] = first if first > second else second
+
+
+@unaliased
+def narrow(scale, to):
+    """Copy the scales of tiles; they are powers of two, which floats of any width hold."""
+    for t in range(scale.size):
+        to[t] = scale[t]
+
+
+@helper
+def set_scales(scale, exponents, limits, bits):
+    """Of the largest scores of tiles: the powers of two that leave them so many bits."""
     for t in range(scale.size):
         exponent = 2 * _BIAS - 1 + bits - (exponents[t] >> _MANTISSA_BITS)
         exponents[t] = min(max(exponent, limits[0]), limits[1]) << _MANTISSA_BITS
 
 
-@helper
+@unaliased
 def scale_row(row, kept, unsigned, scale, whole_row):
-    """Kept scores rounded down, pruned ones up; what the other array holds there is out of reach.
-
-    So the least over a row of the one is that of its kept scores, and the largest over a column of
-    the other that of its pruned ones.
-    """
-    lows, highs = whole_row[0], whole_row[1]
+    """Kept scores rounded down; pruned ones up, and out of reach."""
     for x in range(row.size):
         scaled = (abs(row[x]) if unsigned else row[x]) * scale[x]
         whole = np.int32(scaled)
         back = row.dtype.type(whole)
-        lows[x] = np.int32(whole - np.int32(back > scaled)) if kept[x] else OUT_OF_REACH
-        highs[x] = BELOW_REACH if kept[x] else np.int32(whole + np.int32(back < scaled))
+        down = np.int32(whole - np.int32(back > scaled))
+        up = np.int32(np.int32(whole + np.int32(back < scaled)) + OUT_OF_REACH)
+        whole_row[x] = down if kept[x] else up
 
 
 @helper
-def deal(row, columns, to, lane, run, spare):
-    """Deal the entries of a row to their columns, a tile a lane.
+def deal(row, columns, to, lane, block):
+    """Deal the entries of a row to their columns, a tile a lane, from that lane on.
 
     LLVM makes vectors of it where every other entry, or every fourth one, goes the same way.
     """
+    size = row.size
+    run = size // columns
     if columns == 4:
-        deal_by_four(row, to, 0, 1, lane)
+        fours(row, to[0, lane:], to[1, lane:], to[2, lane:], to[3, lane:])
         return
-    if columns not in (8, 16):
+    if columns not in (8, 16, 32):
         for j in range(columns):
-            place = to[j, lane : lane + run]
-            for t in range(run):
-                place[t] = row[t * columns + j]
+            pick(row, j, columns, to[j, lane : lane + run])
         return
-    length = row.size // 4
-    quarters = spare.reshape(-1)[: row.size].reshape(4, length)
-    deal_by_four(row, quarters, 0, 1, 0)
+    quarters = block.quarters[:size].reshape(4, size // 4)
+    fours(row, quarters[0], quarters[1], quarters[2], quarters[3])
     for r in range(4):
         if columns == 8:
-            deal_by_two(quarters[r], to, r, 4, lane)
+            twos(quarters[r], to[r, lane:], to[r + 4, lane:])
+        elif columns == 16:
+            ends = to[r, lane:], to[r + 4, lane:], to[r + 8, lane:], to[r + 12, lane:]
+            fours(quarters[r], ends[0], ends[1], ends[2], ends[3])
         else:
-            deal_by_four(quarters[r], to, r, 4, lane)
+            parts = block.sixteenths[: size // 4].reshape(4, size // 16)
+            fours(quarters[r], parts[0], parts[1], parts[2], parts[3])
+            for k in range(4):
+                twos(parts[k], to[r + 4 * k, lane:], to[r + 4 * k + 16, lane:])
 
 
-@helper
-def deal_by_four(row, to, first, step, lane):
-    """Entry k goes to lane k // 4 of one of four columns."""
-    length = row.size // 4
-    a, b = to[first, lane : lane + length], to[first + step, lane : lane + length]
-    c, d = to[first + 2 * step, lane : lane + length], to[first + 3 * step, lane : lane + length]
-    for k in range(length):
+@unaliased
+def fours(row, a, b, c, d):
+    """Every fourth entry of a row to each of these."""
+    for k in range(row.size // 4):
         a[k] = row[4 * k]
         b[k] = row[4 * k + 1]
         c[k] = row[4 * k + 2]
         d[k] = row[4 * k + 3]
 
 
-@helper
-def deal_by_two(row, to, first, step, lane):
-    """Entry k goes to lane k // 2 of one of two columns."""
-    length = row.size // 2
-    a, b = to[first, lane : lane + length], to[first + step, lane : lane + length]
-    for k in range(length):
+@unaliased
+def twos(row, a, b):
+    """Every other entry of a row to each of these."""
+    for k in range(row.size // 2):
         a[k] = row[2 * k]
         b[k] = row[2 * k + 1]
+
+
+@unaliased
+def pick(row, first, step, to):
+    """Every so many-th entry of a row."""
+    for t in range(to.size):
+        to[t] = row[first + t * step]
 
 
 @helper
 def store_prices(first, count, block, row_prices, column_prices):
     """Write the prices of a block's tiles to their places in the window."""
-    rows, columns, _ = block.low.shape
+    rows, columns, _ = block.scores.shape
     across, down = row_prices.shape[2], column_prices.shape[1]
     lane = 0
     while lane < count:
@@ -261,12 +270,20 @@ def store_prices(first, count, block, row_prices, column_prices):
         for t in range(run):
             scale[t] = 1 / scale[t]
         for k in range(rows):
-            price, to_row = block.u[k, lane : lane + run], row_prices[b, i * rows + k, j : j + run]
-            for t in range(run):
-                to_row[t] = price[t] * scale[t]
-        to_columns = column_prices[b, i, j * columns :]
+            to_row = row_prices[b, i * rows + k, j : j + run]
+            store(block.u[k, lane : lane + run], scale, 0, 1, to_row)
+        to_columns = column_prices[b, i, j * columns : (j + run) * columns]
         for k in range(columns):
             price = block.v[k, lane : lane + run]
-            for t in range(run):
-                to_columns[t * columns + k] = price[t] * scale[t]
+            if columns == 4:
+                store(price, scale, k, 4, to_columns)
+            else:
+                store(price, scale, k, columns, to_columns)
         lane += run
+
+
+@unaliased
+def store(prices, scale, first, step, to):
+    """Write prices to every so many-th place."""
+    for t in range(prices.size):
+        to[first + t * step] = prices[t] * scale[t]

@@ -1,7 +1,8 @@
 """Rows of a window and what lies across them: prices of tiles spread out, entries counted by tiles.
 
 Loops over all columns of a window are what LLVM makes vector instructions of, and tiles are too
-narrow for that. So what belongs to a tile becomes an entry for each of its columns, and back.
+narrow for that. So what belongs to a tile becomes an entry for each of its columns, by doubling,
+and what is to be added up over its columns becomes one number, by halving.
 """
 
 from __future__ import annotations
@@ -11,9 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nmflow.compiling.jit import helper
+from nmflow.compiling.jit import helper, unaliased
 from nmflow.compiling.structs import Struct
 from nmflow.problem.prices import Prices
+
+# Counts up to this fit a byte, four of them a word.
+_MOST_OF_A_BYTE = 255
+_BYTES = 4
+_LOWEST_BITS = np.uint32(0x01010101)
 
 
 class Lines(Struct):
@@ -21,38 +27,65 @@ class Lines(Struct):
 
     Attributes
     ----------
-    price : ndarray of float32 or float64, shape (C,)
-        Of the row that each entry is in.
-    price_of_four : ndarray of the same dtype, shape (C // 4,)
-        The same of four entries each.
-    wrong : ndarray of uint8, shape (C,)
-        Whether an entry of that column is on the wrong side of its price.
-    held : ndarray of uint32, shape (C,)
-        How many entries of that column are kept.
-    counts, fours, by_tile : ndarray of uint32, shapes (C,), (C // 4,), (J,)
-        What is to be added up over the columns of each tile; its sums by four, and by tiles.
+    price, spare_price : ndarray of float32 or float64, shape (C,)
+        Of the row that each entry is in; and for anything.
+    words, spare : ndarray of uint32, shapes (C r / packed,), (C r / packed,)
+        The entries of a row of tiles, so many to a word; and for anything.
+    held : ndarray of uint32, shape (C / packed,)
+        How many of each column are kept, as many to a word.
+    held_bytes : ndarray of uint8
+        The same memory.
+    by_column, flags : ndarray of uint32, shape (C,)
+        The same, one to a word; and what is wrong in a column.
+    by_row, by_tile : ndarray of uint32, shapes (r J,), (J,)
+        How many each row of each tile keeps; and what is wrong in a tile.
+    packed : int
+        How many entries are counted in a word: 4, or 1.
     """
 
     price: NDArray[Any]
-    price_of_four: NDArray[Any]
-    wrong: NDArray[np.uint8]
+    spare_price: NDArray[Any]
+    words: NDArray[np.uint32]
+    spare: NDArray[np.uint32]
     held: NDArray[np.uint32]
-    counts: NDArray[np.uint32]
-    fours: NDArray[np.uint32]
+    held_bytes: NDArray[np.uint8]
+    by_column: NDArray[np.uint32]
+    flags: NDArray[np.uint32]
+    by_row: NDArray[np.uint32]
     by_tile: NDArray[np.uint32]
+    packed: int
 
     @classmethod
     def of(cls, columns: int, tile: tuple[int, int], dtype: Any) -> Lines:
         """For windows of so many columns."""
+        packed = packing(tile)
+        words, tiles = tile[0] * columns // packed, columns // tile[1]
+        held, rows = np.empty(words // tile[0], np.uint32), np.empty(tile[0] * tiles, np.uint32)
         return cls(
-            np.empty(columns, dtype),
-            np.empty(columns // 4, dtype),
-            np.empty(columns, np.uint8),
-            np.empty(columns, np.uint32),
-            np.empty(columns, np.uint32),
-            np.empty(columns // 4, np.uint32),
-            np.empty(columns // tile[1], np.uint32),
+            *np.empty((2, columns), dtype),
+            np.empty(words, np.uint32),
+            np.empty(max(words, columns), np.uint32),
+            held,
+            held.view(np.uint8),
+            *np.empty((2, columns), np.uint32),
+            rows,
+            np.empty(tiles, np.uint32),
+            packed,
         )
+
+
+def packing(tile: tuple[int, int]) -> int:
+    """How many entries of such tiles are counted in a word."""
+    return _BYTES if tile[1] % _BYTES == 0 and max(tile) <= _MOST_OF_A_BYTE else 1
+
+
+def words_of(mask: NDArray[np.bool_], tile: tuple[int, int]) -> NDArray[np.uint32]:
+    """A mask as words for :func:`count`."""
+    octets = mask.view(np.uint8)
+    if packing(tile) == 1:
+        return (octets != 0).astype(np.uint32)
+    words = octets.view(np.uint32)
+    return words if words.flags.aligned else words.copy()
 
 
 def no_prices(scores: NDArray[Any], tile: tuple[int, int], dtype: Any = np.float64) -> Prices:
@@ -63,39 +96,106 @@ def no_prices(scores: NDArray[Any], tile: tuple[int, int], dtype: Any = np.float
 
 
 @helper
-def begin(lines, verdict, priced):
-    """Begin a row of tiles, all of them due and, if there are prices, proved so far."""
-    due, proved = verdict
-    for x in range(lines.held.size):
-        lines.held[x] = 0
-        lines.wrong[x] = 0
-    for t in range(due.size):
-        due[t] = True
-        proved[t] = priced
-
-
-@helper
-def count_row(kept, shift, counts, held):
-    """Count the entries of a row."""
-    for x in range(kept.size):
-        one = np.uint32(kept[x] != 0)
-        counts[x] += np.uint32(one << np.uint32(shift))
-        held[x] += one
-
-
-@helper
-def spread(prices, width, lines):
-    """Give each entry of a row the price of its tile there."""
-    if width % 4:
-        repeat(prices, width, lines.price)
-    elif width == 4:
-        repeat_four_times(prices, lines.price)
+def count(words, width, lines):
+    """Count what the rows and columns of a row of tiles hold."""
+    each = lines.words.reshape(words.shape)
+    clear(lines.held)
+    for k in range(words.shape[0]):
+        count_row(words[k], each[k], lines.held)
+    add_up(lines.words, lines.spare, width // lines.packed, lines.by_row)
+    if lines.packed == _BYTES:
+        add_bytes(lines.by_row)
+        widen(lines.held_bytes, lines.by_column)
     else:
-        repeat(prices, width // 4, lines.price_of_four)
-        repeat_four_times(lines.price_of_four, lines.price)
+        widen(lines.held, lines.by_column)
+
+
+@unaliased
+def clear(words):
+    """Set to 0."""
+    for x in range(words.size):
+        words[x] = 0
+
+
+@unaliased
+def count_row(words, each, held):
+    """Count the entries of a row, of which any byte but 0 is one."""
+    for x in range(words.size):
+        word = words[x]
+        word |= np.uint32(word >> np.uint32(4))
+        word |= np.uint32(word >> np.uint32(2))
+        word |= np.uint32(word >> np.uint32(1))
+        word &= _LOWEST_BITS
+        each[x] = word
+        held[x] += word
+
+
+@unaliased
+def add_bytes(words):
+    """Of each word the sum of its bytes, which a byte holds."""
+    for t in range(words.size):
+        word = words[t]
+        word += np.uint32(word >> np.uint32(16))
+        word += np.uint32(word >> np.uint32(8))
+        words[t] = word & np.uint32(_MOST_OF_A_BYTE)
+
+
+@unaliased
+def widen(numbers, wide):
+    """Copy numbers into words."""
+    for x in range(wide.size):
+        wide[x] = numbers[x]
 
 
 @helper
+def add_up(numbers, spare, length, sums):
+    """Add up runs of so many numbers, which are lost."""
+    while length % 2 == 0 and length > 2:
+        length //= 2
+        add_pairs(numbers, spare[: sums.size * length])
+        numbers, spare = spare[: sums.size * length], numbers
+    if length == 2:
+        add_pairs(numbers, sums)
+    elif length == 1:
+        widen(numbers, sums)
+    else:
+        add_runs(numbers, length, sums)
+
+
+@unaliased
+def add_pairs(numbers, sums):
+    """Add up runs of two."""
+    for t in range(sums.size):
+        sums[t] = numbers[2 * t] + numbers[2 * t + 1]
+
+
+@unaliased
+def add_runs(numbers, length, sums):
+    """Add up runs of so many numbers."""
+    for t in range(sums.size):
+        total = numbers[t * length]
+        for k in range(t * length + 1, (t + 1) * length):
+            total += numbers[k]
+        sums[t] = total
+
+
+@helper
+def spread(prices, width, entries, spare):
+    """Give each entry of a row the price of its tile; the spare array is lost."""
+    odd, doublings = width, 0
+    while odd % 2 == 0:
+        odd, doublings = odd // 2, doublings + 1
+    if odd > 1 or not doublings:
+        to = spare if doublings % 2 else entries
+        repeat(prices, odd, to)
+        prices = to[: prices.size * odd]
+    for left in range(doublings, 0, -1):
+        to = entries if left % 2 else spare
+        repeat_twice(prices, to)
+        prices = to[: 2 * prices.size]
+
+
+@unaliased
 def repeat(prices, times, entries):
     """Write each price so many times."""
     for t in range(prices.size):
@@ -103,42 +203,9 @@ def repeat(prices, times, entries):
             entries[k] = prices[t]
 
 
-@helper
-def repeat_four_times(prices, entries):
+@unaliased
+def repeat_twice(prices, entries):
     """As :func:`repeat`, of which LLVM makes vectors where it knows the number."""
-    for k in range(prices.size):
-        price = prices[k]
-        entries[4 * k] = price
-        entries[4 * k + 1] = price
-        entries[4 * k + 2] = price
-        entries[4 * k + 3] = price
-
-
-@helper
-def add_up(lines, width):
-    """Add counts up over the columns of each tile."""
-    if width % 4:
-        add_runs(lines.counts, width, lines.by_tile)
-    elif width == 4:
-        add_fours(lines.counts, lines.by_tile)
-    else:
-        add_fours(lines.counts, lines.fours)
-        add_runs(lines.fours, width // 4, lines.by_tile)
-
-
-@helper
-def add_runs(counts, length, sums):
-    """Add up runs of so many numbers."""
-    for t in range(sums.size):
-        total = np.uint32(0)
-        for k in range(t * length, (t + 1) * length):
-            total = np.uint32(total + counts[k])
-        sums[t] = total
-
-
-@helper
-def add_fours(counts, sums):
-    """As :func:`add_runs`, of four."""
-    for k in range(sums.size):
-        four = counts[4 * k] + counts[4 * k + 1] + counts[4 * k + 2] + counts[4 * k + 3]
-        sums[k] = np.uint32(four)
+    for t in range(prices.size):
+        entries[2 * t] = prices[t]
+        entries[2 * t + 1] = prices[t]
