@@ -64,11 +64,15 @@ demo: $(VENV)/demo
 	  $(BIN)/python examples/check_transposable.py "$$model" $$out.safetensors -n $$1 -m $$2 --expect 36; \
 	done
 
+# Files stay whole, so that what they make for all their tests is made once; the longest go first,
+# in the order of tests/conftest.py.
+FILES := --dist loadfile --no-loadscope-reorder
+
 test: $(VENV)/test
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -q -n 2 $(FILES) -m "not slow"
 
 test-slow: $(VENV)/test
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m slow
+	$(BIN)/python -m pytest -q -n 2 $(FILES) -m slow
 
 test-gpu: $(VENV)/test
 	$(PIP) 'cuda-core[cu13]>=1' 'nvidia-cuda-nvrtc>=13'
@@ -81,7 +85,7 @@ notebooks: $(VENV)/test
 	$(BIN)/python notebooks/execute.py
 
 coverage: $(VENV)/test
-	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow" --cov --cov-report term-missing:skip-covered
+	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q -n 2 $(FILES) -m "not slow" --cov --cov-report term-missing:skip-covered
 
 plant: $(VENV)/test
 	$(BIN)/python tools/plant_bugs.py

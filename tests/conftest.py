@@ -2,6 +2,10 @@
 
 import os
 
+# Tests run side by side, and threads of BLAS and PyTorch would wait for each other's. BLAS makes
+# its threads when numpy is imported.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
@@ -17,11 +21,31 @@ settings.register_profile(
 )
 settings.load_profile("default")
 
-# Tests run side by side, and PyTorch's threads would wait for each other's.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 # What is tested is what is compiled; test_sparing.py looks at what isn't.
 sparing.compile_at_once()
+
+LONG = (
+    "test_engine.py",
+    "test_jax_sparsify.py",
+    "test_tracker.py",
+    "test_jax_masks.py",
+    "test_within.py",
+    "test_solve.py",
+    "test_flow.py",
+    "test_methods.py",
+    "test_engine_at_most.py",
+    "test_cluster.py",
+    "test_cli_resume.py",
+    "test_cli_models.py",
+    "test_package.py",
+)
+"""Files that take longest, the first two for different reasons: two workers then compile different
+kernels, and none is left alone with a long file at the end."""
+
+
+def pytest_collection_modifyitems(items):
+    places = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path.name, len(LONG)))
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ Nothing here imports nmflow but the tie tables, whose values are pinned by a tes
 import math
 from fractions import Fraction
 from functools import cache
-from itertools import combinations, product
+from itertools import combinations, compress, product
 
 import numpy as np
 import scipy.optimize
@@ -57,14 +57,19 @@ def by_enumeration(tile, n, full, allowed=True, forced=False):
     """
     rows, columns = tile.shape
     tables = [table(k, rows, columns) for k in range(TABLES)]
-    best = None
-    for mask in feasible_masks(rows, columns, n, full):
-        if (mask & ~np.asarray(allowed)).any() or (forced & ~mask).any():
-            continue
-        rank = (exact_sum(tile, mask), *(int(t[mask].sum()) for t in tables), mask.ravel().tolist())
-        if best is None or rank > best[0]:
-            best = rank, mask
-    return None if best is None else best[1]
+    masks = feasible_masks(rows, columns, n, full)
+    wrong = (masks & ~np.asarray(allowed)) | (forced & ~masks)
+    masks = masks[~wrong.any(axis=(1, 2))]
+    # Python's integers, which are as exact as fractions.
+    scores = [score for row in as_integers(tile) for score in row]
+    kept = [sum(compress(scores, mask)) for mask in masks.reshape(-1, tile.size).tolist()]
+    most = max(kept, default=None)
+    best = [mask for mask, value in zip(masks, kept, strict=True) if value == most]
+
+    def rank(mask):
+        return (*(int(t[mask].sum()) for t in tables), mask.ravel().tolist())
+
+    return max(best, key=rank, default=None)
 
 
 def as_integers(tile):
@@ -113,11 +118,12 @@ def by_augmentation(scores, n, full):
         capacity[b, a], cost[b, a] = 0, -price
     while True:
         distance, via = {source: 0}, {}
+        residual = [(a, b, price) for (a, b), price in cost.items() if capacity[a, b]]
         changed = True
         while changed:
             changed = False
-            for (a, b), price in cost.items():
-                if capacity[a, b] and a in distance:
+            for a, b, price in residual:
+                if a in distance:
                     reached = distance[a] + price
                     if b not in distance or reached < distance[b]:
                         distance[b], via[b], changed = reached, a, True

@@ -55,3 +55,9 @@ def cut_and_join(kind, rng, m, rows=6, across=8):
 def changed(rng, weights, by):
     """Each weight moved at random by a share of itself."""
     return weights * (1 + by * rng.standard_normal(weights.shape)).astype(weights.dtype)
+
+
+def narrowed(values, dtype):
+    """As the dtype, with what it can't hold at its largest number."""
+    most = np.finfo(dtype).max
+    return np.clip(values, -float(most), float(most)).astype(dtype)

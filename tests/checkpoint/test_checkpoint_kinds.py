@@ -197,19 +197,19 @@ def test_a_folder_is_replaced_whole_or_not_at_all(shards, tmp_path):
     prune_checkpoint(shards, target, 2, 4)
     (target / "extra.txt").write_text("mine")
     with pytest.raises(nmflow.NmflowError, match="it exists"):
-        prune_checkpoint(shards, target, 1, 4)
+        prune_checkpoint(shards, target, 4, 8)
     before = {name: (target / name).read_bytes() for name in names_in(target)}
     assert "extra.txt" in before
-    prune_checkpoint(shards, target, 1, 4, overwrite=True)
+    prune_checkpoint(shards, target, 4, 8, overwrite=True)
     assert "extra.txt" not in names_in(target)
     other = tmp_path / "photos"
     other.mkdir()
     (other / "me.jpg").write_text("precious")
     with pytest.raises(nmflow.NmflowError, match="may hold anything"):
-        prune_checkpoint(shards, other, 1, 4, overwrite=True)
+        prune_checkpoint(shards, other, 4, 8, overwrite=True)
     for inside in (shards, shards / "out", tmp_path):
         with pytest.raises(nmflow.NmflowError, match="cannot write"):
-            prune_checkpoint(shards, inside, 1, 4, overwrite=True)
+            prune_checkpoint(shards, inside, 4, 8, overwrite=True)
 
 
 def test_a_job_that_fails_leaves_the_folder_as_it_was(shards, tmp_path):
@@ -289,9 +289,9 @@ def test_masks_alone(request, tmp_path, small_bands, kind, pattern):
         target = tmp_path / ("out" if kind == "folder" else "out.safetensors")
     masks = tmp_path / "masks.safetensors"
     options = {"pattern": pattern, "compare": False}
-    report = prune_checkpoint(source, masks, 3, 8, masks_only=True, **options)
+    report = prune_checkpoint(source, masks, 4, 8, masks_only=True, **options)
     assert report.masks_only
-    prune_checkpoint(source, target, 3, 8, **options)
+    prune_checkpoint(source, target, 4, 8, **options)
     found = read_masks(masks)
     old, new = open_model(source), open_model(target)
     names = {layer.name for layer in report.layers}
@@ -301,7 +301,7 @@ def test_masks_alone(request, tmp_path, small_bands, kind, pattern):
             bits = old.read_bits(before)
             assert np.array_equal(bits * found[before.name], new.read_bits(after))
     for mask in open_masks(masks):
-        assert (mask.pattern.n, mask.pattern.m, mask.pattern.name) == (3, 8, pattern)
+        assert (mask.pattern.n, mask.pattern.m, mask.pattern.name) == (4, 8, pattern)
     assert masks.stat().st_size < target.stat().st_size if target.is_file() else True
 
 

@@ -10,9 +10,16 @@ from nmflow.compiling import sparing
 if config.DISABLE_JIT:
     pytest.skip("nothing is compiled", allow_module_level=True)
 
-FIRST_MASKS = """
+# Whatever other tests have compiled, as if no kernel of few tiles were on the disk.
+FRESH = """
 import numpy as np, nmflow
 from nmflow.compiling import sparing
+from nmflow.solvers.flow.simd_engine import driver
+sparing.is_at_hand = driver.is_at_hand = lambda kernel, args: False
+"""
+FIRST_MASKS = (
+    FRESH
+    + """
 rng = np.random.default_rng(3)
 matrices = [
     rng.standard_normal((64, 64)).astype(np.float32),
@@ -27,10 +34,11 @@ for matrix in matrices:
 from nmflow.solvers.flow.scalar.solve import solve_batch, solve_integers
 print([len(kernel.overloads) for kernel in (solve_batch, solve_integers)])
 """
+)
 
 
-def test_a_first_call_interprets_what_few_tiles_need(tmp_path):
-    first = run(FIRST_MASKS.format(at_once=False), NUMBA_CACHE_DIR=str(tmp_path))
+def test_a_first_call_interprets_what_few_tiles_need():
+    first = run(FIRST_MASKS.format(at_once=False))
     *interpreted, none = first.splitlines()
     assert none == "[0, 0]"
     *compiled, some = run(FIRST_MASKS.format(at_once=True)).splitlines()
@@ -76,13 +84,11 @@ def test_what_is_on_the_disk_is_used_at_once(kernel):
     assert not sparing.interprets(again, (np.ones(3),), 1)
 
 
-def test_tied_tiles_call_for_the_strip_solver(tmp_path):
+def test_tied_tiles_call_for_the_strip_solver():
     """Many strips that want it are not left to the scalar fallback."""
     code = """
-import numpy as np, nmflow
-from nmflow.solvers.flow.simd_engine import driver
 for make in (lambda rng: rng.standard_normal((64, 64)), lambda rng: rng.integers(0, 2, (256, 256))):
     nmflow.solve(make(np.random.default_rng(0)).astype(np.float32), 4, 8)
     print(bool(driver._strip_solvers[8]))
 """
-    assert run(code, NUMBA_CACHE_DIR=str(tmp_path)).split() == ["False", "True"]
+    assert run(FRESH + code).split() == ["False", "True"]

@@ -30,11 +30,11 @@ def test_tiles_that_cannot_be_filled_are_named():
     # Rows and columns have enough, but four rows share three columns.
     allowed = allowed_but((slice(0, 4), slice(3, 8)))
     raises(
-        r"tile \(0, 0\) of matrix 0 has no mask of allowed entries", WEIGHTS, 2, 8, within=allowed
+        r"tile \(0, 0\) of matrix 0 has no mask of allowed entries", WEIGHTS, 3, 8, within=allowed
     )
-    mask = nmflow.solve(WEIGHTS, 2, 8, within=allowed, at_most=True)
-    assert mask[:4].sum() < 8
-    assert nmflow.certify(WEIGHTS, mask, 2, 8, within=allowed, at_most=True).optimal
+    mask = nmflow.solve(WEIGHTS, 3, 8, within=allowed, at_most=True)
+    assert mask[:4].sum() < 12
+    assert nmflow.certify(WEIGHTS, mask, 3, 8, within=allowed, at_most=True).optimal
 
 
 def test_it_is_the_first_tile_whatever_the_workers():

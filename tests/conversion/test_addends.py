@@ -93,7 +93,7 @@ class Biased(nn.Module):
 
 def test_a_bias_makes_up_for_the_mean_of_what_the_stream_has_lost():
     model, batches = Biased(), [each + 3 for each in samples(batches=16)]
-    new, _ = converted(model, batches, 1, 4, method="magnitude", reconstruction=None)
+    new, _ = converted(model, batches, 2, 4, method="magnitude", reconstruction=None)
     inputs = torch.cat(batches)
     with torch.no_grad():
         lost = (new(inputs) - model(inputs)).mean(0)

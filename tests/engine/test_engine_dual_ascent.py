@@ -39,7 +39,8 @@ def circulant(rng, n, m):
     return mask[rng.permutation(m)][:, rng.permutation(m)]
 
 
-SHAPES = [(2, 4), (3, 4), (3, 7), (4, 8), (1, 8), (7, 8), (8, 16), (15, 16), (16, 32), (31, 32)]
+# Each is compiled.
+SHAPES = [(2, 4), (3, 7), (4, 8), (1, 8), (7, 8), (8, 16), (31, 32)]
 
 
 @pytest.mark.parametrize(("n", "m"), SHAPES)

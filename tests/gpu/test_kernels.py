@@ -34,7 +34,9 @@ def test_masks_are_the_engines_on_every_kind_of_tile(n, m):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("n", "m"), [*PATTERNS, (3, 4), (3, 5), (1, 3), (7, 11), (20, 31)])
+@pytest.mark.parametrize(
+    ("n", "m"), [*PATTERNS, (1, 8), (2, 8), (5, 8), (3, 5), (1, 3), (7, 11), (20, 31)]
+)
 def test_masks_of_two_thousand_tiles(n, m):
     tiles = tiles_of_every_kind(n, m, np.float32, each=112)
     assert len(tiles) == 112 * len(KINDS) > 2000

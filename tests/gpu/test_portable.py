@@ -28,8 +28,12 @@ def test_masks_are_the_engines(n, m):
     assert np.array_equal(mask.numpy(), nmflow.solve(weights, n, m))
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
-@pytest.mark.parametrize(("n", "m"), [(2, 4), (5, 8), (8, 16)])
+FLOATS = [
+    (n, m, dtype) for n, m in ((2, 4), (4, 8)) for dtype in ("float16", "bfloat16", "float64")
+]
+
+
+@pytest.mark.parametrize(("n", "m", "dtype"), [*FLOATS, (8, 16, "float64")])
 def test_every_float_is_read_exactly(n, m, dtype):
     numpy_dtype = {"float16": np.float16, "bfloat16": np.float32}.get(dtype, np.float64)
     weights = side_by_side(tiles_of_every_kind(n, m, numpy_dtype, each=8), 12)
@@ -50,14 +54,14 @@ def test_integers(dtype, score, rng):
     if np.issubdtype(dtype, np.signedinteger):
         weights[::3] *= -1
         weights[0, 0] = np.iinfo(dtype).min
-    mask, _ = counted(weights, 3, 8, score)
-    assert np.array_equal(mask.numpy(), nmflow.solve(weights, 3, 8, score=score))
+    mask, _ = counted(weights, 4, 8, score)
+    assert np.array_equal(mask.numpy(), nmflow.solve(weights, 4, 8, score=score))
 
 
 @pytest.mark.parametrize("score", ["abs", "square", "raw"])
 @pytest.mark.parametrize("kind", ["gaussian", "small integers", "40 decades", "zero", "rank one"])
 def test_ragged_edges_and_scores(kind, score):
-    for n, m in [(2, 4), (3, 8), (5, 7)]:
+    for n, m in [(2, 4), (4, 8), (5, 7)]:
         weights = cut_and_join(kind, seeded(kind, n, m), m).astype(np.float32)
         weights[weights > 1.5] *= -1
         for cut in [(m - 1, 1), (1, m - 2), (0, 3)]:
@@ -68,7 +72,7 @@ def test_ragged_edges_and_scores(kind, score):
 
 def test_many_partial_tiles(rng):
     """Of which some give units up to the slack node, and some take them from it."""
-    for n, m, shape in [(3, 8, (600, 5, 7)), (2, 4, (600, 3, 3)), (6, 8, (400, 8, 7))]:
+    for n, m, shape in [(4, 8, (600, 5, 7)), (2, 4, (600, 3, 3)), (3, 4, (800, 4, 3))]:
         weights = rng.integers(-3, 6, shape).astype(np.float32)
         weights[::2] += rng.standard_normal(weights[::2].shape).astype(np.float32)
         mask, counts = counted(weights, n, m, "raw")

@@ -83,8 +83,12 @@ def check_against_linear_programme(kind, n, m, count, repeats=1):
             np.testing.assert_array_equal(values, lp)
 
 
+# The engine's masks of 1:4 and 3:8 are looked at in float32, in test_engine.py.
+RARE = [pytest.param(*each, marks=pytest.mark.slow) for each in ((1, 4), (3, 8))]
+
+
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("n", "m"), PATTERNS)
+@pytest.mark.parametrize(("n", "m"), [(2, 4), (3, 4), (4, 8), (8, 16), (16, 32), (5, 7), *RARE])
 def test_is_certified(kind, n, m):
     count = max(2, 64 // m)
     weights = make(kind, seeded(kind, n), 1, m * count + 1, m * 2 + 3)[0]
@@ -120,7 +124,7 @@ def test_any_small_matrix_has_the_mask_of_the_contract(problem):
 
 
 # Of each m one n or two, since each is compiled by itself up to 32; all of them in slow tests.
-SOME = {1: [1], 2: [2], 6: [5], 9: [4], 12: [1], 24: [13], 33: [1, 11, 32]}
+SOME = {1: [1], 2: [2], 9: [4], 24: [13], 33: [1, 11, 32]}
 SOME |= {48: [16, 48], 64: [32], 80: [1, 40, 79]}
 
 
@@ -130,14 +134,14 @@ def test_some_n_of_every_m(n, m, rng):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("m", [*SOME, 3, 5])
+@pytest.mark.parametrize("m", [*SOME, 3, 5, 6, 12])
 def test_every_n_of_m(m, rng):
     for n in {1, 2, m // 3, m // 2, m - 1, m} & set(range(1, m + 1)):
         check_that_n_are_kept(n, m, rng)
 
 
 def check_that_n_are_kept(n, m, rng):
-    weights = rng.standard_normal((m, 2 * m))
+    weights = rng.standard_normal((m, 2 * m)).astype(np.float32)
     for values in (weights, np.ones_like(weights)):
         mask = nmflow.solve(values, n, m)
         assert nmflow.certify(values, mask, n, m).optimal

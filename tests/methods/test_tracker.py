@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numba import config
-from tiles import KINDS, changed, cut_and_join
+from tiles import KINDS, changed, cut_and_join, narrowed
 
 import nmflow
 
@@ -41,8 +41,9 @@ def test_follows_weights_that_drift_and_jump(n, m, rng):
 @pytest.mark.parametrize(("n", "m"), SIZES)
 def test_all_kinds_of_tiles_one_after_the_other(kind, n, m, rng):
     tracker = nmflow.Tracker((6 * m, 8 * m), n, m)
+    dtype = np.float64 if m <= 8 else np.float32
     for other in ("gaussian", kind, kind, "binary", kind):
-        weights = cut_and_join(other, rng, m)
+        weights = narrowed(cut_and_join(other, rng, m), dtype)
         mask, _ = tracker.update(weights)
         np.testing.assert_array_equal(mask, nmflow.solve(weights, n, m))
 
@@ -70,7 +71,7 @@ def test_dtypes_layouts_and_frameworks_may_change(rng):
     ("shape", "axes", "n", "m", "score"),
     [
         ((16, 24, 3, 3), (0, 1), 2, 4, "abs"),
-        ((30, 30), (-2, -1), 3, 5, "abs"),
+        ((30, 30), (-2, -1), 2, 3, "abs"),
         ((48, 40), (-2, -1), 4, 8, "raw"),
         ((48, 40), (-2, -1), 4, 8, "square"),
         ((20, 8), (0, 1), 4, 8, "abs"),
@@ -115,8 +116,14 @@ def test_most_tiles_need_little_where_weights_change_little(rng):
         assert tracker.nbytes < (1 + 8 / m + 0.25) * weights.size
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.float64, np.dtype(">f4")])
-@pytest.mark.parametrize(("n", "m"), [(4, 8), (16, 32), (2, 4)])
+@pytest.mark.parametrize(
+    ("n", "m", "dtype"),
+    [
+        *((4, 8, dtype) for dtype in (np.float32, np.float16, np.float64, np.dtype(">f4"))),
+        (16, 32, np.float32),
+        (2, 4, np.float32),
+    ],
+)
 def test_weights_that_are_not_finite_change_nothing(n, m, dtype, rng):
     """Found when nearly all masks are solved."""
     weights = rng.standard_normal((80, 90)).astype(dtype)

@@ -16,7 +16,7 @@ from benchmarks.quality import quality
 
 
 @pytest.mark.parametrize("name", PEERS)
-@pytest.mark.parametrize(("n", "m"), [(1, 4), (2, 4), (3, 8)])
+@pytest.mark.parametrize(("n", "m"), [(1, 2), (2, 4), (3, 4), (4, 8)])
 # What peers warn of, or their dependencies, is not this project's to mend.
 @pytest.mark.filterwarnings("ignore")
 def test_peers_find_the_optimum(name, n, m, rng):

@@ -8,7 +8,8 @@ from tiles import KINDS, changed, cut_and_join, seeded
 
 import nmflow
 
-PATTERNS = [(2, 4), (4, 8), (8, 16), (16, 32), (3, 5)]
+PROBLEMS = [(n, m, np.float32) for n, m in ((2, 4), (4, 8), (8, 16), (16, 32))]
+PROBLEMS += [(4, 8, np.float16), (2, 3, np.float64)]
 
 
 def whole_matrix(prices, n, m, shape):
@@ -26,8 +27,7 @@ def proves(scores, mask, u, v):
     return all((score >= bound) if kept else (score <= bound) for score, kept, bound in pairs)
 
 
-@pytest.mark.parametrize(("n", "m"), PATTERNS)
-@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+@pytest.mark.parametrize(("n", "m", "dtype"), PROBLEMS)
 def test_prices_prove_the_mask_entry_by_entry(n, m, dtype):
     weights = seeded(n, m).standard_normal((3 * m + 2, 4 * m + 1)).astype(dtype)
     mask, prices = nmflow.solve_with_prices(weights, n, m)
