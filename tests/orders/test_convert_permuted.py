@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -38,14 +39,26 @@ def test_layers_lose_less(method):
     assert method == "magnitude" or errors[1] < 0.97 * errors[0]
 
 
-def test_scores_are_what_outputs_lose_without_a_weight(monkeypatch):
+@pytest.mark.parametrize("room", [1 << 30, 1])
+@pytest.mark.parametrize("centred", [False, True])
+def test_scores_are_what_outputs_lose_without_a_weight(monkeypatch, centred, room):
     model, data, given = wide(), batches(), {}
     monkeypatch.setattr(ordering, "permute", lambda *_, **options: given.update(options))
-    nmflow.torch.convert(model, data, 2, 4, method="magnitude", permute=True)
+    monkeypatch.setattr(ordering, "_MOMENT_BYTES", room)
+    options = {"method": "magnitude", "permute": True, "bias_correction": centred}
+    nmflow.torch.convert(model, data, 2, 4, **options)
     seen = torch.relu(torch.cat(data) @ wide()[0].weight.T + wide()[0].bias).double()
+    seen -= seen.mean(0) * centred
     weight = wide()[2].weight.detach()
-    expected = weight.double() ** 2 * seen.square().sum(0)
-    assert torch.allclose(given["scores"]("2.weight", weight), expected, rtol=1e-5)
+    moments = seen.T @ seen / len(seen)
+    moments += 0.01 * moments.diagonal().mean() * torch.eye(64)
+    found = given["scores"]("2.weight", weight)[:3, :5]
+    for i, j in np.ndindex(*found.shape):
+        # The others make up for it: least squares of what it gives, by what they give.
+        rest = torch.arange(64) != j
+        cross = moments[rest, j]
+        lost = moments[j, j] - cross @ torch.linalg.solve(moments[rest][:, rest], cross)
+        assert found[i, j].item() == pytest.approx(weight[i, j].item() ** 2 * lost.item(), rel=1e-4)
     assert torch.equal(given["inputs"][0], data[0])
 
 

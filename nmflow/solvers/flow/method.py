@@ -13,6 +13,8 @@ Three stages, each exact, each for what the one before could not prove:
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -90,14 +92,29 @@ def _solve_full(
 
     if tiles.dtype.kind != "f":
         return solve_tiles(tiles, n, True)
+
+    solve_box = partial(driver.solve_box, signed=signed)
+    return _solve_side_by_side(tiles, n, shape, solve_box, True)
+
+
+def _solve_side_by_side(
+    tiles: NDArray[Any],
+    n: int,
+    shape: TileShape,
+    solve_box: Callable[..., Unproved | None],
+    full: bool,
+) -> NDArray[np.bool_]:
+    """Masks of copies (T, m, m) of tiles, by a driver of the engine."""
+    from nmflow.solvers.flow.simd_engine import driver
+
     values = driver.side_by_side(tiles, shape)
     mask = np.empty(values.shape, np.bool_)
     count, m, _ = tiles.shape
     columns = -(-count // shape.tiles) * shape.tiles * m
     box = slice(0, 1), slice(0, m), slice(0, columns)
-    unproved = driver.solve_box(values, mask, box, shape, signed)
+    unproved = solve_box(values, mask, box, shape)
     assert unproved is not None
-    _solve_unproved(values, mask, unproved, shape, n, lambda part: part)
+    _solve_unproved(values, mask, unproved, shape, n, lambda part: part, full)
     return mask[0, :, : count * m].reshape(m, count, m).transpose(1, 0, 2)
 
 
@@ -155,7 +172,11 @@ def solve_window_at_most(
 
     shape = tile_shape(n, m)
     if not driver.reads_in_place(scores, window.columns, m):
-        window.paste(mask, solve_tiles(window.cut(scores), n, False))
+        tiles = window.cut(scores)
+        # Zeros in place of tiles would tie.
+        filled = np.pad(tiles, ((0, -len(tiles) % shape.tiles), (0, 0), (0, 0)), "edge")
+        masks = _solve_side_by_side(filled, n, shape, solve_box_at_most, False)
+        window.paste(mask, masks[: len(tiles)])
         return
     unproved = solve_box_at_most(scores, mask, window.box, shape)
     assert unproved is not None

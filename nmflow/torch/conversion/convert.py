@@ -118,7 +118,8 @@ def convert(
         Whether weights that are 0 stay 0. They are the first to be pruned where the pattern lets.
     permute : bool or collection of str, default False
         Whether rows and columns are first put in orders under which masks keep more, as
-        :func:`permute` does, by ``w^2 * |x|^2``. The dense model computes the same in these orders,
+        :func:`permute` does, by what outputs lose without a weight if the
+        others of its row make up for it. The dense model computes the same in these orders,
         in the same time, which is checked on the first batch. One pattern for all weights. Or the
         kinds of orders to search.
     confidence : float, default 0.95
@@ -203,7 +204,7 @@ def convert(
     if resume is not None:
         settings = _settings(recipe, inputs, targets, permute)
         store = Store(resume, settings | {"calibration": runs.digest()})
-    orders = _ordered(model, runs, targets, layouts, permute)
+    orders = _ordered(model, runs, targets, layouts, permute, recipe)
     with Quiet(model), shown(progress, len(targets)) as tell:
         driver = Driver(runs, recipe, inputs, store, tell)
         try:
@@ -255,11 +256,13 @@ def _ordered(
     targets: Sequence[Target],
     layouts: Layouts,
     permute: bool | Collection[Kind],
+    recipe: Recipe,
 ) -> OrderReport | None:
     """Put the model in order where that is asked for."""
     if not permute:
         return None
-    return order_model(model, runs, targets, layouts, None if permute is True else permute)
+    kinds = None if permute is True else permute
+    return order_model(model, runs, targets, layouts, kinds, recipe)
 
 
 def _settings(

@@ -120,10 +120,7 @@ def fit(target: Target, moments: Moments, recipe: Recipe) -> Outcome:
         if recipe.reconstruction is not None:
             found = recipe.reconstruction.refit(problem, found)
     except torch.linalg.LinAlgError as error:
-        raise NmflowError(
-            f"{target.name}: the second moments of its {moments.samples} samples can't be factored"
-            f" with damping {recipe.damping}: give more samples, or more damping ({error})"
-        ) from error
+        raise not_factored(target, moments, recipe, error) from error
     bias = None
     if seen.corrects_bias:
         lost = (dense @ seen.aim[:, :, None] - found.weights @ seen.mean[:, :, None]).flatten()
@@ -139,6 +136,14 @@ def fit(target: Target, moments: Moments, recipe: Recipe) -> Outcome:
         seconds=time.perf_counter() - began,
         note=_note(problem, moments),
         history=found.history,
+    )
+
+
+def not_factored(target: Target, moments: Moments, recipe: Recipe, error: Exception) -> NmflowError:
+    """What to raise where second moments are not positive definite."""
+    return NmflowError(
+        f"{target.name}: the second moments of its {moments.samples} samples can't be factored"
+        f" with damping {recipe.damping}: give more samples, or more damping ({error})"
     )
 
 
@@ -229,6 +234,17 @@ class _Seen:
             offset=0 if offset is None else offset.to(dtype),
             mean_offset=0 if mean_offset is None else mean_offset.flatten().to(dtype),
         )
+
+
+def second_moments(target: Target, moments: Moments, recipe: Recipe) -> Any:
+    """H (groups, features, features) of the problem that :func:`fit` solves.
+
+    Raises
+    ------
+    NmflowError
+        If what the layer sees is not finite.
+    """
+    return _Seen.of(target, moments, recipe).second
 
 
 def _problem(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,12 +11,19 @@ import torch
 from nmflow.errors import NmflowError
 from nmflow.torch.conversion.calibrating.blocks import run
 from nmflow.torch.conversion.calibrating.calibration import Calibration
+from nmflow.torch.conversion.calibrating.moments import Moments
 from nmflow.torch.conversion.calibrating.recorder import Quiet, Recorder
+from nmflow.torch.conversion.fitting import Recipe, not_factored, second_moments
+from nmflow.torch.conversion.methods.importance import inverse_diagonal
 from nmflow.torch.conversion.targets import Target
 from nmflow.torch.orders.order import Kind
 from nmflow.torch.orders.permute import permute
 from nmflow.torch.orders.report import OrderReport
 from nmflow.torch.selecting.layout import Layouts
+
+# Of second moments that are gathered in one run over the calibration data; what needs more takes
+# more runs.
+_MOMENT_BYTES = 1 << 30
 
 
 def order_model(
@@ -25,12 +32,13 @@ def order_model(
     targets: Sequence[Target],
     layouts: Layouts,
     kinds: Collection[Kind] | None,
+    recipe: Recipe,
 ) -> OrderReport:
     """Put a model's weights in orders under which masks keep more of what matters for outputs.
 
-    Scores are ``w^2 * |x|^2``, x being what the weight is multiplied by in all calibration batches:
-    the squared error of outputs without w alone, the square of what Wanda goes by (Sun et al., "A
-    simple and effective pruning approach for large language models", ICLR 2024).
+    Scores are the optimal brain surgeon's, by what the dense model's layers see in all calibration
+    batches: how much the squared error of outputs grows if one weight goes and the others of its
+    row make up for it, as they will (:func:`nmflow.torch.conversion.methods.importance.obs`).
 
     Parameters
     ----------
@@ -41,6 +49,8 @@ def order_model(
     layouts : Layouts
     kinds : collection of str, optional
         Of :func:`nmflow.torch.permute`.
+    recipe : Recipe
+        How they will be converted.
 
     Raises
     ------
@@ -54,7 +64,7 @@ def order_model(
             f" {', '.join(map(str, patterns))}"
         )
     (pattern,) = patterns
-    scorer, inputs = _importance(runs, targets)
+    scorer, inputs = _importance(runs, targets, recipe)
     return permute(
         model,
         pattern.n,
@@ -68,43 +78,74 @@ def order_model(
     )
 
 
+@torch.no_grad()
 def _importance(
-    runs: Calibration, targets: Sequence[Target]
+    runs: Calibration, targets: Sequence[Target], recipe: Recipe
 ) -> tuple[Callable[[str, Any], Any], Any]:
     """Scores of weights, and the inputs of the model's first call."""
-    squares: dict[str, list[Any]] = {}
+    diagonals: dict[str, Any] = {}
     inputs: list[Any] = []
-
-    def sink(target: Target, seen: list[Any], _: Any) -> None:
-        sums = [rows.double().square().sum(0) for rows in seen]
-        known = squares.get(target.name)
-        squares[target.name] = (
-            sums if known is None else [a + b for a, b in zip(known, sums, strict=True)]
-        )
 
     def first(_: Any, args: Any, kwargs: Any) -> None:
         if not inputs:
             inputs.append(_as_given(runs.root, args, kwargs))
 
-    seen = [target for target in targets if target.can_be_seen]
     hook = runs.root.register_forward_pre_hook(first, with_kwargs=True)
     try:
-        with Quiet(runs.root), Recorder(runs.root, seen, sink, runs.counts):
-            for call in runs.calls():
-                run(call)
+        for part in _parts([target for target in targets if target.can_be_seen]):
+            diagonals |= _inverse_diagonals(runs, part, recipe)
     finally:
         hook.remove()
     by_name = {target.name: target for target in targets}
 
     def scores(name: str, weight: Any) -> Any:
         sizes = weight.detach().double().square()
-        if name not in squares:
+        if name not in diagonals:
             return sizes
-        target = by_name[name]
-        norms = torch.stack(squares[name]).to(sizes)
-        return target.matrices.join(target.matrices.split(sizes) * norms[:, None])
+        matrices = by_name[name].matrices
+        return matrices.join(matrices.split(sizes) / diagonals[name].to(sizes)[:, None])
 
     return scores, inputs[0]
+
+
+def _parts(targets: Sequence[Target]) -> Iterator[list[Target]]:
+    """Targets whose second moments fit memory together; one part at least."""
+    part: list[Target] = []
+    room = _MOMENT_BYTES
+    for target in targets:
+        matrices = target.matrices
+        size = 8 * matrices.layout.groups * matrices.features**2
+        if part and size > room:
+            yield part
+            part, room = [], _MOMENT_BYTES
+        part.append(target)
+        room -= size
+    yield part
+
+
+def _inverse_diagonals(
+    runs: Calibration, targets: Sequence[Target], recipe: Recipe
+) -> dict[str, Any]:
+    """[H^-1]_jj (groups, features) of what the dense model's weights see, by their names."""
+    moments: dict[str, Moments] = {}
+
+    def sink(target: Target, rows: list[Any], _: Any) -> None:
+        moments.setdefault(target.name, Moments()).add(rows)
+
+    with Quiet(runs.root), Recorder(runs.root, targets, sink, runs.counts):
+        for call in runs.calls():
+            run(call)
+    found = {}
+    for target in targets:
+        seen = moments.pop(target.name, None)
+        # An expert may never be asked.
+        if seen is None or not seen.samples:
+            continue
+        try:
+            found[target.name] = inverse_diagonal(second_moments(target, seen, recipe))
+        except torch.linalg.LinAlgError as error:
+            raise not_factored(target, seen, recipe, error) from error
+    return found
 
 
 def _as_given(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:

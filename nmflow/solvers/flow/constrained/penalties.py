@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from nmflow.compiling.jit import compile_kernel, helper
 from nmflow.problem.pattern import Pair
+from nmflow.simd.tile_shape import ROW
 
 # Of float32, so that a few times the largest score is one.
 _LARGEST = 2.0**120
@@ -26,7 +27,9 @@ def penalise(
     tile: Pair,
     factor: float,
 ) -> NDArray[Any]:
-    """Scores with a penalty of so many times the largest of a tile.
+    """Scores with a penalty of so many times the largest of a tile, or of a few side by side.
+
+    The engine reads 16 columns at a time in one number format, so that these may as well share it.
 
     Parameters
     ----------
@@ -71,19 +74,15 @@ def _penalise_window(
     and ``score_bits`` are the same memory.
     """
     height, width = tile
+    span = width * max(ROW // width, 1)
     for b in range(values.shape[0]):
         for top in range(0, values.shape[1], height):
             for x in range(largest.size):
                 largest[x] = 0
             for k in range(top, top + height):
                 widen(value_bits[b, k], digits, largest)
-            for left in range(0, penalties.size, width):
-                most = penalties[left]
-                for x in range(left + 1, left + width):
-                    most = max(most, penalties[x])
-                penalty = most * factor if most > 0 else factor
-                for x in range(left, left + width):
-                    penalties[x] = penalty
+            for left in range(0, penalties.size, span):
+                level(largest[left : left + span], penalties[left : left + span], factor)
             for k in range(top, top + height):
                 select(value_bits[b, k], read_as, allowed[b, k], largest, digits, score_bits[b, k])
                 if any_forced:
@@ -96,6 +95,18 @@ def widen(row, digits, largest):
     for x in range(largest.size):
         size = row[x] & digits
         largest[x] = size if size > largest[x] else largest[x]
+
+
+@helper
+def level(largest, penalties, factor):
+    """So many times the largest of some magnitudes instead of each of them."""
+    most = largest[0]
+    for x in range(largest.size):
+        most = max(most, largest[x])
+    largest[0] = most
+    penalty = penalties[0] * factor if most > 0 else factor
+    for x in range(penalties.size):
+        penalties[x] = penalty
 
 
 @helper

@@ -43,19 +43,41 @@ def _take(masks, allowed, forced, chosen, taken, broken, target, wrong):
     height, width = masks.shape[1] // down, masks.shape[2] // across
     for b in range(chosen.shape[0]):
         for i in range(down):
-            for t in range(across):
-                for x in range(t * width, (t + 1) * width):
-                    taken[x] = 255 if chosen[b, i, t] else 0
-                    broken[x] = 0
+            spread(chosen[b, i], taken)
+            broken[:] = 0
             for k in range(i * height, (i + 1) * height):
                 kept = masks[b, k]
                 copy(kept, taken, target[b, k])
                 compare(kept, allowed[b, k], forced[b, k], broken)
-            for t in range(across):
-                odd = 0
-                for x in range(t * width, (t + 1) * width):
-                    odd |= broken[x] & taken[x]
-                wrong[b, i, t] = odd != 0
+            if any_of(broken, taken):
+                for t in range(across):
+                    wrong[b, i, t] = any_of(
+                        broken[t * width : (t + 1) * width], taken[t * width : (t + 1) * width]
+                    )
+
+
+@helper
+def spread(chosen, taken):
+    """All bits of the columns of chosen tiles, none of others; nearly always all or none are."""
+    count = 0
+    for t in range(chosen.size):
+        count += chosen[t]
+    if count in (0, chosen.size):
+        taken[:] = 255 if count else 0
+        return
+    width = taken.size // chosen.size
+    for t in range(chosen.size):
+        for x in range(t * width, (t + 1) * width):
+            taken[x] = 255 if chosen[t] else 0
+
+
+@helper
+def any_of(broken, taken):
+    """Whether any column that is taken is marked."""
+    odd = np.uint8(0)
+    for x in range(broken.size):
+        odd |= broken[x] & taken[x]
+    return odd != 0
 
 
 @helper

@@ -5,19 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from nmflow.compiling.jit import compile_kernel, helper
 from nmflow.problem.pattern import Pair
 
-FITTING, FULL, EXACT, SHORT, OVERFULL = range(5)
+FITTING, FULL, EXACT, BY_ROWS, BY_COLUMNS, SHORT, OVERFULL, SOLVED = range(8)
 """No row and column has more allowed entries than it may hold; all have as many; none has fewer;
-some has fewer, others more; some has more forced ones than it may hold."""
+some line has fewer, and rows alone have more, columns alone, or both; some has more forced entries
+than it may hold. Or the mask is written."""
 
-# Bits of a tile with lines of fewer and of more allowed entries than they should hold; of forced
-# ones only more matter.
-ALLOWED, FORCED = (1, 2), (0, 4)
-_KINDS = np.array([FULL, FITTING, EXACT, SHORT, *[OVERFULL] * 4], np.uint8)
+# Bits of a tile with lines of fewer allowed entries than they should hold, with rows of more and
+# with columns of more; of forced ones only more matter.
+ALLOWED, FORCED = (1, 2, 4), (0, 8, 8)
+_OF_ALLOWED = [FULL, FITTING, EXACT, BY_ROWS, EXACT, BY_COLUMNS, EXACT, SHORT]
+_KINDS = np.array([*_OF_ALLOWED, *[OVERFULL] * 8], np.uint8)
 
 
 def sort_tiles(
@@ -36,16 +39,18 @@ def sort_tiles(
     Returns
     -------
     ndarray of uint8, shape (B, I, J)
-        FITTING, FULL, EXACT, SHORT or OVERFULL.
+        One of the above but the last.
     """
     b, rows, columns = allowed.shape
     kinds = np.zeros((b, rows // tile[0], columns // tile[1]), np.uint8)
     counts, flags = np.empty(columns, np.uint16), np.empty((1, columns), np.bool_)
-    lines = counts, *_words(flags, tile[1])[:2]
-    _count_window(*_words(allowed, tile[1]), n, ALLOWED, lines, kinds)
+    _, words, _ = _words(flags, tile[1])
+    lines = counts, flags[0].view(np.uint8), words[0]
+    held = np.empty((2, kinds.shape[2]), words.dtype)
+    _count_window(*_words(allowed, tile[1]), n, ALLOWED, lines, held, kinds)
     if forced.any():
-        _count_window(*_words(forced, tile[1]), n, FORCED, lines, kinds)
-    kinds[...] = _KINDS[kinds]
+        _count_window(*_words(forced, tile[1]), n, FORCED, lines, held, kinds)
+    _name(kinds.reshape(-1), _KINDS)
     return kinds
 
 
@@ -66,58 +71,100 @@ def _words(
 
 
 @compile_kernel(nrt=False)
-def _count_window(mask, words, adder, n, constraint, lines, seen):
-    """Note what rows and columns of each tile have of a constraint: shape (B, I, J), bits."""
+def _count_window(mask, words, adder, n, constraint, lines, held, seen):
+    """Note what rows and columns of each tile have of a constraint: shape (B, I, J), bits.
+
+    ``lines`` and ``held`` are scratch memory: for each column its count, and a byte, also as words;
+    for each tile the fewest and the most entries of a row.
+    """
     _, down, across = seen.shape
-    height, width = mask.shape[1] // down, mask.shape[2] // across
-    fewer, more = constraint
-    counts = lines[0]
+    height = mask.shape[1] // down
+    counts, (fewest, most) = lines[0], (held[0], held[1])
     for b in range(seen.shape[0]):
         for i in range(down):
-            of_tile = seen[b, i]
-            for x in range(counts.size):
-                counts[x] = 0
+            counts[:] = 0
+            fewest[:] = mask.shape[2]
+            most[:] = 0
             for k in range(i * height, (i + 1) * height):
                 row = mask[b, k]
                 for x in range(counts.size):
                     counts[x] += np.uint16(row[x])
                 if words.shape[2] == across:
-                    for t in range(across):
-                        of_tile[t] |= compare(
-                            sum_of_bytes(words[b, k, t], adder), n[0], fewer, more
-                        )
+                    span_words(words[b, k], adder, fewest, most)
                 else:
-                    for t in range(across):
-                        held = count_entries(row, words[b, k], adder, t, width)
-                        of_tile[t] |= compare(held, n[0], fewer, more)
-            note_columns(counts, n[1], lines, adder, constraint, of_tile)
+                    span_entries(row, words[b, k], adder, fewest, most)
+            note_rows(fewest, most, n[0], constraint, seen[b, i])
+            note_columns(counts, n[1], lines, adder, constraint, seen[b, i])
+
+
+@compile_kernel(nrt=False)
+def _name(seen, kinds):
+    """The kind of each tile instead of its bits."""
+    for t in range(seen.size):
+        seen[t] = kinds[seen[t]]
 
 
 @helper
-def note_columns(counts, most, lines, adder, constraint, of_tile):
+def span_words(words, adder, fewest, most):
+    """The fewest and the most entries of a row, of tiles that are a word wide."""
+    for t in range(fewest.size):
+        held = sum_of_bytes(words[t], adder)
+        fewest[t] = held if held < fewest[t] else fewest[t]
+        most[t] = held if held > most[t] else most[t]
+
+
+@helper
+def span_entries(row, words, adder, fewest, most):
+    """As :func:`span_words`, of other tiles."""
+    width = row.size // fewest.size
+    for t in range(fewest.size):
+        held = count_entries(row, words, adder, t, width)
+        fewest[t] = min(held, fewest[t])
+        most[t] = max(held, most[t])
+
+
+@helper
+def note_rows(fewest, most, wanted, constraint, of_tile):
+    """Note of each tile whether rows have fewer than they should hold, and more."""
+    fewer, more, _ = constraint
+    for t in range(of_tile.size):
+        of_tile[t] |= compare(fewest[t], wanted, fewer, 0) | compare(most[t], wanted, 0, more)
+
+
+@helper
+def note_columns(counts, wanted, lines, adder, constraint, of_tile):
     """Note of each tile whether columns have fewer than they should hold, and more."""
-    fewer, more = constraint
-    flags, words = lines[1][0], lines[2][0]
+    fewer, _, more = constraint
+    _, flags, words = lines
     width = counts.size // of_tile.size
     if words.size == of_tile.size:
         for x in range(counts.size):
             # Sums of up to eight fit the two halves of a byte.
-            flags[x] = compare(counts[x], most, 1, 16)
+            flags[x] = compare(counts[x], wanted, 1, 16)
         for t in range(of_tile.size):
             wrong = sum_of_bytes(words[t], adder)
             of_tile[t] |= compare(0, wrong & 15, fewer, 0) | compare(0, wrong >> 4, more, 0)
     else:
         for t in range(of_tile.size):
             for x in range(t * width, (t + 1) * width):
-                of_tile[t] |= compare(counts[x], most, fewer, more)
+                of_tile[t] |= compare(counts[x], wanted, fewer, more)
+
+
+@intrinsic
+def multiply(typingctx, x, y):
+    """A product in as many bits as its factors, where numba widens those of 32."""
+
+    def codegen(context, builder, signature, args):
+        return builder.mul(*args)
+
+    return x(x, x), codegen
 
 
 @helper
 def sum_of_bytes(word, adder):
     """The sum of the bytes of a word: the uppermost byte of its product with ones."""
     ones, shift = adder
-    # numba multiplies words of 32 bits in 64.
-    return int((word * ones) >> shift) & 255
+    return multiply(word, ones) >> shift
 
 
 @helper
@@ -127,7 +174,7 @@ def count_entries(row, words, adder, t, width):
     if words.size:
         span = words.size // (row.size // width)
         for k in range(t * span, (t + 1) * span):
-            held += sum_of_bytes(words[k], adder)
+            held += int(sum_of_bytes(words[k], adder))
     else:
         for x in range(t * width, (t + 1) * width):
             held += int(row[x])

@@ -3,7 +3,8 @@
 A tile can be filled if some mask of allowed entries, the forced ones among them, holds exactly n in
 every row and column. Where rows and columns have enough allowed entries, most likely it can, and
 the engine solves it with penalties; its mask then obeys the constraints, or larger penalties tell.
-Tiles that can't be filled hold at most n, as those of a ragged edge do, where that is asked for.
+Tiles that can't be filled hold at most n, as those of a ragged edge do, where that is asked for; if
+no row has more allowed entries than it may hold, or no column, the others keep their largest.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
+from numba import config
 from numpy.typing import NDArray
 
 from nmflow.errors import NmflowError
@@ -23,6 +25,8 @@ from nmflow.problem.tiling import Window, as_tiles
 from nmflow.solvers.flow.constrained.penalties import penalise
 from nmflow.solvers.flow.constrained.taking import take_tiles
 from nmflow.solvers.flow.constrained.tile_kinds import (
+    BY_COLUMNS,
+    BY_ROWS,
     EXACT,
     FITTING,
     FULL,
@@ -88,22 +92,43 @@ class _ConstrainedWindow:
         """Write the masks of the window, (B, R, C)."""
         kinds = self._kinds()
         np.copyto(mask, self.allowed)
-        exact, unfilled = kinds == EXACT, kinds == SHORT
         if self.batch.score == "raw":
             # What is allowed may be negative, and is not kept for that.
-            unfilled |= kinds == FITTING if self.full else kinds <= FULL
+            kinds[kinds == FITTING if self.full else kinds <= FULL] = BY_COLUMNS
         if not self.full:
-            exact, unfilled = np.zeros_like(exact), unfilled | exact
-        if not (exact.any() or unfilled.any()):
+            kinds[kinds == EXACT] = SHORT
+        if (kinds <= FULL).all():
             self.batch.check_finite(self.window.box)
             return
         values, unsigned = self._values()
+        self._select(mask, values, unsigned, kinds)
+        exact, unfilled = kinds == EXACT, kinds == SHORT
         if exact.any():
             unfilled |= self._fill(mask, values, unsigned, exact)
         if unfilled.any():
             factor = _UNFILLED if self.forced.any() else 1.0
             never = self._solve(mask, values, unsigned, unfilled, factor, False)
             assert not never.any()
+
+    def _select(
+        self,
+        mask: NDArray[np.bool_],
+        values: NDArray[Any],
+        unsigned: bool,
+        kinds: NDArray[np.uint8],
+    ) -> None:
+        """Write the masks of tiles in which lines of one direction alone constrain anything."""
+        lines = (kinds == BY_ROWS) | (kinds == BY_COLUMNS)
+        tile, n = self.window.tile, self.n
+        if lines.any() and not config.DISABLE_JIT and n[0] == n[1] < tile[0]:
+            from nmflow.simd.tile_shape import tile_shape
+            from nmflow.solvers.flow.constrained.lines import select_lines, selects
+
+            if selects(tile, self.window.columns):
+                bounds = self.allowed, self.forced
+                select_lines(values, unsigned, bounds, kinds, tile_shape(n[0], tile[0]), mask)
+                return
+        kinds[lines] = SHORT
 
     def _values(self) -> tuple[NDArray[Any], bool]:
         """Numbers of which the scores are the magnitudes, or which they are; and which."""
@@ -119,7 +144,7 @@ class _ConstrainedWindow:
         if overfull.any():
             self._raise_for(np.argwhere(overfull)[0], "has more forced entries than it may hold")
         if self.full and not self.batch.pattern.at_most:
-            short = (kinds == FITTING) | (kinds == SHORT)
+            short = (kinds == FITTING) | ((kinds >= BY_ROWS) & (kinds <= SHORT))
             if short.any():
                 self._raise_for(np.argwhere(short)[0], "has too few allowed entries")
         return kinds
@@ -165,7 +190,7 @@ class _ConstrainedWindow:
             return wrong
         scores, allowed, forced = (as_tiles(part, tile)[wrong] for part in (values, *bounds))
         decisive = penalised(np.abs(scores) if unsigned else scores, allowed, forced)
-        masks = solve_capacitated(decisive, self.n, full)
+        masks = self._masks_of(decisive, full)
         as_tiles(mask, tile)[wrong] = masks
         never = np.zeros_like(wrong)
         never[wrong] = breaks(masks, allowed, forced)

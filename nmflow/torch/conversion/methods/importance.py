@@ -41,5 +41,10 @@ def obs(problem: LayerProblem) -> Any:
 
     By how much the squared error grows if one weight goes and the others of its row make up for it.
     """
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(problem.second_moments))
-    return problem.weights.square() / inverse.diagonal(dim1=-2, dim2=-1)[:, None, :]
+    return problem.weights.square() / inverse_diagonal(problem.second_moments)[:, None, :]
+
+
+def inverse_diagonal(moments: Any) -> Any:
+    """[H^-1]_jj of positive definite matrices (groups, features, features)."""
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(moments))
+    return inverse.diagonal(dim1=-2, dim2=-1)
