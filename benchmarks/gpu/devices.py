@@ -64,9 +64,9 @@ Table 5 has for 8.0, 9.0 and 10.0: integer addition of three operands, shifts an
 and maximum of integers 64 before 10.0, of two halves (``max.f16x2``) 64 on 8.0; DPX, also on two
 16-bit numbers, 64 on 9.0; multiply-add of integers 64; leading zeros and population count 16; warp
 shuffle 32; float16 to float32 64. It has more than is counted here for addition of two operands
-(128, on two pipes), for minimum, maximum and DPX of two operands on 10.0 (128), for float32 from 9.0
-on (128) and for votes. Memory is counted as one access of 32 lanes a clock, and all together as four
-warps a clock, one for each scheduler, which is what control costs."""
+(128, on two pipes), for minimum, maximum and DPX of two operands on 10.0 (128), for float32 from
+9.0 on (128) and for votes. Memory is counted as one access of 32 lanes a clock, and all together as
+four warps a clock, one for each scheduler, which is what control costs."""
 
 _FMA = ("IMAD", "FFMA", "FMUL", "FADD", "HFMA2", "HADD2", "UIMAD")
 _XU = ("POPC", "FLO", "MUFU", "I2F", "F2I", "I2I", "F2F", "BREV", "I2FP", "F2IP")
