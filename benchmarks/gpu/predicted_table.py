@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 TARGETS = {"8:16": 5e-3, "16:32": 20e-3, "4:8": 2e-3}
@@ -11,6 +12,7 @@ SECONDS_OF_MODEL = 0.1
 SHARE_OF_COPY = 0.5
 """Of the bandwidth of a copy, at 2:4."""
 SIDE = 8192
+SMALL_MOVE = "0.001"
 
 
 def table(report: dict[str, Any]) -> str:
@@ -71,9 +73,19 @@ def short(report: dict[str, Any]) -> str:
     """The guide's table: the largest matrix on an H100."""
     names = ("2:4", "4:8", "8:16", "16:32")
     totals = (_of(_seconds(report, name)["H100 SXM"], SIDE)["total"] for name in names)
-    times = (f"{total * 1e3:.2f} ms" for total in totals)
-    rows = " | ".join(names), "---|" * len(names), " | ".join(times)
-    return f"| {rows[0]} |\n|{rows[1]}\n| {rows[2]} |"
+    return _rows(names, [f"{total * 1e3:.2f} ms" for total in totals])
+
+
+def short_refresh(report: dict[str, Any]) -> str:
+    """The guide's: all masks of a model, anew and after a small move."""
+    names = ("4:8", "8:16", "16:32")
+    times = (report["patterns"][name]["refresh"] for name in names)
+    each = (f"{x['anew'] * 1e3:.1f} ms, {x[SMALL_MOVE] * 1e3:.1f} ms" for x in times)
+    return _rows(names, list(each))
+
+
+def _rows(names: Sequence[str], cells: Sequence[str]) -> str:
+    return f"| {' | '.join(names)} |\n|{'---|' * len(names)}\n| {' | '.join(cells)} |"
 
 
 def targets(report: dict[str, Any]) -> list[str]:

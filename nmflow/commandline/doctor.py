@@ -33,10 +33,9 @@ def add_doctor(parser: argparse.ArgumentParser) -> None:
 def _doctor(options: argparse.Namespace) -> int:
     from nmflow.torch.accelerating.doctor import SHAPES, examine_devices
 
-    shapes = SHAPES if options.shape is None else [_shape(text) for text in options.shape]
-    if options.model is not None and options.shape is None:
-        # What is measured is what the model has.
-        shapes = ()
+    shapes = [_shape(text) for text in options.shape or ()]
+    if options.shape is None and options.model is None:
+        shapes = list(SHAPES)
     for line in examine_devices(shapes):
         print(line, flush=True)
     for line in () if options.model is None else _layers(options.model):
