@@ -96,3 +96,18 @@ def test_clocks_are_those_of_the_data_sheets():
         lanes = device.processors * device.float_lanes
         told = 2 * lanes * device.gigahertz / 1e3
         assert told == pytest.approx(device.teraflops, rel=0.005), name
+
+
+def test_refreshes_of_a_model_are_predicted_from_what_was_left():
+    report = json.loads((RESULTS / "gpu_predicted.json").read_text())
+    for pattern, found in report["patterns"].items():
+        known = list(found["refresh"])
+        assert known[0] == "anew"
+        assert bool(known[1:]) == (not pattern.endswith(":4"))
+        for share in known[1:]:
+            warm = found["warm"][share]
+            assert warm["runs a tile"]["rounds"] < found["runs a tile"]["rounds"]
+    assert (
+        f"8:16 of a billion in 100 ms {report['patterns']['8:16']['refresh']['anew'] * 1e3:9.1f}"
+        in (RESULTS / "gpu_predicted.txt").read_text()
+    )
