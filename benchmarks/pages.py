@@ -155,7 +155,10 @@ TABLES = {
     "checkpoints": {"short-checkpoints": largest_checkpoint},
     "jax": {"short-jax": jax_cost},
     "jax_training": {"short-jax-training": jax_ends},
-    "gpu_predicted": {"predicted": predicted.short},
+    "gpu_predicted": {
+        "predicted": predicted.short,
+        "predicted-refresh": predicted.short_refresh,
+    },
 }
 """By report: what stands between ``<!-- name -->`` and ``<!-- /name -->`` of a page."""
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmflow.errors import NmflowError
-from nmflow.problem.arrays import on_accelerator
+from nmflow.problem.arrays import as_is, on_accelerator
 from nmflow.problem.batch import MatrixBatch
 from nmflow.problem.constraints import Constraints
 from nmflow.problem.floating_point import standard_arithmetic
@@ -129,8 +129,8 @@ def solve(
     Parameters
     ----------
     weights : array_like, at least two dimensions
-        numpy, PyTorch, JAX or CuPy array, or anything with ``__dlpack__`` or ``__array__``; of
-        dtype float16, bfloat16, float32, float64 or integer. Never modified.
+        numpy, PyTorch, JAX or CuPy array, or anything with ``__dlpack__`` (on a GPU if PyTorch
+        reads it) or ``__array__``; float16, bfloat16, float32, float64 or integer. Never modified.
     n, m : int
         Keep n of every m, 1 <= n <= m. (n counts what is kept; Hubara et al. count zeros.)
     method : str or Method, default "flow"
@@ -172,8 +172,7 @@ def solve(
     Raises
     ------
     NmflowError
-        For weights, n, m, method or options that make no sense, saying what and where. Constraints
-        are for exact solutions alone, by ``flow``.
+        For what makes no sense, saying what and where. Constraints are for ``flow`` alone.
 
     Notes
     -----
@@ -221,11 +220,15 @@ def solve(
     if (pieces := pieces_of(weights)) is not None:
         options = {"axes": axes, "score": score, "workers": workers, "unit": block}
         return masks_of_pieces(pieces, solve, wanted, chosen, within, keep, options)
+    back: Callable[[Any], Any] = as_is
+    if on_accelerator(weights) == "dlpack":
+        weights, back = _borrowed(weights)
+    framework = on_accelerator(weights) or ""
     plain = within is None and keep is None and wanted.columns is None and block == ENTRY
-    if plain and chosen.name == "flow" and (framework := on_accelerator(weights)):
+    if plain and chosen.name == "flow" and framework in _SOLVERS_THERE:
         found = _SOLVERS_THERE[framework]()(weights, wanted, axes, score)
         if found is not None:
-            return found
+            return back(found)
     entries = MatrixBatch.of(weights, wanted, axes, score)
     constraints = constraints_in_units(Constraints.of(within, keep, entries), entries, block)
     batch = batch_in_units(entries, block, threads)
@@ -242,7 +245,7 @@ def solve(
 
         for index in range(batch.shape[0]):
             mask[index] = select_within(batch, index, constraints)
-    return batch.restore(mask)
+    return back(batch.restore(mask))
 
 
 def _torch_solver() -> _SolverThere:
@@ -255,6 +258,15 @@ def _jax_solver() -> _SolverThere:
     from nmflow.lax.solve import solve_there
 
     return solve_there
+
+
+def _borrowed(weights: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """Weights that another framework has on a device, as PyTorch's, and the way back."""
+    try:
+        from nmflow.device.dlpack import borrow
+    except ModuleNotFoundError:
+        return weights, as_is
+    return borrow(weights) or (weights, as_is)
 
 
 _SolverThere = Callable[[Any, Pattern, Any, ScoreName], Any]

@@ -12,8 +12,8 @@ from nmflow.cuda.problem import DIFFICULT, OPEN
 
 # What is counted, and the loop's first line, which has the count put behind it.
 PLACES = {
-    "rounds": "SERIAL for (int round = 1; round <= PAIR_ROUNDS; round++) {",
-    "looks": "if (round < FIRST_LOOK) continue;",
+    "rounds": "if (!WARM || round) {",
+    "looks": "if (round < first_look) continue;",
     "careful": "Int certain = careful_scores(raw, largest, s);",
     "word_rounds": "SERIAL for (int round = 0; round < WORD_ROUNDS; round++) {",
     "starts": "Long x[M], upper, lower;",
@@ -31,18 +31,24 @@ def counted(text: str) -> str:
     return head + text + '\nextern "C" long long* counts() { return COUNTS; }\n'
 
 
-def count(n: int, m: int, weights: Any) -> dict[str, float]:
-    """Runs of each loop, and open and difficult tiles, a tile of one matrix."""
-    kernels = host_kernels.library(n, m, change=counted)
+def count(n: int, m: int, weights: Any, before: Any = None) -> dict[str, float]:
+    """Runs of each loop, and open and difficult tiles, a tile of one matrix.
+
+    With weights of a refresh before, from whose potentials this one starts.
+    """
+    warm = [] if before is None else [host_kernels.no_potentials((1, *weights.shape), m)]
+    kernels = host_kernels.library(n, m, warm=bool(warm), change=counted)
+    if warm:
+        host_kernels.solve_each([before[None]], n, m, warm=warm, change=counted)
     kernels.counts.restype = ctypes.POINTER(ctypes.c_longlong)
     counts = kernels.counts()
     for number in range(len(PLACES)):
         counts[number] = 0
-    _, state = host_kernels.solve(weights[None], n, m, change=counted)
+    solved = host_kernels.solve_each([weights[None]], n, m, warm=warm, change=counted)
     tiles = weights.size / m**2
     found = {name: counts[number] / tiles for number, name in enumerate(PLACES)}
-    found["open"] = int(state[OPEN]) / tiles
-    found["difficult"] = int(state[DIFFICULT]) / tiles
+    found["open"] = int(solved.counters[0, OPEN]) / tiles
+    found["difficult"] = int(solved.counters[0, DIFFICULT]) / tiles
     return found
 
 

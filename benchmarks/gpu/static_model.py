@@ -17,10 +17,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from benchmarks.gpu.counting import count, gaussian
 from benchmarks.gpu.devices import DEVICES, PIPES, Device
 from benchmarks.gpu.disassembly import Kernel, compile_kernels, version
 from benchmarks.gpu.predicted_table import table
+from nmflow.cuda.launch import REPLACING, SOLVING
+from nmflow.cuda.problem import MATRICES
 from nmflow.cuda.source import source
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -36,13 +40,22 @@ BANDWIDTH_SHARE = 0.9
 """Share of the data sheet's bandwidth that a copy is assumed to reach."""
 LATENCY = 8
 """Clocks between two instructions of a warp that is alone with its chain of dependences."""
-LAUNCHES = 3 * 3e-6
-"""Seconds for three launches in a row."""
+LAUNCH = 3e-6
+"""Seconds for a launch in a row of some."""
+LAUNCHES = len(SOLVING) * LAUNCH
+
+MOVED = (1e-4, 1e-3, 1e-2)
+"""How far weights move from one refresh to the next: shares of their standard deviation."""
+WARM_DEVICE = "H100 SXM"
+MODEL_ENTRIES, MODEL_LAYERS = 10**9, 80
+"""Of the model whose refresh is predicted."""
+LARGE, ENUMERATED, ROW_A_LANE = 8192, 4, 32
+WORD = 4
 
 
 # What lies behind these conditions of the first stage is counted apart.
 NOW_AND_THEN = {
-    "if (round < FIRST_LOOK) continue;": "continue;",
+    "if (round < first_look) continue;": "continue;",
     "if (vote(solvable & !proved)) {": "if (false) {",
 }
 
@@ -54,23 +67,23 @@ class Compiled(NamedTuple):
     blind: dict[str, Kernel]
 
     @classmethod
-    def of(cls, n: int, m: int, architecture: str) -> Compiled:
+    def of(cls, n: int, m: int, architecture: str, warm: bool = False) -> Compiled:
         """Of one n:m, for float32."""
-        blind = text = source(n, m, "float32", False)
+        blind = text = source(n, m, "float32", False, warm=warm)
         for condition, never in NOW_AND_THEN.items():
             blind = blind.replace(condition, never)
         return cls(compile_kernels(text, architecture), compile_kernels(blind, architecture))
 
 
-def predict(m: int, compiled: Compiled, runs: Any, device: Device) -> Any:
-    """Seconds of each stage for matrices of SIDES."""
+def predict(m: int, compiled: Compiled, runs: Any, device: Device, kept: float = 0) -> Any:
+    """Seconds of each stage for matrices of SIDES; ``kept`` bytes an entry stay for the next."""
     kernels = compiled.kernels
     found = {}
     for side in SIDES:
         tiles = (side / m) ** 2
         first = _first(m, compiled, runs, tiles)
         open_ = _open(m, kernels["solve_open"], runs, tiles)
-        memory = side**2 * (4 + 1) / (device.bandwidth * BANDWIDTH_SHARE)
+        memory = side**2 * (4 + 1 + 2 * kept) / (device.bandwidth * BANDWIDTH_SHARE)
         stages = {
             "memory": memory,
             "first stage": max(_seconds(first, device), memory),
@@ -81,6 +94,34 @@ def predict(m: int, compiled: Compiled, runs: Any, device: Device) -> Any:
         total = sum(seconds for name, seconds in stages.items() if name != "memory")
         found[side] = {**stages, "total": total, "share of copy": memory / total}
     return found
+
+
+def predict_warm(n: int, m: int) -> Any:
+    """Refreshes from the potentials of the last one, by how far weights moved since."""
+    side = 512 if m < ROW_A_LANE else 1024
+    before = gaussian(side)
+    moves = np.random.default_rng(1).standard_normal(before.shape).astype(np.float32)
+    compiled = Compiled.of(n, m, DEVICES[WARM_DEVICE].architecture, warm=True)
+    found = {}
+    for share in MOVED:
+        runs = count(n, m, before + np.float32(share) * moves, before)
+        kept = WORD * (m + 1) / m**2
+        seconds = predict(m, compiled, runs, DEVICES[WARM_DEVICE], kept)
+        found[str(share)] = {"runs a tile": runs, "seconds": seconds}
+    return found
+
+
+def refresh(stages: Any, side: int) -> float:
+    """Seconds for all weights of a model, from those for one matrix.
+
+    After the kernels that solve come those that put masks in force, which read two masks and write
+    what differs.
+    """
+    device = DEVICES[WARM_DEVICE]
+    launches = -(-MODEL_LAYERS // MATRICES) * (len(SOLVING) + len(REPLACING)) * LAUNCH
+    replacing = 3 * MODEL_ENTRIES / (device.bandwidth * BANDWIDTH_SHARE)
+    solving = (stages["total"] - LAUNCHES) * MODEL_ENTRIES / side**2
+    return launches + replacing + solving
 
 
 def _slots(m: int) -> int:
@@ -171,7 +212,7 @@ def model() -> dict[str, Any]:
         "patterns": {},
     }
     for n, m in PATTERNS:
-        runs = count(n, m, gaussian(512 if m < 32 else 1024))
+        runs = count(n, m, gaussian(512 if m < ROW_A_LANE else 1024))
         compiled = {name: Compiled.of(n, m, name) for name in ARCHITECTURES}
         report["patterns"][f"{n}:{m}"] = {
             "runs a tile": runs,
@@ -192,6 +233,13 @@ def model() -> dict[str, Any]:
                 for name, device in DEVICES.items()
             },
         }
+        found = report["patterns"][f"{n}:{m}"]
+        cold = found["seconds"][WARM_DEVICE][LARGE]
+        found["refresh"] = {"anew": refresh(cold, LARGE)}
+        if m > ENUMERATED:
+            found["warm"] = predict_warm(n, m)
+            for share, each in found["warm"].items():
+                found["refresh"][share] = refresh(each["seconds"][LARGE], LARGE)
     return report
 
 

@@ -11,6 +11,8 @@ static_assert((1 << SCORE_BITS) + PIVOT < 0x7c00, "below the infinity of a half"
 
 // Rounds of the two stages, and the first after which masks are looked at.
 constexpr int PAIR_ROUNDS = M <= 8 ? 8 : M <= 16 ? 10 : 12, FIRST_LOOK = M <= 8 ? 3 : M <= 16 ? 5 : 8;
+// Rounds from potentials that the last solve left, where masks are looked at before the first, too.
+constexpr int WARM_ROUNDS = PAIR_ROUNDS - FIRST_LOOK + 1;
 constexpr int WORD_ROUNDS = M <= 8 ? 5 : M <= 16 ? 6 : 8;
 
 DEVICE Pair operator+(Pair x, Pair y) { return {x.bits + y.bits}; }
@@ -39,8 +41,10 @@ template <class T> DEVICE T step(const T (&scores)[WIDTH], T against, T old, Int
   return relaxed(upper, lower, old);
 }
 
-// The 13 leading bits of a column of a tile, or of half a pair; whether its scale allows that.
-DEVICE Bool read_pairs(const Problem& p, Place at, Int k, int half, Pair (&column)[WIDTH]) {
+// The 13 leading bits of a column of a tile, or of half a pair; whether its scale allows that, which
+// its exponent tells.
+DEVICE Bool read_pairs(const Problem& p, Place at, Int k, int half, Pair (&column)[WIDTH],
+                       Word& exponent) {
   Bool there = at.full & (k < M);
   Word raw[M], largest = 0;
   UNROLL for (int i = 0; i < M; i++) {
@@ -48,9 +52,9 @@ DEVICE Bool read_pairs(const Problem& p, Place at, Int k, int half, Pair (&colum
     largest = larger(largest, magnitude_bits(raw[i]));
   }
   largest = largest_of_slot(largest);
-  set_flag(p.scratch + NOT_FINITE, there & is_not_finite(largest));
+  set_flag(p.counters + NOT_FINITE, there & is_not_finite(largest));
   // All |scores| are below 2**(exponent - 126).
-  Word exponent = larger(largest >> 23, Word(12));
+  exponent = larger(largest >> 23, Word(12));
   Word scale = (Word(266 - SIGNED) - exponent) << 23;
   UNROLL for (int i = 0; i < M; i++) {
     Word value = SIGNED ? raw[i] : magnitude_bits(raw[i]);
@@ -76,24 +80,67 @@ DEVICE void threshold(const Pair (&rows)[WIDTH], const Pair (&columns)[WIDTH], P
   kept[(M - 1) / 16] = kept[(M - 1) / 16] >> (16 - M % 16) % 16;
 }
 
+// What is added to signed scores, so that they are none below 0.
+constexpr int SIGN_BIAS = SIGNED ? 1 << (SCORE_BITS - 1) : 0;
+
+// Potentials stay from solve to solve as u and v in 16 bits each, in a word for each line of a tile;
+// behind all words is the exponent that each tile had, or 0 where nothing was left.
+DEVICE Long exponent_at(const Problem& p, Int tile) {
+  return as<Long>(tile) + tile_count(p) * (long long)M;
+}
+// Potentials of a line of now from those that were left; whether there are any. Whatever they are,
+// proofs are proofs: here they are only kept in their range.
+DEVICE Bool recall(const Problem& p, Int tile, Int k, Word exponent, Bool there, Int& u, Int& v) {
+  Int then = load(p.warm, exponent_at(p, tile), there);
+  Word left = as<Word>(load(p.warm, as<Long>(tile) * (long long)M + as<Long>(k), there & (k < M)));
+  Int by = smaller(larger(then - as<Int>(exponent), Int(-15)), Int(13));
+  Int up = larger(by, Int(0)), down = larger(-by, Int(0));
+  Int old_u = as<Int>(left << 16) >> 16, old_v = as<Int>(left) >> 16;
+  u = smaller(larger(((old_u >> down) << up) + (U_ZERO + SIGN_BIAS), Int(0)), Int(0x7fff));
+  v = smaller(larger(((old_v >> down) << up) + V_ZERO, Int(LEAST_V)), Int(PIVOT));
+  return then != 0;
+}
+DEVICE void remember(const Problem& p, Int tile, Int k, Word exponent, Bool where, Int u, Int v) {
+  Word word = (as<Word>(u) & 0xffff) | as<Word>(v) << 16;
+  store(p.warm, as<Long>(tile) * (long long)M + as<Long>(k), as<Int>(word), where & (k < M));
+  store(p.warm, exponent_at(p, tile), as<Int>(exponent), where & (k == 0));
+}
+
 DEVICE void ascend_pairs(const Problem& p, int warp) {
   Int slot = lane() / WIDTH, k = lane() % WIDTH, first = slot * WIDTH;
   Pair columns[WIDTH] = {}, rows[WIDTH];
   Place at[2];
+  Word exponents[2];
   Bool open[2], done[2] = {false, false};
   Word found[2] = {0, 0};
   UNROLL for (int half = 0; half < 2; half++) {
     at[half] = place_of(p, (Int(warp * SLOTS) + slot) * 2 + half);
-    open[half] = read_pairs(p, at[half], k, half, columns) & at[half].full;
+    open[half] = read_pairs(p, at[half], k, half, columns, exponents[half]) & at[half].full;
   }
   UNROLL for (int i = 0; i < WIDTH; i++) rows[i] = columns[i];
   transpose(rows);
   Pair u = both(U_ZERO + (1 << (SCORE_BITS - 2))), v = both(V_ZERO);
-  SERIAL for (int round = 1; round <= PAIR_ROUNDS; round++) {
-    u = step(rows, both(PIVOT) - v, u, first);
-    v = step(columns, both(PIVOT) - u, v, first);
-    v = larger(smaller(v, both(PIVOT)), both(LEAST_V));
-    if (round < FIRST_LOOK) continue;
+  int first_look = FIRST_LOOK, last_round = PAIR_ROUNDS;
+#if WARM
+  Bool cold = Bool(false);
+  UNROLL for (int half = 0; half < 2; half++) {
+    Int old_u, old_v;
+    Int tile = (Int(warp * SLOTS) + slot) * 2 + half;
+    Bool known = recall(p, tile, k, exponents[half], open[half], old_u, old_v);
+    cold = cold | (open[half] & !known);
+    Word mask = Word(0xffff) << 16 * half;
+    u.bits = pick(known, (u.bits & ~mask) | as<Word>(old_u) << 16 * half, u.bits);
+    v.bits = pick(known, (v.bits & ~mask) | as<Word>(old_v) << 16 * half, v.bits);
+  }
+  if (!vote(cold)) first_look = 0, last_round = WARM_ROUNDS;
+#endif
+  SERIAL for (int round = 1 - WARM; round <= last_round; round++) {
+    if (!WARM || round) {
+      u = step(rows, both(PIVOT) - v, u, first);
+      v = step(columns, both(PIVOT) - u, v, first);
+      v = larger(smaller(v, both(PIVOT)), both(LEAST_V));
+    }
+    if (round < first_look) continue;
     Word kept[2], held;
     threshold(rows, columns, u, v, first, kept, held);
     UNROLL for (int half = 0; half < 2; half++) {
@@ -109,14 +156,16 @@ DEVICE void ascend_pairs(const Problem& p, int warp) {
   UNROLL for (int half = 0; half < 2; half++) {
     Int tile = (Int(warp * SLOTS) + slot) * 2 + half;
     write_row(p, at[half], k, found[half], done[half] & (k < M));
-    Int entry = places(p.scratch + OPEN, open[half], first);
+    Int entry = places(p.counters + OPEN, open[half], first);
     store(open_tiles(p), as<Long>(entry), tile, open[half] & (k == 0));
     Long to = as<Long>(entry) * (2LL * M) + as<Long>(k);
-    Int from_bias = Int(SIGNED ? 4096 : 0);
-    Int u_k = as<Int>(half_of(u.bits, half)) - U_ZERO - from_bias;
+    Int u_k = as<Int>(half_of(u.bits, half)) - (U_ZERO + SIGN_BIAS);
+    Int v_k = as<Int>(half_of(v.bits, half)) - V_ZERO;
     store(potentials(p), to, u_k, open[half] & (k < M));
-    store(potentials(p), to + (long long)M, as<Int>(half_of(v.bits, half)) - V_ZERO,
-          open[half] & (k < M));
+    store(potentials(p), to + (long long)M, v_k, open[half] & (k < M));
+#if WARM
+    remember(p, tile, k, exponents[half], done[half] | open[half], u_k, v_k);
+#endif
     add_difficult(p, tile, Int(-1), at[half].inside & !at[half].full, first);
   }
 }
@@ -141,7 +190,7 @@ DEVICE Int fixed_point(Word raw, Word exponent, Word& lost) {
 DEVICE void ascend_words(const Problem& p, int warp) {
   Int slot = lane() / WIDTH, k = lane() % WIDTH, first = slot * WIDTH;
   Int entry = Int(warp * SLOTS) + slot;
-  Bool open = entry < p.scratch[OPEN];
+  Bool open = entry < p.counters[OPEN];
   Int tile = load(open_tiles(p), as<Long>(entry), open);
   Place at = place_of(p, tile);
   Bool there = open & (k < M);

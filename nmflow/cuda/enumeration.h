@@ -157,7 +157,7 @@ DEVICE void enumerate_masks(const Problem& p, int warp) {
     UNROLL for (int j = 0; j < 4; j++) largest = larger(largest, magnitude_bits(raw[i][j]));
   }
   Bool solvable = at.full & !is_not_finite(largest);
-  set_flag(p.scratch + NOT_FINITE, at.full & !solvable);
+  set_flag(p.counters + NOT_FINITE, at.full & !solvable);
   Int s[4][4];
   quick_scores(raw, largest, s);
   Best best = best_mask(s);

@@ -1,4 +1,4 @@
-"""Compiling the kernels with NVRTC and launching them on the caller's stream, by cuda.core.
+"""Compiling the kernels with NVRTC, by cuda.core, and launching them on the caller's stream.
 
 Nothing waits for the device: a launch returns as soon as it is in the stream, and may be captured
 in a CUDA graph once the kernels are compiled.
@@ -6,16 +6,18 @@ in a CUDA graph once the kernels are compiled.
 
 from __future__ import annotations
 
+import ctypes
 import functools
 from typing import Any, NamedTuple
 
-from nmflow.cuda.problem import arguments
+from nmflow.cuda.problem import WARPS, Table
 from nmflow.cuda.source import source
 from nmflow.errors import MissingExtraError, NmflowError
 
-KERNELS = ("solve_all", "solve_open", "solve_difficult")
-THREADS = 128
-"""Of a block, as ``WARPS`` in ``tiles.h``."""
+SOLVING = ("solve_all", "solve_open", "solve_difficult")
+"""Kernels that solve, in their order."""
+REPLACING = ("put_in_force",)
+"""Kernels that put solved masks in the place of those in force."""
 BLOCKS = 16
 """Of a multiprocessor at most; each takes tiles until there are none."""
 LEAST_CAPABILITY = (8, 0)
@@ -24,11 +26,17 @@ _HINT = "leave it to tensor operations by uninstalling cuda-core, or install: pi
 
 
 class Kernels(NamedTuple):
-    """The kernels of one n:m on one device."""
+    """The kernels of one n:m on one device.
 
-    all: Any
-    open: Any
-    difficult: Any
+    Attributes
+    ----------
+    each : dict of str to cuda.core.Kernel
+        By the names of :data:`SOLVING` and :data:`REPLACING`.
+    blocks : int
+        Of a launch.
+    """
+
+    each: dict[str, Any]
     blocks: int
 
 
@@ -50,8 +58,8 @@ def available() -> bool:
 
 
 @functools.cache
-def kernels(n: int, m: int, dtype: str, signed: bool, device: int) -> Kernels:
-    """Compile for a device, once.
+def kernels(n: int, m: int, dtype: str, signed: bool, warm: bool, device: int) -> Kernels:
+    """Compile for a device, once; for the other arguments see :func:`nmflow.cuda.source.source`.
 
     Raises
     ------
@@ -67,20 +75,20 @@ def kernels(n: int, m: int, dtype: str, signed: bool, device: int) -> Kernels:
             f"CUDA device {device} is of compute capability {capability[0]}.{capability[1]}, and"
             f" kernels of nmflow[cuda] need {LEAST_CAPABILITY[0]}.{LEAST_CAPABILITY[1]}"
         )
-    binary = compiled(n, m, dtype, signed, f"sm_{capability[0]}{capability[1]}")
+    binary = compiled(n, m, dtype, signed, warm, f"sm_{capability[0]}{capability[1]}")
     try:
-        first, second, third = (binary.get_kernel(name) for name in KERNELS)
+        each = {name: binary.get_kernel(name) for name in SOLVING + REPLACING}
     except Exception as error:
         raise _failed("the driver refuses the compiled kernels, it may be too old", error) from None
-    return Kernels(first, second, third, gpu.properties.multiprocessor_count * BLOCKS)
+    return Kernels(each, gpu.properties.multiprocessor_count * BLOCKS)
 
 
-def compiled(n: int, m: int, dtype: str, signed: bool, architecture: str) -> Any:
+def compiled(n: int, m: int, dtype: str, signed: bool, warm: bool, architecture: str) -> Any:
     """Object code for an architecture such as ``sm_90``; needs NVRTC, but no device."""
     core = _core()
     try:
         options = core.ProgramOptions(std="c++17", arch=architecture)
-        program = core.Program(source(n, m, dtype, signed), "c++", options)
+        program = core.Program(source(n, m, dtype, signed, warm=warm), "c++", options)
         return program.compile("cubin")
     except Exception as error:
         raise _failed(f"NVRTC is missing, or can't compile for {architecture}", error) from None
@@ -100,29 +108,28 @@ def _failed(what: str, error: Exception) -> NmflowError:
     return NmflowError(f"{what}: {lines[0]}; {_HINT} 'nmflow[cuda]'")
 
 
-class _Stream:
-    """A stream of a framework, as cuda.core takes it."""
+def launch(found: Kernels, names: tuple[str, ...], stream: int, table: Table) -> None:
+    """Put kernels into a stream, one after the other, of the current device.
 
-    def __init__(self, handle: int) -> None:
-        self._handle = handle
+    The table goes with them by value: it may be freed as soon as they are there.
 
-    def __cuda_stream__(self) -> tuple[int, int]:
-        return 0, self._handle
+    Raises
+    ------
+    NmflowError
+        If the driver refuses.
+    """
+    # cuda.core launches no kernels that take structures yet (cuda-python issue 2343).
+    from cuda.bindings import driver
 
-
-def launch(
-    found: Kernels,
-    stream: int,
-    pointers: tuple[int, int, int],
-    strides: tuple[int, ...],
-    shape: tuple[int, ...],
-    m: int,
-    itemsize: int,
-) -> None:
-    """Put the kernels into a stream; see :func:`nmflow.cuda.problem.arguments`."""
-    core = _core()
-    values = arguments(pointers, strides, shape, m, itemsize).each
-    config = core.LaunchConfig(grid=found.blocks, block=THREADS)
-    on = core.Device().create_stream(_Stream(stream))
-    for kernel in (found.all, found.open, found.difficult):
-        core.launch(on, config, kernel, *values)
+    parameters = (ctypes.c_void_p * 1)(ctypes.addressof(table))
+    sizes = (table.blocks, 1, 1, 32 * WARPS, 1, 1, 0)
+    for name in names:
+        (status,) = driver.cuLaunchKernel(
+            driver.CUfunction(int(found.each[name].handle)),
+            *sizes,
+            driver.CUstream(stream),
+            ctypes.addressof(parameters),
+            0,
+        )
+        if status != driver.CUresult.CUDA_SUCCESS:
+            raise NmflowError(f"the driver refuses to launch {name}: {status.name}")

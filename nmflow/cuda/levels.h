@@ -57,7 +57,7 @@ DEVICE void solve_exactly(const Problem& p, int number, long long* q) {
   Word barred, largest = survey(p, at, t.full, barred);
   UNROLL for (int step = 16; step; step /= 2) largest = larger(largest, shuffle_xor(largest, step));
   if (value_of(largest, 0) >= 0x7f800000u) {
-    set_flag(p.scratch + NOT_FINITE, lane() == 0);
+    set_flag(p.counters + NOT_FINITE, lane() == 0);
     return;
   }
   SERIAL for (int j = 0; j < M; j++)
@@ -84,7 +84,7 @@ DEVICE void solve_exactly(const Problem& p, int number, long long* q) {
       add_table(t, tables + 1, 0);
       tables += 2;
     } else {
-      reserve(p.scratch + BEYOND_TABLES, 1);
+      reserve(p.counters + BEYOND_TABLES, 1);
       order_entries(t, barred);
       break;
     }

@@ -16,12 +16,17 @@ FORMATS = ("float32", "float16", "bfloat16")
 """Dtypes in the order of FORMAT in ``tiles.h``."""
 SMALLEST_M, LARGEST_M = 2, 32
 # In the order in which they need each other.
-_FILES = ("tiles.h", "ascent.h", "enumeration.h", "exact.h", "levels.h", "solve.cu")
+_FILES = (
+    *("tiles.h", "ascent.h", "enumeration.h", "exact.h", "levels.h", "replacing.h"),
+    "solve.cu",
+)
 _FOLDER = Path(__file__).parent
 
 
 @functools.cache
-def source(n: int, m: int, dtype: str, signed: bool, *, host: bool = False) -> str:
+def source(
+    n: int, m: int, dtype: str, signed: bool, *, warm: bool = False, host: bool = False
+) -> str:
     """Text for NVRTC, or for a C++ compiler of the host.
 
     Parameters
@@ -32,10 +37,13 @@ def source(n: int, m: int, dtype: str, signed: bool, *, host: bool = False) -> s
         One of :data:`FORMATS`.
     signed : bool
         Whether values are the scores themselves, not their magnitudes.
+    warm : bool
+        Whether potentials stay from solve to solve, which the next one starts from.
     host : bool
         Whether to run warps as arrays of 32 lanes, on the host.
     """
     numbers = f"#define FORMAT {FORMATS.index(dtype)}\n#define SIGNED {int(signed)}\n"
+    numbers += f"#define WARM {int(warm)}\n"
     sizes = f"#define N {n}\n#define M {m}\n"
     return "\n".join(
         (

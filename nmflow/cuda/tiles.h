@@ -8,23 +8,35 @@ constexpr int WARPS = 4;
 constexpr int WIDTH = M <= 4 ? 4 : M <= 8 ? 8 : M <= 16 ? 16 : 32;
 constexpr int SLOTS = 32 / WIDTH;
 
+// A batch of matrices of one weight.
 struct Problem {
   const void* weights;
-  unsigned char* mask;  // (batch, rows, columns), contiguous
-  int* scratch;         // COUNTERS, then SCRATCH ints for each tile; zeros where counters are
+  unsigned char* mask;      // (batch, rows, columns), contiguous
+  int* counters;            // zeros at first: entries of the queues, flags, entries that changed
+  int* scratch;             // SCRATCH ints for each tile
+  unsigned char* in_force;  // the mask that the new one is to replace, or null
+  int* warm;                // where potentials stay from solve to solve: see ascent.h
   long long batch_stride, row_stride, column_stride;
+  long long in_force_batch_stride, in_force_row_stride, in_force_column_stride;
   int batch, rows, columns;
-  int vectors;          // whether four entries of a row can be read at once: they lie side by side
+  int vectors;              // whether four entries of a row can be read at once: they lie side by side
   // To divide a number below 2**31 by the tiles across, and by those down: times the magic number,
   // shifted right.
   int across_shift, down_shift;
+  int first_block, blocks;  // its share of a launch
   long long across_magic, down_magic;
 };
 
-// In which scratch begins: entries of the queues, and flags.
-constexpr int COUNTERS = 8;
-enum Counter { OPEN, DIFFICULT, NOT_FINITE, BEYOND_TABLES };
+enum Counter { OPEN, DIFFICULT, NOT_FINITE, BEYOND_TABLES, FLIPPED };
 constexpr int SCRATCH = 3 + 2 * M;
+
+// What a launch is given by value: a table that fits the 4096 bytes of a kernel's parameters.
+constexpr int MATRICES = 28;
+struct Table {
+  Problem each[MATRICES];
+  const int* refused;  // not 0 where no mask of a refresh is to change, or null
+  int count;
+};
 
 DEVICE int divide_up(int x, int y) { return (x + y - 1) / y; }
 DEVICE int tiles_across(const Problem& p) { return divide_up(p.columns, M); }
@@ -33,7 +45,7 @@ DEVICE int tile_count(const Problem& p) { return p.batch * tiles_down(p) * tiles
 
 // The queues: tiles that the ascent in 16 bits left open, each with its potentials; and such as need
 // more, each with its entry in the first, or -1.
-DEVICE int* open_tiles(const Problem& p) { return p.scratch + COUNTERS; }
+DEVICE int* open_tiles(const Problem& p) { return p.scratch; }
 DEVICE int* difficult_tiles(const Problem& p) { return open_tiles(p) + tile_count(p); }
 DEVICE int* difficult_entries(const Problem& p) { return difficult_tiles(p) + tile_count(p); }
 DEVICE int* potentials(const Problem& p) { return difficult_entries(p) + tile_count(p); }
@@ -140,7 +152,7 @@ DEVICE Int places(int* counter, Bool asks, Int leader) {
 }
 
 DEVICE void add_difficult(const Problem& p, Int tile, Int entry, Bool asks, Int leader) {
-  Int at = places(p.scratch + DIFFICULT, asks, leader);
+  Int at = places(p.counters + DIFFICULT, asks, leader);
   Bool writes = asks & (lane() == leader);
   store(difficult_tiles(p), as<Long>(at), tile, writes);
   store(difficult_entries(p), as<Long>(at), entry, writes);

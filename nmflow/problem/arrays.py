@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmflow.errors import NmflowError
+from nmflow.problem.dlpack import device_elsewhere
 
 Restore = Callable[[NDArray[np.bool_]], Any]
 
@@ -109,6 +110,7 @@ def on_accelerator(array: Any) -> str | None:
     """The framework that has to calculate with an array, where its numbers are not in host memory.
 
     A plain torch tensor or a JAX array on another device; a traced JAX value, which has no numbers.
+    ``"dlpack"`` for what any other framework, such as CuPy, holds on a device.
     """
     for name, kind, elsewhere in (
         ("torch", "Tensor", _torch_elsewhere),
@@ -117,7 +119,7 @@ def on_accelerator(array: Any) -> str | None:
         framework = sys.modules.get(name)
         if framework is not None and isinstance(array, getattr(framework, kind, ())):
             return name if elsewhere(framework, array) else None
-    return None
+    return "dlpack" if device_elsewhere(array) else None
 
 
 def _torch_elsewhere(torch: Any, tensor: Any) -> bool:
@@ -212,6 +214,12 @@ def _from_anything(array: Any, what: str) -> HostArray:
     except (TypeError, ValueError, BufferError, RuntimeError) as error:
         if isinstance(error, NmflowError):
             raise
+        if device := device_elsewhere(array):
+            raise NmflowError(
+                f"{what} of type {type(array).__name__} lies on {device}, which neither PyTorch nor"
+                f" numpy reads here ({error}): install PyTorch for that device, or pass a copy in"
+                " host memory"
+            ) from None
         raise NmflowError(
             f"{what} of type {type(array).__name__} can't be read as an array ({error}):"
             " pass a numpy, PyTorch, JAX or CuPy array, or anything with __dlpack__ or __array__"

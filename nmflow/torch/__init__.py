@@ -16,6 +16,7 @@ except ImportError:
 
 from nmflow.torch import operator as _operator  # noqa: F401  (torch.ops.nmflow.solve)
 from nmflow.torch.accelerating.accelerate import AcceleratedLayer, accelerate
+from nmflow.torch.accelerating.examine import ExaminedLayer, examine
 from nmflow.torch.accelerating.sparse_linear import SparseLinear
 from nmflow.torch.conversion.convert import convert
 from nmflow.torch.conversion.methods.adam import Adam
@@ -51,6 +52,7 @@ __all__ = [
     "ConversionReport",
     "ConvertedLayer",
     "DynamicSparseTraining",
+    "ExaminedLayer",
     "FoundOrder",
     "Handle",
     "LayerProblem",
@@ -73,6 +75,7 @@ __all__ = [
     "accelerate",
     "bake",
     "convert",
+    "examine",
     "permute",
     "refresh",
     "remove",

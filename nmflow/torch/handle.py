@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import copy
+import functools
 import time
 from collections.abc import Mapping
 from typing import Any
 
 from nmflow.errors import NmflowError
-from nmflow.problem.pattern import Pattern
 from nmflow.proof.certificate import Certificate
 from nmflow.torch.masking import model_masks
 from nmflow.torch.optimizers import OptimizerWatch
+from nmflow.torch.solving.history import History
 from nmflow.torch.solving.mask_set import MaskSet
 from nmflow.torch.solving.statistics import RefreshStatistics
 from nmflow.training.clock import Clock
 from nmflow.training.policy import Refresh, as_refresh
 from nmflow.training.report import Report
 from nmflow.training.rules import SRSTE, StraightThrough
-
-_HISTORY = 100  # refreshes that are remembered: a few hundred bytes a layer each
 
 
 class Handle:
@@ -66,7 +65,7 @@ class Handle:
         self._watch = OptimizerWatch(rule.decay if isinstance(rule, SRSTE) else 0.0)
         self._watch.begin(masks.parametrizations())
         self._gone = ""
-        self.history: list[RefreshStatistics] = []
+        self.history = History()
         self.frozen = False
 
     @property
@@ -85,6 +84,10 @@ class Handle:
         each accumulated batch. Masks of weights that came to have values since the last step, as
         on the way from the meta device, are solved at once.
 
+        With ``nmflow[cuda]`` it does not wait for a GPU: masks change when the current stream
+        gets there, unless a weight is not finite, which the next look at the statistics, call of
+        the handle, or step that knows it by then raises.
+
         Returns
         -------
         RefreshStatistics or None
@@ -95,13 +98,13 @@ class Handle:
         NmflowError
             As :meth:`refresh`.
         """
-        self._check_here()
+        self._check_here(wait=False)
         if self.frozen:
             return None
         self._watch.answered()
         due = self._clock.tick() and not self._fixed
         if due:
-            statistics = self._solve()
+            statistics = self._solve(wait=False)
             if self._clock.over and not self._masks.unsolved:
                 self.freeze()
             return statistics
@@ -124,8 +127,8 @@ class Handle:
 
         Notes
         -----
-        Takes little more than the solves, in one thread for each weight. Weights of accelerators
-        are copied to the host. Sharded ones every process must ask for, one gathered at a time.
+        Takes little more than the solves, a thread or, by ``nmflow[cuda]``, a few launches of
+        all. Sharded weights every process must ask for, one gathered at a time.
         """
         self._check_here()
         if self.frozen:
@@ -138,24 +141,20 @@ class Handle:
             )
         return statistics
 
-    def _solve(self, unsolved_alone: bool = False) -> RefreshStatistics | None:
+    def _solve(self, unsolved_alone: bool = False, wait: bool = True) -> RefreshStatistics | None:
         began, step = time.perf_counter(), self._clock.step
-        layers = self._masks.solve(self._kept, step, unsolved_alone)
+        kept = functools.partial(self._clock.policy.kept, step)
+        layers = self._masks.solve(kept, step, unsolved_alone, wait)
         # Modules may have been exchanged, and their parametrizations with them.
         self._watch.begin(self._masks.parametrizations())
-        statistics = None
-        if layers:
-            statistics = RefreshStatistics(step, layers, time.perf_counter() - began)
-            self.history.append(statistics)
-            del self.history[:-_HISTORY]
+        statistics = self.history.note(step, layers, began)
         if not unsolved_alone:
-            self._clock.refreshed(statistics.flip_rate if statistics else 1.0)
+            # A look waits for a GPU: where no policy asks, there is none.
+            asked = self._clock.policy.flip_rate is not None
+            self._clock.refreshed(statistics.flip_rate if statistics and asked else 1.0)
         if self._fixed and not self._masks.unsolved:
             self.freeze()
         return statistics
-
-    def _kept(self, pattern: Pattern) -> int:
-        return self._clock.policy.kept(self._clock.step, pattern)
 
     def freeze(self) -> None:
         """Keep the masks as they are; pruned entries learn no more, and :meth:`step` does nothing.
@@ -212,7 +211,8 @@ class Handle:
         """
         self._check_here()
         model_masks.bake_places(self._masks.look())
-        self._end("baked")
+        self._watch.end()
+        self._gone = "baked"
 
     def remove(self) -> None:
         """Take the masks off and leave the dense weights as they are.
@@ -224,11 +224,8 @@ class Handle:
         """
         self._check_here()
         model_masks.remove_places(self._masks.look())
-        self._end("removed")
-
-    def _end(self, gone: str) -> None:
         self._watch.end()
-        self._gone = gone
+        self._gone = "removed"
 
     def sparse_state_dict(self) -> dict[str, Any]:
         """:func:`nmflow.torch.sparse_state_dict` of the model."""
@@ -253,6 +250,7 @@ class Handle:
 
     def state_dict(self) -> dict[str, Any]:
         """All that refreshes go on from; the masks are in the model's ``state_dict()``."""
+        self.history.settle()
         clock = self._clock.state_dict()
         own = {"clock": clock, "fixed": self._fixed, "frozen": self.frozen}
         return own | self._masks.state_dict()
@@ -276,11 +274,13 @@ class Handle:
             self._thaw()
         self._fixed = bool(state["fixed"])
 
-    def _check_here(self) -> None:
+    def _check_here(self, wait: bool = True) -> None:
         if self._gone:
             raise NmflowError(f"the masks were {self._gone}: sparsify the model for new ones")
+        self.history.settle(wait)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Handle:
+        self.history.settle()
         new = Handle.__new__(Handle)
         memo[id(self)] = new
         # The masks first, which begin with the model: what it holds is then known to all others.

@@ -8,9 +8,10 @@ torch = pytest.importorskip("torch")
 
 import nmflow  # noqa: E402
 import nmflow.torch  # noqa: E402
+import nmflow.torch.accelerating.examine as examining  # noqa: E402
 from nmflow import cli  # noqa: E402
 from nmflow.torch.accelerating import accelerate as accelerating  # noqa: E402
-from nmflow.torch.accelerating import sparse_linear, support  # noqa: E402
+from nmflow.torch.accelerating import doctor, sparse_linear, support  # noqa: E402
 
 
 def linear(out=64, into=128, dtype=torch.bfloat16, masked=True, bias=True):
@@ -144,7 +145,6 @@ def test_the_doctor_says_what_has_no_kernel(capsys, monkeypatch):
 
 
 def test_the_doctor_measures_each_device(capsys, monkeypatch, compressed):
-    doctor = pytest.importorskip("nmflow.torch.accelerating.doctor")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Test")
     monkeypatch.setattr(doctor.torch, "device", lambda *_: torch.empty(0).device)
@@ -163,3 +163,83 @@ def test_the_doctor_measures_each_device(capsys, monkeypatch, compressed):
     assert "forward 2.000 ms dense, 1.000 sparse (2.00 x)" in out
     assert "with backward 4.000, 4.000 (1.00 x)" in out
     assert compressed == [(64, 128), (128, 64)]
+
+
+@pytest.fixture
+def no_device(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+
+
+@pytest.fixture
+def one_device(monkeypatch, compressed):
+    """A device that times nothing twice."""
+    timed = []
+
+    def compare(shape, device):
+        timed.append(shape)
+        return f"1.50 x of {device}"
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(examining, "compare", compare)
+    for module in (examining, doctor):
+        monkeypatch.setattr(module, "why_not_device", lambda device: None)
+    return timed
+
+
+def test_layers_are_told_with_what_runs_them(no_device):
+    model = torch.nn.Sequential(linear(), linear(masked=False), linear(dtype=torch.float64))
+    report = nmflow.torch.examine(model)
+    assert report[0].forward == report[0].backward
+    assert {"NVIDIA Ampere and later", "NVIDIA Hopper", "AMD CDNA 3, CDNA 4"} <= set(
+        report[0].forward
+    )
+    assert str(
+        report[1]
+    ) == "1 (64 x 128, bfloat16): natively both ways by nothing; not measured:" + (
+        " no CUDA device here"
+    )
+    assert report[2].forward == ()
+    assert all(layer.measured == {} for layer in report)
+    under_masks = torch.nn.Sequential(linear(masked=False))
+    nmflow.torch.sparsify(under_masks, 2, 4)
+    assert nmflow.torch.examine(under_masks)[0].forward == report[0].forward
+
+
+def test_each_shape_is_timed_once(one_device):
+    model = torch.nn.Sequential(linear(), linear(masked=False), linear(96, 64))
+    report = nmflow.torch.examine(model)
+    assert one_device == [(64, 128)]
+    assert report[1].measured == {"cuda:0": "1.50 x of cuda:0"}
+    assert str(report[1]).endswith("by nothing; at 2:4 on cuda:0: 1.50 x of cuda:0")
+    assert "multiples of 64" in report[2].measured["cuda:0"]
+
+
+def test_the_doctor_looks_at_files(no_device, capsys, tmp_path):
+    save_file = pytest.importorskip("safetensors.torch").save_file
+    one_way = torch.randn(64, 128).half()
+    one_way *= nmflow.solve(one_way, 2, 4, pattern="rows")
+    tensors = {
+        "a.query.weight": linear().weight.detach(),
+        "b.query.weight": one_way,
+        "a.query.bias": torch.ones(3),
+    }
+    save_file(tensors, tmp_path / "model.safetensors")
+    assert cli.main(["doctor", str(tmp_path / "model.safetensors")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (first,) = (line for line in lines if line.startswith("a.query.weight (64 x 128, BF16)"))
+    assert "natively both ways by NVIDIA Ampere and later, NVIDIA Hopper" in first
+    assert first.endswith("not measured: no CUDA device here")
+    (second,) = (line for line in lines if line.startswith("b.query.weight (64 x 128, F16)"))
+    assert "forward by NVIDIA Ampere and later" in second
+    assert "backward by nothing" in second
+    assert lines[-1] == "2 layers; 1 tensors are dense by default"
+
+
+def test_the_doctor_measures_what_a_model_has(one_device, capsys, monkeypatch, tmp_path):
+    save_file = pytest.importorskip("safetensors.torch").save_file
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Test")
+    tensors = {f"{name}.query.weight": linear().weight.detach() for name in "ab"}
+    save_file(tensors, tmp_path / "model.safetensors")
+    assert cli.main(["doctor", str(tmp_path / "model.safetensors")]) == 0
+    assert capsys.readouterr().out.count("at 2:4 on cuda:0: 1.50 x of cuda:0") == 2
+    assert one_device == [(64, 128)]

@@ -3,14 +3,12 @@
 import ctypes
 import sys
 import types
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
 # ruff: noqa: E402
 
 import nmflow
@@ -18,31 +16,8 @@ import nmflow.torch
 import nmflow.torch.operator
 from benchmarks.gpu import host_kernels
 from nmflow.cuda import launch
-from nmflow.cuda.problem import arguments
-from nmflow.device import kernels, solve
-
-
-@pytest.fixture
-def on_the_host(monkeypatch):
-    """Kernels that run where the tensors are: in host memory."""
-    if host_kernels.compiler() is None:
-        pytest.skip("no C++ compiler")
-    seen = []
-
-    def compiled(n, m, dtype, signed, device):
-        seen.append((n, m, dtype, signed))
-        return host_kernels.library(n, m, dtype, signed)
-
-    def run(found, stream, pointers, strides, shape, m, itemsize):
-        assert stream == 77
-        problem = arguments(pointers, strides, shape, m, itemsize)
-        found.solve_on_host(ctypes.byref(problem))
-
-    monkeypatch.setattr(kernels, "on_cuda", lambda tensor: True)
-    monkeypatch.setattr(kernels, "current_stream", lambda device: 77)
-    monkeypatch.setattr(launch, "kernels", compiled)
-    monkeypatch.setattr(launch, "launch", run)
-    return seen
+from nmflow.cuda.problem import Matrix, Pointers, scratch_size, tables
+from nmflow.device import solve
 
 
 def test_tensors_of_every_layout_go_to_the_kernels(on_the_host, rng):
@@ -57,7 +32,8 @@ def test_tensors_of_every_layout_go_to_the_kernels(on_the_host, rng):
         mask = solve.solve(tensor, 2, 4, axes=axes)
         assert mask.dtype == torch.bool
         assert torch.equal(mask, nmflow.solve(tensor, 2, 4, axes=axes))
-    assert on_the_host == [(2, 4, "float32", False)] * 5
+    assert set(on_the_host.compiled) == {(2, 4, "float32", False, False)}
+    assert on_the_host.launches == [(launch.SOLVING, 1)] * 5
 
 
 def test_what_kernels_cannot_do_goes_on_as_before(on_the_host, rng):
@@ -72,7 +48,7 @@ def test_what_kernels_cannot_do_goes_on_as_before(on_the_host, rng):
             solve.solve(tensor, 2, 4, **options), nmflow.solve(tensor, 2, 4, **options)
         )
     solve.solve(weights.float(), 4, 4)
-    assert on_the_host == []
+    assert on_the_host.compiled == []
 
 
 def test_nan_is_found_by_the_kernels_and_raised(on_the_host, monkeypatch):
@@ -138,7 +114,7 @@ class _Gpu:
 def test_devices_that_do_not_serve_are_named_in_one_line(monkeypatch, device, message):
     monkeypatch.setattr(launch, "_core", lambda: types.SimpleNamespace(Device=_Gpu))
     with pytest.raises(nmflow.NmflowError, match=message) as caught:
-        launch.kernels.__wrapped__(2, 4, "float32", False, device)
+        launch.kernels.__wrapped__(2, 4, "float32", False, False, device)
     assert "\n" not in str(caught.value)
 
 
@@ -149,7 +125,7 @@ def test_compilers_that_fail_are_named_in_one_line(monkeypatch):
     core = types.SimpleNamespace(ProgramOptions=lambda **_: None, Program=program)
     monkeypatch.setattr(launch, "_core", lambda: core)
     with pytest.raises(nmflow.NmflowError, match=r"for sm_12: NVRTC_ERR.*nmflow\[cuda\]") as caught:
-        launch.compiled(2, 4, "float32", False, "sm_12")
+        launch.compiled(2, 4, "float32", False, False, "sm_12")
     assert "\n" not in str(caught.value)
 
 
@@ -157,29 +133,73 @@ def test_without_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "cuda", None)
     assert not launch.available()
     with pytest.raises(nmflow.MissingExtraError, match=r"nmflow\[cuda\]"):
-        launch.compiled(2, 4, "float32", False, "sm_90")
+        launch.compiled(2, 4, "float32", False, False, "sm_90")
 
 
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90", "sm_100"])
 def test_nvrtc_compiles_for_every_architecture(architecture):
     if not launch.available():
         pytest.skip("nmflow[cuda] is not installed")
-    assert launch.compiled(2, 4, "bfloat16", True, architecture).code
+    assert launch.compiled(2, 4, "bfloat16", True, False, architecture).code
 
 
-def test_refreshes_of_an_accelerators_weights_stay_there(on_the_host, monkeypatch):
-    """Without the tracker, whose proofs are in host memory."""
-    for name in ("nmflow.solve", "nmflow.torch.solving.solver"):
-        module = sys.modules[name]
-        monkeypatch.setattr(module, "on_accelerator", lambda array: "torch")
-    model = torch.nn.Linear(32, 16)
-    handle = nmflow.torch.sparsify(model, 4, 8)
-    assert on_the_host == [(4, 8, "float32", False)]
-    with torch.no_grad():
-        model.parametrizations.weight.original.copy_(torch.randn(16, 32))
-    handle.refresh()
-    assert len(on_the_host) == 2
-    monkeypatch.undo()
-    expected = nmflow.solve(model.parametrizations.weight.original, 4, 8)
-    assert torch.equal(model.weight != 0, expected)
-    assert handle.certify()["weight"].gap == 0
+class _Driver:
+    """As much of cuda.bindings.driver as a launch needs; runs kernels on the host."""
+
+    CUresult = types.SimpleNamespace(CUDA_SUCCESS=0)
+    CUfunction = CUstream = int
+
+    def __init__(self, library, status=0):
+        self.library, self.status, self.launched = library, status, []
+
+    def cuLaunchKernel(self, function, *rest):
+        *sizes, stream, parameters, extra = rest
+        assert extra == 0
+        self.launched.append((function, sizes, stream))
+        (table,) = (ctypes.c_void_p * 1).from_address(parameters)
+        if function == 1:
+            self.library.solve_on_host(ctypes.c_void_p(table))
+        return (self.status or self.CUresult.CUDA_SUCCESS,)
+
+
+@pytest.fixture
+def driver(monkeypatch):
+    if host_kernels.compiler() is None:
+        pytest.skip("no C++ compiler")
+    found = _Driver(host_kernels.library(2, 4))
+    for name in ("cuda", "cuda.bindings"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    sys.modules["cuda.bindings"].driver = found
+    return found
+
+
+def test_the_driver_gets_the_table_by_value(driver, rng):
+    """As the documentation of cuda.bindings passes a structure: an array of one address."""
+    weights = rng.standard_normal((1, 8, 12)).astype(np.float32)
+    mask, counters = np.zeros(weights.shape, bool), np.zeros(8, np.int32)
+    scratch = np.zeros(scratch_size(weights.shape, 4), np.int32)
+    pointers = Pointers(*(each.ctypes.data for each in (weights, mask, counters, scratch)))
+    (table,) = tables([Matrix(pointers, weights.shape, (96, 12, 1), 4)], 4, 100)
+    assert ctypes.sizeof(table) <= 4096
+    each = {name: types.SimpleNamespace(handle=k + 1) for k, name in enumerate(launch.SOLVING)}
+    launch.launch(launch.Kernels(each, 100), launch.SOLVING, 5, table)
+    assert driver.launched == [(k, [2, 1, 1, 128, 1, 1, 0], 5) for k in (1, 2, 3)]
+    assert np.array_equal(mask, nmflow.solve(weights, 2, 4))
+    driver.status = types.SimpleNamespace(name="CUDA_ERROR_INVALID_VALUE")
+    with pytest.raises(nmflow.NmflowError, match="refuses to launch solve_all: CUDA_ERROR_INV"):
+        launch.launch(launch.Kernels(each, 100), launch.SOLVING, 5, table)
+
+
+def test_blocks_are_shared_as_tiles_are():
+    matrices = [
+        Matrix(Pointers(0, 0, 0, 0), shape, (1, 1, 1), 4)
+        for shape in [(1, 400, 400), (1, 4, 4), (2, 100, 400), (1, 9, 9)]
+    ]
+    (table,) = tables(matrices, 4, 1000)
+    each = [table.each[k] for k in range(table.count)]
+    assert [problem.blocks for problem in each] == [666, 1, 333, 1]
+    assert [problem.first_block for problem in each] == [0, 666, 667, 1000]
+    assert table.blocks == 1001
+    # No more than there is work for.
+    (table,) = tables(matrices[1:2], 4, 1000)
+    assert table.blocks == 1

@@ -7,6 +7,7 @@ from samples import PATTERNS, side_by_side, tiles_of_every_kind
 torch = pytest.importorskip("torch")
 
 import nmflow  # noqa: E402
+import nmflow.torch  # noqa: E402
 from nmflow.device import kernels  # noqa: E402
 from nmflow.problem.pattern import Pattern  # noqa: E402
 
@@ -44,3 +45,23 @@ def test_other_streams_and_compiled_functions():
     with torch.cuda.stream(torch.cuda.Stream()):
         mask = nmflow.solve(weights, 4, 8)
         assert torch.equal(mask.cpu(), nmflow.solve(weights.cpu(), 4, 8))
+
+
+def test_models_are_refreshed_without_waiting():
+    model = torch.nn.Sequential(*(torch.nn.Linear(256, 256) for _ in range(40))).cuda()
+    handle = nmflow.torch.sparsify(model, 8, 16, refresh=1)
+    for _ in range(3):
+        with torch.no_grad():
+            for layer in model:
+                weight = layer.parametrizations.weight.original
+                weight.add_(torch.randn_like(weight), alpha=1e-3)
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            statistics = handle.step()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        assert statistics.layers["0.weight"].sad > 0
+        for layer in model:
+            dense = layer.parametrizations.weight.original.detach().cpu()
+            mask = layer.parametrizations.weight[0].mask.cpu()
+            assert torch.equal(mask, nmflow.solve(dense, 8, 16))

@@ -89,3 +89,21 @@ def test_runs_are_counted():
     assert runs["looks"] == pytest.approx(runs["rounds"] - 2 / 8)
     again = count(4, 8, rng.integers(0, 2, (64, 64)).astype(np.float32))
     assert again["open"] > runs["open"]
+
+
+def test_clocks_are_those_of_the_data_sheets():
+    for name, device in DEVICES.items():
+        lanes = device.processors * device.float_lanes
+        told = 2 * lanes * device.gigahertz / 1e3
+        assert told == pytest.approx(device.teraflops, rel=0.005), name
+
+
+def test_refreshes_of_a_model_are_predicted_from_what_was_left():
+    report = json.loads((RESULTS / "gpu_predicted.json").read_text())
+    for pattern, found in report["patterns"].items():
+        known = list(found["refresh"])
+        assert known[0] == "anew"
+        assert bool(known[1:]) == (not pattern.endswith(":4"))
+        for share in known[1:]:
+            warm = found["warm"][share]
+            assert warm["runs a tile"]["rounds"] < found["runs a tile"]["rounds"]

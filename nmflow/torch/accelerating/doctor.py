@@ -19,7 +19,7 @@ TOKENS = 4096
 _ROUNDS = 10
 
 
-def examine(shapes: Iterable[tuple[int, int]] = SHAPES) -> Iterator[str]:
+def examine_devices(shapes: Iterable[tuple[int, int]] = SHAPES) -> Iterator[str]:
     """Lines about each device: what it can do, and what a 2:4 layer takes beside a dense one.
 
     Parameters
@@ -44,10 +44,11 @@ def examine(shapes: Iterable[tuple[int, int]] = SHAPES) -> Iterator[str]:
             yield f"  2:4 layers run dense: {reason}"
             continue
         for shape in shapes:
-            yield f"  2:4, {shape[0]} x {shape[1]}, {TOKENS} tokens: {_compare(shape, device)}"
+            yield f"  2:4, {shape[0]} x {shape[1]}, {TOKENS} tokens: {compare(shape, device)}"
 
 
-def _compare(shape: tuple[int, int], device: Any) -> str:
+def compare(shape: tuple[int, int], device: Any) -> str:
+    """What a 2:4 layer (out, in) takes on a device, dense and sparse, forwards and backwards."""
     out, into = shape
     dense = torch.nn.Linear(into, out, bias=False, device=device, dtype=torch.bfloat16)
     with torch.no_grad():

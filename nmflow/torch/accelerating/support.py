@@ -15,7 +15,7 @@ NATIVE = Pattern(2, 4)
 LEAST_CAPABILITY = (8, 0)
 _DTYPES = (torch.float16, torch.bfloat16)
 # What PyTorch's compressed formats take on either axis, for 16-bit numbers.
-_MULTIPLE = 64
+MULTIPLE = 64
 
 
 def why_not_device(device: Any) -> str | None:
@@ -34,8 +34,17 @@ def why_not_weight(weight: Any) -> str | None:
     """Why a weight (out, in) can't be compressed both ways, wherever it lies; None if it can."""
     if weight.dtype not in _DTYPES:
         return f"dtype {str(weight.dtype).removeprefix('torch.')}: float16 or bfloat16 is needed"
-    if any(side % _MULTIPLE for side in weight.shape):
-        return f"shape {tuple(weight.shape)}: multiples of {_MULTIPLE} are needed"
-    if problem := fault(weight != 0, Layout(), NATIVE, full=False):
+    if any(side % MULTIPLE for side in weight.shape):
+        return f"shape {tuple(weight.shape)}: multiples of {MULTIPLE} are needed"
+    if problem := _fault(weight):
         return f"its zeros are not 2:4 in both directions: {problem}"
     return None
+
+
+def is_native(weight: Any) -> bool:
+    """Whether the zeros of a weight (out, in) are 2:4 in both directions."""
+    return _fault(weight) is None
+
+
+def _fault(weight: Any) -> str | None:
+    return fault(weight != 0, Layout(), NATIVE, full=False)

@@ -130,9 +130,17 @@ class Layer:
 
     def _explain(self, values: Any, error: NmflowError) -> str:
         """The error, or where the first NaN is in the weight as the user has it."""
-        wrong = [] if values is None else torch.nonzero(~torch.isfinite(values))
+        return str(error) if values is None else self._first_not_finite(values) or str(error)
+
+    def not_finite(self, values: Any) -> str:
+        """What is wrong with this weight, in which there was NaN or infinity."""
+        found = self._first_not_finite(values)
+        return f"{self.name}: {found or 'values were NaN or infinite, and are not any more'}"
+
+    def _first_not_finite(self, values: Any) -> str:
+        wrong = torch.nonzero(~torch.isfinite(values))
         if not len(wrong):
-            return str(error)
+            return ""
         index = tuple(int(each) for each in wrong[0])
         what = "scores" if self.masked.problem.scorer else "weight"
         return (

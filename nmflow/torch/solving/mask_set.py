@@ -12,6 +12,7 @@ from nmflow.proof.certificate import Certificate
 from nmflow.torch.masking.install import Place, places_of
 from nmflow.torch.masking.masked import Masked
 from nmflow.torch.masking.sharding import is_sharded
+from nmflow.torch.solving.joint import Joint, no_masks
 from nmflow.torch.solving.layer import Change, Layer, accept_all
 from nmflow.torch.solving.statistics import LayerStatistics, share_kept
 from nmflow.training.report import Status
@@ -80,8 +81,8 @@ class MaskSet:
         return found
 
     def solve(
-        self, kept: Callable[[Pattern], int], step: int, unsolved_alone: bool = False
-    ) -> dict[str, LayerStatistics]:
+        self, kept: Callable[[Pattern], int], step: int, unsolved_alone: bool, wait: bool
+    ) -> Mapping[str, LayerStatistics]:
         """Solve the masks of all weights that have values, or leave all masks as they are.
 
         Parameters
@@ -92,10 +93,13 @@ class MaskSet:
             For the error's text.
         unsolved_alone : bool
             Whether solved masks stay as they are.
+        wait : bool
+            Whether to wait for devices. Otherwise an :class:`Outcome`, which raises when somebody
+            looks at it, is returned where all masks were solved before and none needs the host.
 
         Returns
         -------
-        dict of str to LayerStatistics
+        mapping of str to LayerStatistics
             Of the weights that were solved. A mask that is to keep everything, and does, is none.
 
         Raises
@@ -111,11 +115,22 @@ class MaskSet:
             stays = unsolved_alone and layer.masked.solved
             if layer.has_values and not dense and not stays:
                 work.append((layer, n))
-        changes = accept_all(self._propose(work, step))
+        joint = Joint.of(work)
+        others = [item for item in work if item[0].name not in joint.names]
+        # A device that has all of it knows by itself whether masks may change.
+        apart = bool(others) or not joint.alone
+        changes = accept_all(self._propose(others, step, joint)) if apart else []
+        outcome = joint.accept(step, self._kept_scores)
+        if wait or others or any(not layer.masked.solved for layer, _ in work):
+            outcome.look()
         self.waits = any(not layer.has_values for layer in self.unsolved)
-        return {change.layer.name: change.statistics() for change in changes}
+        if not others:
+            return outcome
+        found = {change.layer.name: change.statistics() for change in changes} | dict(outcome)
+        return {layer.name: found[layer.name] for layer, _ in work}
 
-    def _propose(self, work: list[tuple[Layer, int]], step: int) -> list[Change]:
+    def _propose(self, work: list[tuple[Layer, int]], step: int, joint: Joint) -> list[Change]:
+        """Masks of weights that are solved one by one, if those of the others can be solved too."""
         proposed: dict[str, Change] = {}
         failed: list[str] = []
 
@@ -134,10 +149,8 @@ class MaskSet:
             threads = 1
         try:
             run_all(propose, work, threads)
-            if failed:
-                raise NmflowError(
-                    f"no masks at step {step}, all stay as they were;\n" + "\n".join(sorted(failed))
-                )
+            if failed := [*failed, *joint.failures()]:
+                raise no_masks(step, failed)
         except BaseException:
             for change in proposed.values():
                 change.proposal.reject()

@@ -50,11 +50,15 @@ class Problem:
         return f"{self.pattern} by {self.method.name}, score {score}{zeros}{units}"
 
     @property
+    def plain(self) -> bool:
+        """Whether it is the exact transposable mask of single entries, any of which may be kept."""
+        exact = self.method.name == "flow" and self.pattern.name == "transposable"
+        return exact and not self.keep_zeros and self.unit == ENTRY
+
+    @property
     def tracked(self) -> bool:
         """Whether a solve gains from starting where the last one ended."""
-        exact = self.method.name == "flow" and self.pattern.name == "transposable"
-        plain = not self.keep_zeros and self.unit == ENTRY
-        return exact and plain and self.pattern.m in (8, 16, 32)
+        return self.plain and self.pattern.m in (8, 16, 32)
 
     @property
     def whole(self) -> bool:

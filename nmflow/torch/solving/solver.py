@@ -6,6 +6,7 @@ mask would be too large it is written at once, with a note of what to put back.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -54,6 +55,8 @@ class Solver:
     tracker : Tracker or None
     allowed : bool Tensor of the weight's shape, or None
         What may be kept, where that is not everything.
+    potentials : int32 Tensor, or None
+        What the last solve by kernels left on their device for the next one.
     """
 
     def __init__(self, problem: Problem, layout: Layout) -> None:
@@ -61,6 +64,7 @@ class Solver:
         self.layout = layout
         self.tracker: Tracker | None = None
         self.allowed: Any = None
+        self.potentials: Any = None
         # The mask that the tracker's last one was written to, and its version at that time.
         self._written: tuple[Any, int] | None = None
 
@@ -168,6 +172,19 @@ class Solver:
     def _axes(self, ndim: int) -> tuple[int, int]:
         """The axes (out, in) of matrices of so many dimensions."""
         return self.layout.matrix_axes(ndim - (self.layout.groups > 1))
+
+    def batch_of(self, tensor: Any, view: bool = False) -> Any:
+        """A tensor of the weight's shape as a batch of matrices (B, R, C).
+
+        Raises
+        ------
+        RuntimeError
+            If it has to be a ``view``, and the tensor lies so that there is none.
+        """
+        matrices = self.layout.matrices(tensor)
+        moved = matrices.movedim(self._axes(matrices.ndim), (-2, -1))
+        shape = (math.prod(moved.shape[:-2]), *moved.shape[-2:])
+        return moved.view(shape) if view else moved.reshape(shape)
 
     def certify(self, values: Any, mask: Any, n: int) -> Any:
         """The certificate of any mask of theirs."""

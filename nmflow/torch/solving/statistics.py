@@ -31,6 +31,7 @@ class LayerStatistics:
     kept_score, score : float
         Sum of the scores kept, and of all; NaN unless ``sparsify(kept_scores=True)``.
     seconds : float
+        Of its solve; NaN where it was solved together with others, on a GPU.
     """
 
     n: int
@@ -61,9 +62,11 @@ class RefreshStatistics:
     step : int
         Optimizer steps before it.
     layers : mapping of str to LayerStatistics
-        By the names of the weights; those alone whose masks were solved.
+        By the names of the weights; those alone whose masks were solved. On a GPU it waits for the
+        device when it is looked at, and raises :class:`nmflow.NmflowError` where weights turned out
+        not to be finite and no mask was changed.
     seconds : float
-        Wall clock of the whole refresh.
+        Wall clock of the whole refresh; on a GPU, until it was under way.
     """
 
     step: int
@@ -130,7 +133,7 @@ def _common(numbers: Iterable[int]) -> int | None:
 
 
 def kept_score(values: Any, mask: Any, score: ScoreName) -> tuple[float, float]:
-    """The sum of the scores that a mask keeps, and of all; in blocks, of float32 at least.
+    """The sum of the scores that a mask keeps, and of all.
 
     Parameters
     ----------
@@ -140,13 +143,30 @@ def kept_score(values: Any, mask: Any, score: ScoreName) -> tuple[float, float]:
         Of the same shape, on the same device.
     score : {"abs", "square", "raw"}
     """
-    kept, total = [], []
+    return added(block_sums(values, mask, score))
+
+
+def block_sums(values: Any, mask: Any, score: ScoreName) -> Any:
+    """Sums of the scores that a mask keeps, and of all, on their device, for :func:`added`.
+
+    Returns
+    -------
+    Tensor, shape (2, blocks)
+        Of float32 at least.
+    """
     flat, kept_flat = values.reshape(-1), mask.reshape(-1)
+    sums = []
     for start in range(0, flat.numel(), _BLOCK):
         scores = _scores(flat[start : start + _BLOCK], score)
-        total.append(float(scores.sum()))
-        kept.append(float((scores * kept_flat[start : start + _BLOCK]).sum()))
-    return math.fsum(kept), math.fsum(total)
+        kept = (scores * kept_flat[start : start + _BLOCK]).sum()
+        sums.append(torch.stack([kept, scores.sum()]))
+    return torch.stack(sums, 1) if sums else torch.zeros((2, 0), device=values.device)
+
+
+def added(sums: Any) -> tuple[float, float]:
+    """What :func:`block_sums` of a weight come to."""
+    kept, total = (math.fsum(row) for row in sums.tolist())
+    return kept, total
 
 
 def _scores(values: Any, score: ScoreName) -> Any:
