@@ -10,6 +10,7 @@
 """
 
 import nmflow.lax as _lax  # noqa: F401  (says so where JAX is missing, or too old)
+from nmflow.jax.freezing import freeze, unfreeze
 from nmflow.jax.masking import apply_masks, sparse_params
 from nmflow.jax.solving import solve
 from nmflow.jax.sparsify import sparsify
@@ -28,9 +29,11 @@ __all__ = [
     "Report",
     "StraightThrough",
     "apply_masks",
+    "freeze",
     "masks",
     "solve",
     "sparse_params",
     "sparsify",
     "statistics",
+    "unfreeze",
 ]

@@ -52,6 +52,7 @@ def solve_all(
     ramps: Mapping[Pattern, Ramp],
     step: Any,
     score: ScoreName,
+    brought: Sequence[Any] | None = None,
 ) -> tuple[list[Any], Any]:
     """The masks of all parameters, and what each keeps of every m.
 
@@ -65,15 +66,21 @@ def solve_all(
     ramps : mapping of Pattern to Ramp
     step : Array or int
     score : {"abs", "square", "raw"}
+    brought : sequence of Array or None, optional
+        Masks of the user's, which stand; None where one is to be solved.
 
     Returns
     -------
     list of Array, Array
         Bool, of the parameters' shapes; int32, (masks,).
     """
-    found: list[Any] = [None] * len(weights)
+    standing = [None] * len(weights) if brought is None else brought
+    found = [m if m is None else sharded_as(m, o) for m, o in zip(standing, old, strict=True)]
+    unsolved = [k for k, mask in enumerate(standing) if mask is None]
     for pattern, ramp in ramps.items():
-        members = [k for k, weight in enumerate(weights) if weight.pattern == pattern]
+        members = [k for k in unsolved if weights[k].pattern == pattern]
+        if not members:
+            continue
         finite = [jnp.isfinite(given[k]).all() for k in members]
         # No loop of a solver is to run on NaN.
         safe = [keep(given[k], ok) for k, ok in zip(members, finite, strict=True)]
@@ -82,7 +89,10 @@ def solve_all(
         new = stages[0](safe) if len(stages) == 1 else jax.lax.switch(choice, stages, safe)
         for k, ok, mask in zip(members, finite, new, strict=True):
             found[k] = jnp.where(ok, sharded_as(mask, old[k]), old[k])
-    kept = [_kept(ramps[weight.pattern], step) for weight in weights]
+    kept = [
+        _kept(ramps[weight.pattern], step) if mask is None else jnp.int32(weight.pattern.n)
+        for weight, mask in zip(weights, standing, strict=True)
+    ]
     return found, jnp.stack(kept)
 
 

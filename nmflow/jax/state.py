@@ -43,7 +43,7 @@ class SparsifyState(NamedTuple):
     Attributes
     ----------
     clock : Clock
-        ``step``, ``next_refresh`` and ``interval``, in optimizer steps.
+        ``step``, ``next_refresh``, ``interval`` and ``until``, in optimizer steps.
     masks : pytree
         Of the structure of the parameters: a bool array of the parameter's shape, or None where a
         parameter is dense.

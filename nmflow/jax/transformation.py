@@ -13,6 +13,7 @@ import optax
 
 from nmflow.certify import certify
 from nmflow.errors import NmflowError
+from nmflow.jax.given import Masks, masks_given
 from nmflow.jax.masking import keep
 from nmflow.jax.paths import paths_of
 from nmflow.jax.refreshing import Scores, scores_of, solve_all, sums_of
@@ -36,6 +37,7 @@ class Plan:
     policy: Refresh | None
     score: ScoreName
     scores: Scores
+    masks: Masks
 
 
 class SparsifyTransformation(optax.GradientTransformationExtraArgs):
@@ -136,7 +138,8 @@ class _Work:
         )
         masks, last = ones, nothing
         if self._policy.begin == 0 and weights:
-            masks, last = self._solve(weights, values, ones, clock.step, nothing)
+            brought = masks_given(self._plan.masks, weights, values)
+            masks, last = self._solve(weights, values, ones, clock.step, nothing, brought)
         tree = _tree(structure, weights, masks)
         return SparsifyState(clock, tree, last, self._tx.init(params))
 
@@ -164,10 +167,9 @@ class _Work:
         given = [steps[weight.index] for weight in weights]
         new, clock, last = self._refreshed(weights, values, given, old, clock, state.last, frozen)
         over = is_over(self._plan.policy, clock)
-        if over is not False:
-            updates = self._changed(
-                updates, structure, weights, lambda k, u: _zeroing(u, values[k], new[k], over)
-            )
+        updates = self._changed(
+            updates, structure, weights, lambda k, u: _zeroing(u, values[k], new[k], over)
+        )
         return updates, SparsifyState(clock, _tree(structure, weights, new), last, inner)
 
     def _changed(self, tree: Any, structure: Any, weights: Sequence[Weight], change: Any) -> Any:
@@ -183,8 +185,6 @@ class _Work:
         if isinstance(self._plan.rule, SRSTE) and frozen is not True:
             pull = jnp.asarray(self._plan.rule.decay, value.dtype) * keep(value, ~mask)
             learning = gradient + pull.astype(gradient.dtype)
-        if frozen is False:
-            return learning
         return jnp.where(frozen, keep(gradient, mask), learning)
 
     def _refreshed(
@@ -208,7 +208,7 @@ class _Work:
             flip_rate = now.sad.astype(jnp.float32).sum() / total
             return found, after_refresh(self._policy, clock, flip_rate), now
 
-        due = is_due(self._policy, clock) & jnp.logical_not(frozen)
+        due = is_due(clock) & jnp.logical_not(frozen)
         changed: tuple[list[Any], Clock, LastRefresh] = jax.lax.cond(
             due, solve, lambda: (old, clock, last)
         )
@@ -221,11 +221,12 @@ class _Work:
         old: Sequence[Any],
         step: Any,
         last: LastRefresh,
+        brought: Sequence[Any] | None = None,
     ) -> tuple[list[Any], LastRefresh]:
         score = self._plan.score
         ramps = {pattern: Ramp(self._policy, pattern) for pattern in _patterns(weights)}
         given = scores_of(weights, values, self._plan.scores)
-        found, kept = solve_all(weights, given, old, ramps, step, score)
+        found, kept = solve_all(weights, given, old, ramps, step, score, brought)
         flips = [jnp.count_nonzero(a != b) for a, b in zip(found, old, strict=True)]
         sums = [sums_of(g, mask, score) for g, mask in zip(given, found, strict=True)]
         now = LastRefresh(
