@@ -33,6 +33,7 @@ def sparsify(
     score: ScoreName = "abs",
     scores: Scores = None,
     masks: Masks = None,
+    keep_zeros: bool = False,
 ) -> SparsifyTransformation:
     """Let parameters train under exact n:m masks that follow them, all inside ``jit``.
 
@@ -72,6 +73,10 @@ def sparsify(
         others are solved. ``"zeros"`` keeps what is not 0, for parameters that are n:m already
         (each group may hold fewer than n). With ``refresh=None`` they stay, which is how to
         fine-tune a pruned model; any other policy moves on from them.
+    keep_zeros : bool, default False
+        Whether no mask, now or later, keeps what is 0 in the parameters as ``init`` gets them, such
+        as those of a model that is sparse already. Tiles that can't be filled without hold at most
+        n in each row and column.
 
     Returns
     -------
@@ -157,4 +162,6 @@ def sparsify(
         raise MissingExtraError("nmflow.jax.sparsify", "jax") from None
     selection = Selection(patterns, include, exclude, layouts)
     score = score if scores is None else "raw"
-    return SparsifyTransformation(tx, Plan(selection, gradient_rule, policy, score, scores, masks))
+    return SparsifyTransformation(
+        tx, Plan(selection, gradient_rule, policy, score, scores, masks, keep_zeros)
+    )

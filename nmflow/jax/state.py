@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import jax
@@ -51,12 +52,15 @@ class SparsifyState(NamedTuple):
         See :func:`nmflow.jax.statistics`.
     inner_state : pytree
         Of the transformation that was wrapped.
+    allowed : pytree
+        As ``masks``: what may be kept, with ``keep_zeros``; else None.
     """
 
     clock: Clock
     masks: Any
     last: LastRefresh
     inner_state: Any
+    allowed: Any = None
 
 
 def states_in(opt_state: Any) -> list[SparsifyState]:
@@ -101,9 +105,18 @@ def masks(opt_state: Any) -> dict[str, Any]:
     NmflowError
         If there is no such state.
     """
+    return _by_path(state.masks for state in states_in(opt_state))
+
+
+def allowed_in(opt_state: Any) -> dict[str, Any]:
+    """What masks may keep, by path, where that is not all."""
+    return _by_path(state.allowed for state in states_in(opt_state))
+
+
+def _by_path(trees: Iterable[Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for state in states_in(opt_state):
-        names, leaves, _ = paths_of(state.masks)
+    for tree in trees:
+        names, leaves, _ = paths_of(tree)
         found |= zip(names, leaves, strict=True)
     return found
 

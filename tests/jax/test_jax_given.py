@@ -118,3 +118,32 @@ def test_a_state_goes_on_under_another_policy():
     assert_solved(params, state, 2, 4, **ROWS)
     with pytest.raises(nmflow.NmflowError, match="no state"):
         nmflow.jax.unfreeze({})
+
+
+@pytest.mark.parametrize("pattern", ["transposable", "rows"])
+def test_zeros_are_kept_as_masks_move(pattern):
+    """What was 0 is never kept, whatever it learns."""
+    params = new_params()
+    rng = np.random.default_rng(0)
+    for name in ("up", "down"):
+        values = np.asarray(params[name]["kernel"])
+        zeros = rng.random(values.shape) < np.linspace(0, 1, values.shape[1])
+        params[name]["kernel"] = jnp.asarray(np.where(zeros, 0, values))
+    first = jax.tree.map(np.asarray, params)
+    options = {"refresh": 2, "keep_zeros": True, "pattern": pattern}
+    tx = nmflow.jax.sparsify(optax.adam(0.3), 2, 4, **options)
+    step, state = stepper(tx), jax.jit(tx.init)(params)
+    for count, inputs in enumerate(batches(4), 1):
+        if count % 2:
+            for path, mask in nmflow.jax.masks(state).items():
+                values, within = np.asarray(leaf(params, path)), leaf(first, path) != 0
+                wanted = nmflow.solve(
+                    values, 2, 4, axes=(1, 0), within=within, at_most=True, pattern=pattern
+                )
+                assert np.array_equal(mask, wanted)
+                assert (mask & ~within).sum() == 0
+            assert all(each.optimal for each in tx.certify(params, state).values())
+        params, state = step(params, state, inputs)
+    assert (leaf(params, path)[~within] != 0).any()
+    sparse = nmflow.jax.sparse_params(params, state)
+    assert (np.asarray(leaf(sparse, path))[~within] == 0).all()

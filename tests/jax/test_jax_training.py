@@ -33,10 +33,9 @@ def small(monkeypatch):
 
 
 def test_a_run_trains_and_tells(small, monkeypatch, tmp_path):
-    monkeypatch.setattr(command, "RUNS", (train.DENSE, SWIFT))
-    monkeypatch.setattr(command, "WIDTHS", (16,))
+    plan = command.Plan("tiny", "", SETTING, (train.DENSE, SWIFT), 1, 2, rounds=1)
     store = Store(tmp_path)
-    report = command.run(SETTING, (1, 2), 1, store)
+    report = command.run(plan, store)
     json.dumps(report)
     found = report["runs"]["2:4 STE"]
     assert found["losses"][0][-1] < found["losses"][0][0]
@@ -56,7 +55,7 @@ def test_a_run_trains_and_tells(small, monkeypatch, tmp_path):
     # What has a record is not trained again.
     monkeypatch.setattr(command, "train", None)
     monkeypatch.setattr(command, "measure", lambda *_: timed)
-    assert command.run(SETTING, (1, 2), 1, store)["runs"] == report["runs"]
+    assert command.run(plan, store)["runs"] == report["runs"]
 
 
 def test_without_refreshes_none_is_due(small):
