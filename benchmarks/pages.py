@@ -154,6 +154,7 @@ TABLES = {
     "checkpoints": {"short-checkpoints": largest_checkpoint},
     "jax": {"short-jax": jax_cost},
     "jax_training": {"short-jax-training": jax_ends},
+    "jax_training_small": {"short-jax-training-small": jax_ends},
     "gpu_predicted": {"predicted": predicted.short},
 }
 """By report: what stands between ``<!-- name -->`` and ``<!-- /name -->`` of a page."""

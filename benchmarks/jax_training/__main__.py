@@ -3,7 +3,8 @@
 Each plan of :data:`PLANS` is written to ``benchmarks/results/`` under its name, as JSON and as
 text; ``--plan NAME`` takes one alone. Each training leaves its record in
 ``benchmarks/results/jax_training/`` as soon as it is done, so that the same command goes on after
-an interruption; ``--fresh`` makes all anew. With ``--quick`` it trains little and writes nothing.
+an interruption; ``--fresh`` makes all anew, and ``--done`` reports what there are records of, and
+neither trains nor times. With ``--quick`` it trains little and writes nothing.
 """
 
 from __future__ import annotations
@@ -77,8 +78,8 @@ PLANS = (
 )
 
 
-def run(plan: Plan, store: Store) -> dict[str, Any]:
-    """The report; progress goes to standard error."""
+def run(plan: Plan, store: Store, done: bool = False) -> dict[str, Any]:
+    """The report, or that of what is ``done``; progress goes to standard error."""
     begin = time.perf_counter()
     setting, rows = plan.setting, {}
     for each in plan.runs:
@@ -89,14 +90,19 @@ def run(plan: Plan, store: Store) -> dict[str, Any]:
                 **{"task": "jax", "run": each.name, "seed": seed, "held": plan.held},
                 **{"masks": asdict(each), "setting": asdict(setting)},
             }
+            if done and store.load(key) is None:
+                continue
             records.append(store.made(key, lambda: train(each, seed, setting, plan.held)))  # noqa: B023
             found = f"{each.name}, seed {seed}: {records[-1]['bits_per_byte']:.4f} bits per byte"
             print(f"{time.perf_counter() - begin:6.0f} s  {found}", file=sys.stderr, flush=True)
-        rows[each.name] = row(each, records)
+        if records:
+            rows[each.name] = row(each, records)
     worst = rows[DENSE.name]["max"]
     for found in rows.values():
         found["within_dense"] = found["mean"] <= worst
-    timed = [each for each in plan.runs if each.m and each.every == CHUNK and plan.rounds]
+    timed = [
+        each for each in plan.runs if each.m and each.every == CHUNK and plan.rounds and not done
+    ]
     return {
         "machine": {**describe(), "jax": jax.__version__},
         "note": plan.note,
@@ -164,6 +170,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Train a transformer under masks in JAX.")
     parser.add_argument("--quick", action="store_true", help="few steps, nothing is written")
     parser.add_argument("--fresh", action="store_true", help="forget all records first")
+    parser.add_argument("--done", action="store_true", help="train nothing, report what is done")
     parser.add_argument("--plan", choices=[plan.name for plan in PLANS], help="this one alone")
     options = parser.parse_args()
     records = RESULTS / "jax_training"
@@ -175,7 +182,7 @@ def main() -> None:
         if options.quick:
             little = replace(plan.setting, steps=200)
             plan = replace(plan, setting=little, seeds=1, dense_seeds=1, rounds=min(3, plan.rounds))
-        report = run(plan, Store(records))
+        report = run(plan, Store(records), options.done)
         print(text(report))
         if not options.quick:
             write(RESULTS / f"{plan.name}.json", json.dumps(report, separators=(",", ":")) + "\n")

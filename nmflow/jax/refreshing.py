@@ -146,8 +146,8 @@ class _Stage:
     def _solve_in_place(self, weight: Weight, values: Any, allowed: Any) -> Any:
         """Where the solver is to know how the parameter is shared out."""
         layout = weight.layout
-        parts = jax.tree.map(layout.matrices, (values, allowed))
-        return layout.tensor(self._solve(*parts, axes=layout.matrix_axes(values.ndim)))
+        matrices, may = jax.tree.map(layout.matrices, (values, allowed))
+        return layout.tensor(self._solve(matrices, may, layout.matrix_axes(values.ndim)))
 
     def _solve(self, values: Any, allowed: Any, axes: tuple[int, int] = (-2, -1)) -> Any:
         n, m, name = self.pattern.n, self.pattern.m, self.pattern.name

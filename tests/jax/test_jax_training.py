@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,8 +53,11 @@ def test_a_run_trains_and_tells(small, monkeypatch, tmp_path):
     assert timed["rounds"] == len(timed["shares"]) == 1
     assert timed["refresh_share"] < 1
     assert "2:4 STE" in command.text(report)
-    # What has a record is not trained again.
+    # What has a record is not trained again, and what has none is left out where that is asked.
     monkeypatch.setattr(command, "train", None)
+    found = command.run(replace(plan, seeds=2), store, done=True)
+    assert found["runs"] == report["runs"]
+    assert found["timing"] == []
     monkeypatch.setattr(command, "measure", lambda *_: timed)
     assert command.run(plan, store)["runs"] == report["runs"]
 
