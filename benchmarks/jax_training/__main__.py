@@ -97,9 +97,9 @@ def run(plan: Plan, store: Store, done: bool = False) -> dict[str, Any]:
             print(f"{time.perf_counter() - begin:6.0f} s  {found}", file=sys.stderr, flush=True)
         if records:
             rows[each.name] = row(each, records)
-    worst = rows[DENSE.name]["max"]
+    dense = rows.get(DENSE.name)
     for found in rows.values():
-        found["within_dense"] = found["mean"] <= worst
+        found["within_dense"] = None if dense is None else found["mean"] <= dense["max"]
     timed = [
         each for each in plan.runs if each.m and each.every == CHUNK and plan.rounds and not done
     ]
@@ -136,7 +136,8 @@ def text(report: dict[str, Any]) -> str:
     setting = report["setting"]
     machine = report["machine"]
     held = {"test": "held out", "tune": "for tuning"}[report["held"]]
-    head = f"bits per byte {held:23s} mean   spread    least     most  seeds  within  gap"
+    names = ("mean", "spread", "least", "most")
+    head = f"{f'bits per byte {held}':38s} {' '.join(f'{name:>8s}' for name in names)}"
     lines = [
         f"{machine['processor']}, {machine['cores']} cores; jax {machine['jax']}.",
         "",
@@ -147,13 +148,13 @@ def text(report: dict[str, Any]) -> str:
         "Within: whether the mean is at least as good as the worst dense seed. Gap: the largest of",
         "all layers and seeds after the last refresh, certified.",
         "",
-        head,
+        f"{head}  seeds  within  gap",
     ]
     for name, found in report["runs"].items():
         gap = "" if found["largest_gap"] is None else f"{found['largest_gap']:g}"
         numbers = " ".join(f"{found[key]:8.4f}" for key in ("mean", "deviation", "min", "max"))
-        within = "yes" if found["within_dense"] else "no"
-        lines.append(f"{name:32s} {numbers} {len(found['values']):6d} {within:>7s} {gap:>4s}")
+        within = {True: "yes", False: "no", None: ""}[found["within_dense"]]
+        lines.append(f"{name:38s} {numbers} {len(found['values']):6d} {within:>7s} {gap:>4s}")
     for each in report["timing"]:
         lines += [
             "",

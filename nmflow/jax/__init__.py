@@ -10,11 +10,10 @@
 """
 
 import nmflow.lax as _lax  # noqa: F401  (says so where JAX is missing, or too old)
-from nmflow.jax.freezing import freeze, unfreeze
 from nmflow.jax.masking import apply_masks, sparse_params
 from nmflow.jax.solving import solve
 from nmflow.jax.sparsify import sparsify
-from nmflow.jax.state import masks
+from nmflow.jax.state import freeze, masks, unfreeze
 from nmflow.jax.statistics import LayerStatistics, RefreshStatistics, statistics
 from nmflow.training.policy import Refresh
 from nmflow.training.report import LayerReport, Report
