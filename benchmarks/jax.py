@@ -60,7 +60,7 @@ def compiled(n: int, m: int, weights: Any) -> tuple[Callable[[Any], Any], float]
 def open_share(weights: Any, problem: Problem) -> float:
     """The share of full tiles that the ascent leaves to paths."""
     tiles = regions(*weights.shape, problem.m)[0][0].cut(bits_of(weights)[None])
-    _, proved, *_ = ascend_all(problem, tiles, len(tiles))
+    _, proved, *_ = ascend_all(problem, tiles, chunk=len(tiles))
     return 1 - float(proved.mean())
 
 

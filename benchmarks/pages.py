@@ -155,6 +155,7 @@ TABLES = {
     "checkpoints": {"short-checkpoints": largest_checkpoint},
     "jax": {"short-jax": jax_cost},
     "jax_training": {"short-jax-training": jax_ends},
+    "jax_training_small": {"short-jax-training-small": jax_ends},
     "gpu_predicted": {
         "predicted": predicted.short,
         "predicted-refresh": predicted.short_refresh,

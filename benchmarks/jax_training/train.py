@@ -33,16 +33,35 @@ class Run:
     name : str
     n, m : int
         Both 0: dense.
-    rule : {"ste", "sr-ste"}
+    pull : float
+        SR-STE's decay; 0: straight-through.
     every : int
         Optimizer steps between refreshes; 0: the masks of the first day stay.
+    begin, ramp, until : float
+        Shares of the training: how long it is dense, how long n is lowered from m, and when masks
+        are found for the last time.
     """
 
     name: str
     n: int = 0
     m: int = 0
-    rule: str = "ste"
+    pull: float = 0.0
     every: int = 40
+    begin: float = 0.0
+    ramp: float = 0.0
+    until: float = 1.0
+
+    def refresh(self, steps: int) -> nmflow.jax.Refresh | None:
+        """When masks are found in a training of so many steps."""
+        if not self.every:
+            return None
+        begin, ramp, until = (round(share * steps) for share in (self.begin, self.ramp, self.until))
+        return nmflow.jax.Refresh(self.every, begin, ramp, "cubic", until)
+
+    @property
+    def rule(self) -> nmflow.jax.StraightThrough:
+        """What pruned entries learn."""
+        return nmflow.jax.SRSTE(self.pull) if self.pull else nmflow.jax.StraightThrough()
 
 
 @dataclass(frozen=True)
@@ -57,10 +76,12 @@ class Setting:
 
 
 DENSE = Run("dense")
-RUNS = (
+FRESH = Run("8:16 STE, every step", 8, 16, every=1)
+RUNS = (DENSE, Run("8:16 STE", 8, 16), FRESH)
+RECIPES = (
     DENSE,
-    Run("8:16 STE", 8, 16),
-    Run("8:16 STE, every step", 8, 16, every=1),
+    FRESH,
+    Run("dense 20 %, ramp 40 %, frozen at 75 %", 8, 16, every=10, begin=0.2, ramp=0.4, until=0.75),
 )
 
 
@@ -148,8 +169,8 @@ def optimizer(run: Run, setting: Setting) -> Any:
     adam = optax.adamw(rate, 0.9, 0.95, weight_decay=setting.decay, mask=matrices)
     if not run.m:
         return optax.chain(optax.clip_by_global_norm(1.0), adam)
-    # The last step refreshes and freezes, so that it is the last masks that are evaluated.
-    refresh = nmflow.jax.Refresh(every=run.every, until=setting.steps) if run.every else None
+    # The last step refreshes and freezes at the latest: it is the last masks that are evaluated.
+    refresh = run.refresh(setting.steps)
     masked = nmflow.jax.sparsify(adam, run.n, run.m, rule=run.rule, refresh=refresh)
     return optax.chain(optax.clip_by_global_norm(1.0), masked)
 

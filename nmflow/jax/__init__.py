@@ -13,7 +13,7 @@ import nmflow.lax as _lax  # noqa: F401  (says so where JAX is missing, or too o
 from nmflow.jax.masking import apply_masks, sparse_params
 from nmflow.jax.solving import solve
 from nmflow.jax.sparsify import sparsify
-from nmflow.jax.state import masks
+from nmflow.jax.state import freeze, masks, unfreeze
 from nmflow.jax.statistics import LayerStatistics, RefreshStatistics, statistics
 from nmflow.training.policy import Refresh
 from nmflow.training.report import LayerReport, Report
@@ -28,9 +28,11 @@ __all__ = [
     "Report",
     "StraightThrough",
     "apply_masks",
+    "freeze",
     "masks",
     "solve",
     "sparse_params",
     "sparsify",
     "statistics",
+    "unfreeze",
 ]

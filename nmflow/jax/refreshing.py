@@ -52,6 +52,8 @@ def solve_all(
     ramps: Mapping[Pattern, Ramp],
     step: Any,
     score: ScoreName,
+    allowed: Sequence[Any],
+    brought: Sequence[Any] | None = None,
 ) -> tuple[list[Any], Any]:
     """The masks of all parameters, and what each keeps of every m.
 
@@ -65,24 +67,37 @@ def solve_all(
     ramps : mapping of Pattern to Ramp
     step : Array or int
     score : {"abs", "square", "raw"}
+    allowed : sequence of Array or None
+        What may be kept; None: all.
+    brought : sequence of Array or None, optional
+        Masks of the user's, which stand; None where one is to be solved.
 
     Returns
     -------
     list of Array, Array
         Bool, of the parameters' shapes; int32, (masks,).
     """
-    found: list[Any] = [None] * len(weights)
+    standing = [None] * len(weights) if brought is None else brought
+    found = [m if m is None else sharded_as(m, o) for m, o in zip(standing, old, strict=True)]
+    unsolved = [k for k, mask in enumerate(standing) if mask is None]
     for pattern, ramp in ramps.items():
-        members = [k for k, weight in enumerate(weights) if weight.pattern == pattern]
+        members = [k for k in unsolved if weights[k].pattern == pattern]
+        if not members:
+            continue
         finite = [jnp.isfinite(given[k]).all() for k in members]
         # No loop of a solver is to run on NaN.
         safe = [keep(given[k], ok) for k, ok in zip(members, finite, strict=True)]
         stages = [_Stage([weights[k] for k in members], n, score) for n in ramp.kept]
-        choice = ramp.choice(step)
-        new = stages[0](safe) if len(stages) == 1 else jax.lax.switch(choice, stages, safe)
+        choice, may = ramp.choice(step), [allowed[k] for k in members]
+        new = (
+            stages[0](safe, may) if len(stages) == 1 else jax.lax.switch(choice, stages, safe, may)
+        )
         for k, ok, mask in zip(members, finite, new, strict=True):
             found[k] = jnp.where(ok, sharded_as(mask, old[k]), old[k])
-    kept = [_kept(ramps[weight.pattern], step) for weight in weights]
+    kept = [
+        _kept(ramps[weight.pattern], step) if mask is None else jnp.int32(weight.pattern.n)
+        for weight, mask in zip(weights, standing, strict=True)
+    ]
     return found, jnp.stack(kept)
 
 
@@ -101,35 +116,42 @@ class _Stage:
         self.weights, self.score = weights, score
         self.pattern = replace(weights[0].pattern, n=n)
 
-    def __call__(self, given: Sequence[Any]) -> list[Any]:
-        """Masks of what is given."""
+    def __call__(self, given: Sequence[Any], allowed: Sequence[Any]) -> list[Any]:
+        """Masks of what is given, within what is allowed."""
         if self.pattern.n == self.pattern.m:
-            return [jnp.ones_like(values, bool) for values in given]
+            return [
+                jnp.ones_like(values, bool) if may is None else may
+                for values, may in zip(given, allowed, strict=True)
+            ]
         found: list[Any] = [None] * len(given)
         batches: dict[Any, list[tuple[int, Any]]] = {}
-        for k, (weight, values) in enumerate(zip(self.weights, given, strict=True)):
-            if is_spread(values):
-                found[k] = self._solve_in_place(weight, values)
+        for k, (weight, *pair) in enumerate(zip(self.weights, given, allowed, strict=True)):
+            if is_spread(pair[0]):
+                found[k] = self._solve_in_place(weight, *pair)
             else:
-                batch = as_batch(values, weight.layout, self.pattern)
-                batches.setdefault((batch.shape[1:], batch.dtype), []).append((k, batch))
+                batch, may = jax.tree.map(
+                    lambda part: as_batch(part, weight.layout, self.pattern),  # noqa: B023
+                    tuple(pair),
+                )
+                batches.setdefault((batch.shape[1:], batch.dtype), []).append((k, (batch, may)))
         for members in batches.values():
-            masks = self._solve(jnp.concatenate([batch for _, batch in members]))
-            ends = np.cumsum([len(batch) for _, batch in members])[:-1]
+            parts = [part for _, part in members]
+            masks = self._solve(*jax.tree.map(lambda *each: jnp.concatenate(each), *parts))
+            ends = np.cumsum([len(batch) for batch, _ in parts])[:-1]
             for (k, _), mask in zip(members, jnp.split(masks, ends), strict=True):
                 weight = self.weights[k]
                 found[k] = from_batch(mask, weight.shape, weight.layout, self.pattern)
         return found
 
-    def _solve_in_place(self, weight: Weight, values: Any) -> Any:
+    def _solve_in_place(self, weight: Weight, values: Any, allowed: Any) -> Any:
         """Where the solver is to know how the parameter is shared out."""
         layout = weight.layout
-        matrices = layout.matrices(values)
-        return layout.tensor(self._solve(matrices, layout.matrix_axes(values.ndim)))
+        matrices, may = jax.tree.map(layout.matrices, (values, allowed))
+        return layout.tensor(self._solve(matrices, may, layout.matrix_axes(values.ndim)))
 
-    def _solve(self, values: Any, axes: tuple[int, int] = (-2, -1)) -> Any:
+    def _solve(self, values: Any, allowed: Any, axes: tuple[int, int] = (-2, -1)) -> Any:
         n, m, name = self.pattern.n, self.pattern.m, self.pattern.name
-        return solve(values, n, m, pattern=name, axes=axes, score=self.score)
+        return solve(values, n, m, pattern=name, axes=axes, score=self.score, within=allowed)
 
 
 def sums_of(given: Any, mask: Any, score: ScoreName) -> tuple[Any, Any]:

@@ -10,6 +10,9 @@ import numpy as np
 from nmflow.problem.pattern import Pattern
 from nmflow.training.policy import Refresh
 
+NEVER = 2**31 - 1
+"""A step that no training comes to."""
+
 
 class Clock(NamedTuple):
     """Where training is on a policy's way; arrays of int32.
@@ -22,30 +25,31 @@ class Clock(NamedTuple):
         The step that the next refresh is due at.
     interval : Array
         Steps from one refresh to the next.
+    until : Array
+        The step of the last refresh, from which on masks are frozen.
     """
 
     step: Any
     next_refresh: Any
     interval: Any
+    until: Any
 
 
 def new_clock(policy: Refresh) -> Clock:
     """At step 0, where masks are solved unless the policy begins later."""
     first = policy.begin or policy.every
-    return Clock(*(jnp.asarray(each, jnp.int32) for each in (0, first, policy.every)))
+    until = NEVER if policy.until is None else policy.until
+    return Clock(*(jnp.asarray(each, jnp.int32) for each in (0, first, policy.every, until)))
 
 
-def is_due(policy: Refresh, clock: Clock) -> Any:
+def is_due(clock: Clock) -> Any:
     """Whether masks are to be solved at this step, which was counted."""
-    due = clock.step >= clock.next_refresh
-    return due if policy.until is None else due | (clock.step == policy.until)
+    return (clock.step >= clock.next_refresh) | (clock.step == clock.until)
 
 
 def is_over(policy: Refresh | None, clock: Clock) -> Any:
-    """Whether masks stay as they are: True or False where that is so at any step."""
-    if policy is None:
-        return True
-    return False if policy.until is None else clock.step >= policy.until
+    """Whether masks stay as they are: True where that is so at any step."""
+    return True if policy is None else clock.step >= clock.until
 
 
 def after_refresh(policy: Refresh, clock: Clock, flip_rate: Any) -> Clock:

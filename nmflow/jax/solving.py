@@ -21,6 +21,7 @@ def solve(
     pattern: PatternName = "transposable",
     axes: tuple[int, int] = (-2, -1),
     score: ScoreName = "abs",
+    within: Any = None,
 ) -> Any:
     """The mask of :func:`nmflow.solve`, bit for bit, found by XLA on the weights' own devices.
 
@@ -42,6 +43,9 @@ def solve(
         (out, in, height, width) take ``axes=(0, 1)``.
     score : {"abs", "square", "raw"}
         As for :func:`nmflow.solve`.
+    within : bool Array of the shape of ``weights``, optional
+        What may be kept, as for :func:`nmflow.solve` with ``at_most=True``: a tile or a group that
+        can't be filled so holds at most n.
 
     Returns
     -------
@@ -70,7 +74,14 @@ def solve(
     >>> mask.sum(axis=0), mask.sum(axis=1)
     (Array([4, 4, 4, 4, 4, 4, 4, 4], dtype=int32), Array([4, 4, 4, 4, 4, 4, 4, 4], dtype=int32))
     """
-    return solve_by_xla(_as_jax(weights), Pattern(n, m, pattern), axes, score)
+    array = _as_jax(weights)
+    allowed = None if within is None else jnp.asarray(within)
+    if allowed is not None and (allowed.shape != array.shape or allowed.dtype != np.bool_):
+        raise NmflowError(
+            f"within: expected bools of shape {array.shape}, got {allowed.dtype} of shape"
+            f" {allowed.shape}"
+        )
+    return solve_by_xla(array, Pattern(n, m, pattern), axes, score, allowed)
 
 
 def _as_jax(weights: Any) -> Any:

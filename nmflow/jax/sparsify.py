@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nmflow.errors import MissingExtraError, NmflowError
+from nmflow.jax.given import Masks, check_masks
 from nmflow.jax.refreshing import Scores
 from nmflow.jax.selecting import Layouts, Selection, Wanted
 from nmflow.problem.pattern import PatternName
@@ -31,6 +32,8 @@ def sparsify(
     refresh: int | Refresh | None = 40,
     score: ScoreName = "abs",
     scores: Scores = None,
+    masks: Masks = None,
+    keep_zeros: bool = False,
 ) -> SparsifyTransformation:
     """Let parameters train under exact n:m masks that follow them, all inside ``jit``.
 
@@ -65,6 +68,15 @@ def sparsify(
     scores : callable, optional
         Importance scores instead of ``score``: a function of (path, parameter) that is traced,
         and gives floats of the parameter's shape. Negative ones are allowed.
+    masks : mapping, callable or "zeros", optional
+        Masks to begin with, by path or as a function of (path, parameter) that may give None;
+        others are solved. ``"zeros"`` keeps what is not 0, for parameters that are n:m already
+        (each group may hold fewer than n). With ``refresh=None`` they stay, which is how to
+        fine-tune a pruned model; any other policy moves on from them.
+    keep_zeros : bool, default False
+        Whether no mask, now or later, keeps what is 0 in the parameters as ``init`` gets them, such
+        as those of a model that is sparse already. Tiles that can't be filled without hold at most
+        n in each row and column.
 
     Returns
     -------
@@ -75,7 +87,8 @@ def sparsify(
     ------
     NmflowError
         For options that make no sense; by ``init`` for a glob that matches nothing, naming the
-        nearest, and for parameters with nothing to mask.
+        nearest, for parameters with nothing to mask, and for ``masks`` that are not n:m, naming
+        parameter and group (where ``init`` is traced nothing can be counted).
     MissingExtraError
         Without optax.
 
@@ -140,6 +153,7 @@ def sparsify(
     patterns = as_patterns(n, m, pattern)
     gradient_rule = as_rule(rule)
     policy = None if refresh is None else as_refresh(refresh)
+    check_masks(masks, policy)
     try:
         from nmflow.jax.transformation import Plan, SparsifyTransformation
     except ModuleNotFoundError as missing:
@@ -148,4 +162,6 @@ def sparsify(
         raise MissingExtraError("nmflow.jax.sparsify", "jax") from None
     selection = Selection(patterns, include, exclude, layouts)
     score = score if scores is None else "raw"
-    return SparsifyTransformation(tx, Plan(selection, gradient_rule, policy, score, scores))
+    return SparsifyTransformation(
+        tx, Plan(selection, gradient_rule, policy, score, scores, masks, keep_zeros)
+    )

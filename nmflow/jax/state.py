@@ -1,15 +1,17 @@
-"""The state that masks are kept in, and where it is within an optimizer's."""
+"""The state that masks are kept in, where it is within an optimizer's, and its freezing."""
 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from nmflow.errors import NmflowError
 from nmflow.jax.paths import paths_of
-from nmflow.jax.schedule import Clock
+from nmflow.jax.schedule import NEVER, Clock
 
 
 class LastRefresh(NamedTuple):
@@ -43,7 +45,7 @@ class SparsifyState(NamedTuple):
     Attributes
     ----------
     clock : Clock
-        ``step``, ``next_refresh`` and ``interval``, in optimizer steps.
+        ``step``, ``next_refresh``, ``interval`` and ``until``, in optimizer steps.
     masks : pytree
         Of the structure of the parameters: a bool array of the parameter's shape, or None where a
         parameter is dense.
@@ -51,12 +53,15 @@ class SparsifyState(NamedTuple):
         See :func:`nmflow.jax.statistics`.
     inner_state : pytree
         Of the transformation that was wrapped.
+    allowed : pytree
+        As ``masks``: what may be kept, with ``keep_zeros``; else None.
     """
 
     clock: Clock
     masks: Any
     last: LastRefresh
     inner_state: Any
+    allowed: Any = None
 
 
 def states_in(opt_state: Any) -> list[SparsifyState]:
@@ -101,9 +106,18 @@ def masks(opt_state: Any) -> dict[str, Any]:
     NmflowError
         If there is no such state.
     """
+    return _by_path(state.masks for state in states_in(opt_state))
+
+
+def allowed_in(opt_state: Any) -> dict[str, Any]:
+    """What masks may keep, by path, where that is not all."""
+    return _by_path(state.allowed for state in states_in(opt_state))
+
+
+def _by_path(trees: Iterable[Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for state in states_in(opt_state):
-        names, leaves, _ = paths_of(state.masks)
+    for tree in trees:
+        names, leaves, _ = paths_of(tree)
         found |= zip(names, leaves, strict=True)
     return found
 
@@ -132,3 +146,79 @@ def masks_for(params: Any, opt_state: Any) -> tuple[list[Any], list[Any], Any]:
                 f" {places[name].shape}: hand over the tree that init was given"
             )
     return leaves, [known.get(name) for name in names], structure
+
+
+def freeze(opt_state: Any) -> Any:
+    """The state with its masks frozen as they are, at any time; under ``jit`` too.
+
+    The next updates make parameters exactly 0 where pruned, and pruned entries learn no more, as
+    after a policy's ``until``. Masks that keep everything, since the policy has not begun, go on
+    doing so.
+
+    Parameters
+    ----------
+    opt_state : pytree
+        With the state of :func:`sparsify` anywhere in it.
+
+    Returns
+    -------
+    pytree
+        As ``opt_state``, for the same transformation, which is not compiled anew.
+
+    Raises
+    ------
+    NmflowError
+        If there is no such state.
+    """
+    return _with_clocks(opt_state, lambda clock: clock._replace(until=clock.step))
+
+
+def unfreeze(opt_state: Any) -> Any:
+    """The state with masks that follow the parameters again; the next update finds them.
+
+    Refreshes then go on by the policy of whatever transformation the state is handed to, without
+    its end; that of another policy, such as ``sparsify(tx, 4, 8, refresh=1)``, takes it too. A
+    transformation with ``refresh=None`` never finds masks anew.
+
+    Parameters
+    ----------
+    opt_state : pytree
+        With the state of :func:`sparsify` anywhere in it.
+
+    Returns
+    -------
+    pytree
+        As ``opt_state``.
+
+    Raises
+    ------
+    NmflowError
+        If there is no such state.
+
+    Examples
+    --------
+    >>> import jax, optax, nmflow.jax
+    >>> params = {"kernel": jax.random.normal(jax.random.key(0), (8, 8))}
+    >>> tx = nmflow.jax.sparsify(optax.sgd(0.1), 2, 4, refresh=nmflow.jax.Refresh(until=1000))
+    >>> state = nmflow.jax.freeze(tx.init(params))
+    >>> _, state = tx.update(params, nmflow.jax.unfreeze(state), params)
+    >>> int(nmflow.jax.statistics(state).step)
+    1
+    """
+
+    def resumed(clock: Clock) -> Clock:
+        return clock._replace(next_refresh=clock.step + 1, until=jnp.full_like(clock.until, NEVER))
+
+    return _with_clocks(opt_state, resumed)
+
+
+def _with_clocks(opt_state: Any, change: Callable[[Clock], Clock]) -> Any:
+    states_in(opt_state)
+
+    def changed(node: Any) -> Any:
+        if not isinstance(node, SparsifyState):
+            return node
+        # Of its own: a buffer that is in a state twice can't be donated.
+        return node._replace(clock=jax.tree.map(jnp.array, change(node.clock)))
+
+    return jax.tree.map(changed, opt_state, is_leaf=lambda node: isinstance(node, SparsifyState))

@@ -13,13 +13,14 @@ import optax
 
 from nmflow.certify import certify
 from nmflow.errors import NmflowError
+from nmflow.jax.given import Masks, masks_given
 from nmflow.jax.masking import keep
 from nmflow.jax.paths import paths_of
 from nmflow.jax.refreshing import Scores, scores_of, solve_all, sums_of
 from nmflow.jax.schedule import Clock, Ramp, after_refresh, is_due, is_over, new_clock
 from nmflow.jax.selecting import Selection, Weight
 from nmflow.jax.sharding import sharded_as
-from nmflow.jax.state import LastRefresh, SparsifyState, masks, states_in
+from nmflow.jax.state import LastRefresh, SparsifyState, allowed_in, masks, states_in
 from nmflow.problem.scores import ScoreName
 from nmflow.proof.certificate import Certificate
 from nmflow.training.policy import Refresh
@@ -36,6 +37,8 @@ class Plan:
     policy: Refresh | None
     score: ScoreName
     scores: Scores
+    masks: Masks
+    keep_zeros: bool
 
 
 class SparsifyTransformation(optax.GradientTransformationExtraArgs):
@@ -96,6 +99,7 @@ class SparsifyTransformation(optax.GradientTransformationExtraArgs):
         found = masks(opt_state)
         kept = np.concatenate([np.asarray(state.last.n) for state in states_in(opt_state)])
         n_of = dict(zip(found, kept.tolist(), strict=True))
+        allowed = allowed_in(opt_state)
         given = scores_of(weights, [leaves[w.index] for w in weights], self.plan.scores)
         return {
             weight.path: certify(
@@ -106,8 +110,11 @@ class SparsifyTransformation(optax.GradientTransformationExtraArgs):
                 pattern=weight.pattern.name,
                 axes=weight.layout.matrix_axes(len(weight.shape)),
                 score=self.plan.score,
+                within=weight.layout.matrices(np.asarray(may)) if may is not None else None,
+                at_most=may is not None,
             )
             for weight, values in zip(weights, given, strict=True)
+            for may in [allowed.get(weight.path)]
             if n_of[weight.path] < weight.pattern.m
         }
 
@@ -126,7 +133,11 @@ class _Work:
         values = [leaves[weight.index] for weight in weights]
         _check_finite(weights, values)
         clock = new_clock(self._policy)
-        ones = [sharded_as(jnp.ones_like(value, bool), value) for value in values]
+        allowed = [value != 0 if self._plan.keep_zeros else None for value in values]
+        most = [
+            sharded_as(jnp.ones_like(value, bool), value) if may is None else jnp.array(may)
+            for value, may in zip(values, allowed, strict=True)
+        ]
         nothing = LastRefresh(
             jnp.zeros((), jnp.int32),
             jnp.zeros((), jnp.int32),
@@ -134,11 +145,13 @@ class _Work:
             jnp.zeros(len(weights), jnp.int32),
             *(jnp.zeros(len(weights), jnp.float32) for _ in range(2)),
         )
-        masks, last = ones, nothing
+        masks, last = most, nothing
         if self._policy.begin == 0 and weights:
-            masks, last = self._solve(weights, values, ones, clock.step, nothing)
+            brought = masks_given(self._plan.masks, weights, values)
+            masks, last = self._solve(weights, values, most, clock.step, nothing, allowed, brought)
         tree = _tree(structure, weights, masks)
-        return SparsifyState(clock, tree, last, self._tx.init(params))
+        kept_zeros = _tree(structure, weights, allowed) if self._plan.keep_zeros else None
+        return SparsifyState(clock, tree, last, self._tx.init(params), kept_zeros)
 
     def update(
         self, updates: Any, state: SparsifyState, params: Any = None, **extra: Any
@@ -151,6 +164,7 @@ class _Work:
         leaves, structure = jax.tree.flatten(params)
         values = [leaves[weight.index] for weight in weights]
         old = jax.tree.leaves(state.masks)
+        allowed = jax.tree.leaves(state.allowed) or [None] * len(weights)
         frozen = is_over(self._plan.policy, state.clock)
         updates = self._changed(
             updates, structure, weights, lambda k, g: self._gradient(g, values[k], old[k], frozen)
@@ -162,13 +176,15 @@ class _Work:
         )
         steps = structure.flatten_up_to(updates)
         given = [steps[weight.index] for weight in weights]
-        new, clock, last = self._refreshed(weights, values, given, old, clock, state.last, frozen)
+        new, clock, last = self._refreshed(
+            weights, values, given, old, clock, state.last, frozen, allowed
+        )
         over = is_over(self._plan.policy, clock)
-        if over is not False:
-            updates = self._changed(
-                updates, structure, weights, lambda k, u: _zeroing(u, values[k], new[k], over)
-            )
-        return updates, SparsifyState(clock, _tree(structure, weights, new), last, inner)
+        updates = self._changed(
+            updates, structure, weights, lambda k, u: _zeroing(u, values[k], new[k], over)
+        )
+        tree = _tree(structure, weights, new)
+        return updates, SparsifyState(clock, tree, last, inner, state.allowed)
 
     def _changed(self, tree: Any, structure: Any, weights: Sequence[Weight], change: Any) -> Any:
         """A tree with the leaves of the masked parameters changed."""
@@ -183,8 +199,6 @@ class _Work:
         if isinstance(self._plan.rule, SRSTE) and frozen is not True:
             pull = jnp.asarray(self._plan.rule.decay, value.dtype) * keep(value, ~mask)
             learning = gradient + pull.astype(gradient.dtype)
-        if frozen is False:
-            return learning
         return jnp.where(frozen, keep(gradient, mask), learning)
 
     def _refreshed(
@@ -196,6 +210,7 @@ class _Work:
         clock: Clock,
         last: LastRefresh,
         frozen: Any,
+        allowed: Sequence[Any],
     ) -> tuple[list[Any], Clock, LastRefresh]:
         """Masks, clock and what is known of the last refresh, after a step."""
         if frozen is True or not weights:
@@ -204,11 +219,11 @@ class _Work:
 
         def solve() -> tuple[list[Any], Clock, LastRefresh]:
             moved = optax.apply_updates(list(values), list(steps))
-            found, now = self._solve(weights, moved, old, clock.step, last)
+            found, now = self._solve(weights, moved, old, clock.step, last, allowed)
             flip_rate = now.sad.astype(jnp.float32).sum() / total
             return found, after_refresh(self._policy, clock, flip_rate), now
 
-        due = is_due(self._policy, clock) & jnp.logical_not(frozen)
+        due = is_due(clock) & jnp.logical_not(frozen)
         changed: tuple[list[Any], Clock, LastRefresh] = jax.lax.cond(
             due, solve, lambda: (old, clock, last)
         )
@@ -221,11 +236,13 @@ class _Work:
         old: Sequence[Any],
         step: Any,
         last: LastRefresh,
+        allowed: Sequence[Any],
+        brought: Sequence[Any] | None = None,
     ) -> tuple[list[Any], LastRefresh]:
         score = self._plan.score
         ramps = {pattern: Ramp(self._policy, pattern) for pattern in _patterns(weights)}
         given = scores_of(weights, values, self._plan.scores)
-        found, kept = solve_all(weights, given, old, ramps, step, score)
+        found, kept = solve_all(weights, given, old, ramps, step, score, allowed, brought)
         flips = [jnp.count_nonzero(a != b) for a, b in zip(found, old, strict=True)]
         sums = [sums_of(g, mask, score) for g, mask in zip(given, found, strict=True)]
         now = LastRefresh(

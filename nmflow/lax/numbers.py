@@ -77,6 +77,17 @@ class Numbers:
         limbs = tuple(jnp.where(barred, 0, limb) for limb in self.limbs)
         return Numbers(limbs, self.exponent, self.negative)
 
+    def penalised(self, barred: Any) -> Numbers:
+        """The same with so little for some that no optimal mask keeps them if any mask does not.
+
+        As :func:`nmflow.problem.constraints.penalised`, which says how little that is.
+        """
+        none = [jnp.where(barred, 0, limb) for limb in self.limbs]
+        largest = self.without(barred).scale() + (8 * barred.shape[0]).bit_length()
+        negative = barred if self.negative is None else barred | self.negative
+        limbs = none[0] | barred.astype(jnp.int32), *none[1:]
+        return Numbers(limbs, jnp.where(barred, largest, self.exponent), negative)
+
     @property
     def below_zero(self) -> Any:
         """Which scores are negative."""

@@ -65,18 +65,18 @@ def _shards(sharding: NamedSharding, axis: int) -> int:
     return math.prod(sharding.mesh.shape[name] for name in every)
 
 
-def over_shards(local: Callable[[Any], tuple[Any, Any]], sharding: NamedSharding) -> Any:
-    """A function of whole arrays from one of a shard, to a mask and a flag, which all must have."""
-
-    def one(shard: Any) -> tuple[Any, Any]:
-        mask, flag = local(shard)
-        return mask, flag.reshape((1,) * shard.ndim)
-
+def over_shards(local: Callable[..., tuple[Any, Any]], sharding: NamedSharding) -> Any:
+    """A function of whole arrays from one of shards, to a mask and a flag, which all must have."""
     spec = sharding.spec
-    parts = jax.shard_map(one, mesh=sharding.mesh, in_specs=spec, out_specs=(spec, spec))
 
-    def whole(weights: Any) -> tuple[Any, Any]:
-        mask, flags = parts(weights)
+    def one(*shards: Any) -> tuple[Any, Any]:
+        mask, flag = local(*shards)
+        return mask, flag.reshape((1,) * mask.ndim)
+
+    def whole(*arrays: Any) -> tuple[Any, Any]:
+        given = (spec,) * len(arrays)
+        parts = jax.shard_map(one, mesh=sharding.mesh, in_specs=given, out_specs=(spec, spec))
+        mask, flags = parts(*arrays)
         return mask, flags.all()
 
     return whole

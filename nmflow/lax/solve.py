@@ -22,7 +22,7 @@ from nmflow.problem.pattern import Pattern
 from nmflow.problem.scores import ScoreName, check_score
 
 
-def solve(weights: Any, pattern: Pattern, axes: Any, score: ScoreName) -> Any:
+def solve(weights: Any, pattern: Pattern, axes: Any, score: ScoreName, within: Any = None) -> Any:
     """The mask of :func:`nmflow.jax.solve`.
 
     Raises
@@ -36,7 +36,8 @@ def solve(weights: Any, pattern: Pattern, axes: Any, score: ScoreName) -> Any:
     pair = normalise_axes(axes, weights.ndim, lambda: _describe(weights, pattern))
     if (sharding := sharding_of(weights)) is not None:
         check_whole(sharding, weights.shape, pair, pattern, _describe(weights, pattern))
-    mask, finite = _solve(jax.lax.stop_gradient(weights), pattern, pair, score, sharding)
+    allowed = () if within is None else (within,)
+    mask, finite = _solve(jax.lax.stop_gradient(weights), allowed, pattern, pair, score, sharding)
     if not isinstance(weights, jax.core.Tracer) and not bool(finite):
         # Says which, or that a square is too large.
         MatrixBatch.of(weights, pattern, pair, score).scores((slice(None),))
@@ -70,40 +71,55 @@ def _describe(weights: Any, pattern: Pattern) -> str:
     return f"weights of shape {weights.shape} and dtype {weights.dtype.name} for {pattern}"
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2, 3, 4))
+@functools.partial(jax.jit, static_argnums=(2, 3, 4, 5))
 def _solve(
-    weights: Any, pattern: Pattern, axes: tuple[int, int], score: str, sharding: Any
+    weights: Any,
+    allowed: tuple[Any, ...],
+    pattern: Pattern,
+    axes: tuple[int, int],
+    score: str,
+    sharding: Any,
 ) -> tuple[Any, Any]:
     """The mask, and whether all weights, and their scores, are finite."""
     local = functools.partial(_solve_shard, pattern=pattern, axes=axes, score=score)
-    return (local if sharding is None else over_shards(local, sharding))(weights)
+    return (local if sharding is None else over_shards(local, sharding))(weights, *allowed)
 
 
 def _solve_shard(
-    weights: Any, pattern: Pattern, axes: tuple[int, int], score: str
+    weights: Any, *allowed: Any, pattern: Pattern, axes: tuple[int, int], score: str
 ) -> tuple[Any, Any]:
     moved, dtype = jnp.moveaxis(weights, axes, (-2, -1)), weights.dtype.name
-    bits = bits_of(moved).reshape(math.prod(moved.shape[:-2]), *moved.shape[-2:])
+    flat = math.prod(moved.shape[:-2]), *moved.shape[-2:]
+    bits = bits_of(moved).reshape(flat)
+    may = [jnp.moveaxis(part, axes, (-2, -1)).reshape(flat) for part in allowed]
     if score == "square" and dtype == "float64":
         bits, score = square_bits(bits), "abs"
-    mask = _of_matrices(pattern, dtype, score)(bits)
+    mask = _of_matrices(pattern, dtype, score)(bits, *may)
     whole = jnp.moveaxis(mask.reshape(moved.shape), (-2, -1), axes)
     return whole, is_finite(bits, dtype).all()
 
 
 @functools.cache
 def _of_matrices(pattern: Pattern, dtype: str, score: str) -> Any:
-    """The function from bits (B, R, C) to masks; what ``vmap`` adds is more of a batch."""
+    """The function from bits (B, R, C) to masks; what ``vmap`` adds is more of a batch.
+
+    Further bools of that shape say what may be kept.
+    """
 
     @custom_vmap
-    def masks(bits: Any) -> Any:
+    def masks(bits: Any, *allowed: Any) -> Any:
         if pattern.name == "transposable":
-            return solve_matrices(bits, Problem(pattern.n, pattern.m, dtype, score))
-        return select_matrices(bits, pattern, dtype, score)
+            return solve_matrices(bits, Problem(pattern.n, pattern.m, dtype, score), *allowed)
+        return select_matrices(bits, pattern, dtype, score, *allowed)
 
     @masks.def_vmap
-    def more(size: int, _: Any, bits: Any) -> tuple[Any, bool]:
-        one = bits.reshape(size * bits.shape[1], *bits.shape[2:])
-        return masks(one).reshape(bits.shape), True
+    def more(size: int, batched: Any, *arrays: Any) -> tuple[Any, bool]:
+        every = [
+            part if many else jnp.broadcast_to(part, (size, *part.shape))
+            for part, many in zip(arrays, batched, strict=True)
+        ]
+        shape = every[0].shape
+        found = masks(*(part.reshape(size * shape[1], *shape[2:]) for part in every))
+        return found.reshape(shape), True
 
     return masks

@@ -42,7 +42,7 @@ def test_the_clock_is_that_of_torch(options, until, flips):
     for flip_rate in flips:
         over = bool(is_over(policy, clock))
         clock = advance(clock)
-        due = bool(is_due(policy, clock)) and not over
+        due = bool(is_due(clock)) and not over
         wanted = other.tick() and not over
         assert due == wanted, int(clock.step)
         if due:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,10 +34,9 @@ def small(monkeypatch):
 
 
 def test_a_run_trains_and_tells(small, monkeypatch, tmp_path):
-    monkeypatch.setattr(command, "RUNS", (train.DENSE, SWIFT))
-    monkeypatch.setattr(command, "WIDTHS", (16,))
+    plan = command.Plan("tiny", "", SETTING, (train.DENSE, SWIFT), 1, 2, rounds=1)
     store = Store(tmp_path)
-    report = command.run(SETTING, (1, 2), 1, store)
+    report = command.run(plan, store)
     json.dumps(report)
     found = report["runs"]["2:4 STE"]
     assert found["losses"][0][-1] < found["losses"][0][0]
@@ -53,10 +53,13 @@ def test_a_run_trains_and_tells(small, monkeypatch, tmp_path):
     assert timed["rounds"] == len(timed["shares"]) == 1
     assert timed["refresh_share"] < 1
     assert "2:4 STE" in command.text(report)
-    # What has a record is not trained again.
+    # What has a record is not trained again, and what has none is left out where that is asked.
     monkeypatch.setattr(command, "train", None)
+    found = command.run(replace(plan, seeds=2), store, done=True)
+    assert found["runs"] == report["runs"]
+    assert found["timing"] == []
     monkeypatch.setattr(command, "measure", lambda *_: timed)
-    assert command.run(SETTING, (1, 2), 1, store)["runs"] == report["runs"]
+    assert command.run(plan, store)["runs"] == report["runs"]
 
 
 def test_without_refreshes_none_is_due(small):
