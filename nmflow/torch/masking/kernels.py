@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numba import carray, config
@@ -12,7 +13,7 @@ from nmflow.compiling.pointers import pointer_to
 
 
 @compile_kernel
-def _write_kept(source, mask, target, size, like):
+def _write_kept(source: int, mask: int, target: int, size: int, like: Any) -> None:
     # Addresses, since a tensor's array costs as much as a small weight's pass.
     read = carray(pointer_to(source, like), (size,))
     keeps = carray(pointer_to(mask, np.int8(0)), (size,))
@@ -22,7 +23,7 @@ def _write_kept(source, mask, target, size, like):
 
 
 @compile_kernel
-def _clear_pruned(source, mask, size, like):
+def _clear_pruned(source: int, mask: int, size: int, like: Any) -> None:
     values = carray(pointer_to(source, like), (size,))
     keeps = carray(pointer_to(mask, np.int8(0)), (size,))
     for at in range(size):
