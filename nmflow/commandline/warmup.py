@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from typing import get_args
 
 import nmflow
 from nmflow.warming.processes import DTYPES, PATTERNS, summary
+from nmflow.warming.sample import Purpose
 
 NOTES = """\
 Kernels are kept where numba keeps its cache: in NUMBA_CACHE_DIR if that is set and can
@@ -32,7 +34,14 @@ def add_warmup(parser: argparse.ArgumentParser) -> None:
     )
     add("--method", default="flow", help="see `nmflow methods`; default: %(default)s")
     add("--score", choices=("abs", "square", "raw"), default="abs", help="default: %(default)s")
-    add("--tracker", action="store_true", help="for training and `nmflow prune`, too")
+    add(
+        "--for",
+        dest="purpose",
+        choices=get_args(Purpose),
+        default="solve",
+        help="calls of nmflow.solve and certify; training too; or `nmflow prune` alone;"
+        " default: %(default)s",
+    )
     add("--no-ragged", action="store_true", help="only for shapes that m divides")
     add("--workers", type=int, metavar="K", help="processes; default: one for each core")
     parser.set_defaults(command=_warmup)
@@ -45,7 +54,7 @@ def _warmup(options: argparse.Namespace) -> int:
         method=options.method,
         score=options.score,
         ragged=not options.no_ragged,
-        tracker=options.tracker,
+        purpose=options.purpose,
         workers=options.workers,
         progress=lambda each: print(each, flush=True),
     )

@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from nmflow.problem.scores import ScoreName, check_score
 from nmflow.problem.workers import run_all, thread_count
 from nmflow.solvers.interface import Method
 from nmflow.solvers.registry import find_method
-from nmflow.warming.sample import Kernels, load_kernels, sample_shape
+from nmflow.warming.sample import Kernels, Purpose, load_kernels, sample_shape
 
 if TYPE_CHECKING:
     import subprocess
@@ -99,7 +99,7 @@ class _Task:
     m: int
     dtype: str
     shape: tuple[int, int]
-    tracker: bool
+    purpose: Purpose
 
 
 def warmup(
@@ -109,7 +109,7 @@ def warmup(
     method: str | Method = "flow",
     score: ScoreName = "abs",
     ragged: bool = True,
-    tracker: bool = False,
+    purpose: Purpose = "solve",
     workers: int | None = None,
     progress: Callable[[Warmed], None] | None = None,
 ) -> tuple[Warmed, ...]:
@@ -123,7 +123,7 @@ def warmup(
     Parameters
     ----------
     patterns : iterable of str or pair of int
-        Such as ``"4:8"`` or ``(4, 8)``; for :func:`nmflow.solve` and :func:`nmflow.certify`.
+        Such as ``"4:8"`` or ``(4, 8)``.
     dtypes : iterable of str or dtype
         Of the weights. Matrices of fewer than 16 columns are copied, and those of 16-bit dtypes
         then take the kernels of float32.
@@ -131,8 +131,9 @@ def warmup(
         As for :func:`nmflow.solve`.
     ragged : bool
         Whether for shapes as well that m does not divide.
-    tracker : bool
-        Whether for :class:`nmflow.Tracker` as well, and so for training.
+    purpose : {"solve", "train", "prune"}
+        For :func:`nmflow.solve` and :func:`nmflow.certify`; for :class:`nmflow.Tracker` too, and
+        so for training; or for whole models alone, as ``nmflow prune`` does them.
     workers : int, optional
         Processes; by default as many as there are cores.
     progress : callable, optional
@@ -150,11 +151,14 @@ def warmup(
         For a pattern, dtype or option that makes no sense, or where a process ends early.
     """
     check_score(score)
+    if purpose not in get_args(Purpose):
+        known = ", ".join(map(repr, get_args(Purpose)))
+        raise NmflowError(f"purpose {purpose!r} is none: use one of {known}")
     name = find_method(method).name
     wanted = list(dict.fromkeys(_pattern(each) for each in patterns))
     kinds = list(dict.fromkeys(_dtype(each) for each in dtypes))
     threads = thread_count(workers)
-    tasks = [_task(pattern, dtype, ragged, tracker) for pattern in wanted for dtype in kinds]
+    tasks = [_task(pattern, dtype, ragged, purpose) for pattern in wanted for dtype in kinds]
     # Of one pattern one process compiles all dtypes, which is quicker, unless cores are left over.
     parts = max(1, threads // max(len(wanted), 1))
     jobs = [
@@ -181,7 +185,7 @@ def warmup(
 # Tiles along a side of the matrices that samples stand for.
 _LARGE = 1 << 10
 # A partial tile, and no full one: the scalar stages alone, which are the same for all patterns.
-_LEFT_OVER = _Task("tiles left over, all patterns", 2, 4, "float64", (3, 3), False)
+_LEFT_OVER = _Task("tiles left over, all patterns", 2, 4, "float64", (3, 3), "solve")
 
 
 def _pattern(given: str | tuple[int, int]) -> Pattern:
@@ -210,10 +214,10 @@ def _dtype(given: Any) -> str:
     return dtype.name
 
 
-def _task(pattern: Pattern, dtype: str, ragged: bool, tracker: bool) -> _Task:
+def _task(pattern: Pattern, dtype: str, ragged: bool, purpose: Purpose) -> _Task:
     n, m = pattern.n, pattern.m
     size = _LARGE * m + (ragged and m > 1)
-    return _Task(f"{n}:{m} {dtype}", n, m, dtype, sample_shape(size, size, m), tracker)
+    return _Task(f"{n}:{m} {dtype}", n, m, dtype, sample_shape(size, size, m), purpose)
 
 
 def _in_a_process(job: Sequence[_Task], method: str, score: str) -> Iterator[Warmed]:
@@ -287,7 +291,7 @@ def _solve_sample(task: _Task, method: str, score: ScoreName) -> Warmed:
     rows, columns = task.shape
     seconds = load_kernels(
         *((rows, columns), task.dtype, Pattern(task.n, task.m), method, score),
-        tracker=task.tracker,
+        purpose=task.purpose,
     )
     kernels = Kernels.so_far().since(before)
     return Warmed(task.what, kernels.compiled, kernels.loaded, seconds, kernels.folder)

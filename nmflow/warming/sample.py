@@ -6,21 +6,27 @@ import os
 import sys
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
+from nmflow import priced
 from nmflow.certify import certify
 from nmflow.problem.arrays import HostArray, as_is
 from nmflow.problem.pattern import Pattern
+from nmflow.problem.prices import Prices
 from nmflow.problem.scores import ScoreName
 from nmflow.solve import solve
 from nmflow.solvers.interface import Method
+from nmflow.solvers.registry import find_method
 from nmflow.tracker import Tracker
 
 # So many tiles along a side leave as many partial ones at a ragged edge, which are then solved
 # side by side, as in a large matrix.
 _TILES = 9
+Purpose = Literal["solve", "train", "prune"]
+"""What kernels are for: single calls; a :class:`nmflow.Tracker`, and so training; whole models."""
 # Beyond it, where tiles are large, fewer will do: they are solved one by one.
 _MOST = 512
 
@@ -92,9 +98,9 @@ def load_kernels(
     method: str | Method,
     score: ScoreName,
     *,
-    tracker: bool = False,
+    purpose: Purpose = "solve",
 ) -> float:
-    """Compile, or load, what it takes to solve and certify matrices like this; the seconds.
+    """Compile, or load, what it takes to mask and certify matrices like this; the seconds.
 
     Parameters
     ----------
@@ -104,21 +110,36 @@ def load_kernels(
         As numpy names it, or ``"bfloat16"``.
     pattern, method, score
         As for :func:`nmflow.solve`.
-    tracker : bool
-        Whether also for :class:`nmflow.Tracker`.
+    purpose : Purpose
     """
     begin = time.perf_counter()
     weights = sample_weights(shape, dtype)
-    n, m = pattern.n, pattern.m
     # One worker: whatever has to be compiled is compiled under one lock.
-    mask = solve(weights, n, m, method, pattern=pattern.name, score=score, workers=1)
-    certify(weights, mask, n, m, pattern=pattern.name, score=score, workers=1)
-    if tracker:
-        tracked = Tracker(shape, n, m, score=score, workers=1)
+    mask, prices = _masked(weights, pattern, method, score, by_pieces=purpose == "prune")
+    numbers = _as_float32(weights) if purpose == "prune" and dtype == "bfloat16" else weights
+    options: dict[str, Any] = {"pattern": pattern.name, "score": score, "workers": 1}
+    certify(numbers, mask, pattern.n, pattern.m, prices=prices, **options)
+    if purpose == "train":
+        tracked = Tracker(shape, pattern.n, pattern.m, score=score, workers=1)
         # The first update starts from nothing.
         for _ in range(2):
             tracked.refresh(weights)
     return time.perf_counter() - begin
+
+
+def _masked(
+    weights: Any, pattern: Pattern, method: str | Method, score: ScoreName, by_pieces: bool
+) -> tuple[Any, Prices | None]:
+    """The mask, as :func:`nmflow.solve` finds it or as models are pruned."""
+    if by_pieces and pattern.name == "transposable" and find_method(method).name == "flow":
+        return priced.solve_for_certificate(weights, pattern, axes=(-2, -1), score=score, workers=1)
+    n, m, name = pattern.n, pattern.m, pattern.name
+    return solve(weights, n, m, method, pattern=name, score=score, workers=1), None
+
+
+def _as_float32(weights: HostArray) -> NDArray[np.float32]:
+    """bfloat16 as certificates of pruned models read it."""
+    return (weights.values.astype(np.uint32) << 16).view(np.float32)
 
 
 def sample_weights(shape: tuple[int, int], dtype: str) -> Any:

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from processes import ENVIRONMENT, run
+from safetensors_files import floats, write_raw
 
 import nmflow
 from nmflow import cli
@@ -142,8 +143,13 @@ def test_help_says_what_the_cache_goes_by(capsys):
         cli.main(["warmup", "--help"])
     assert ended.value.code == 0
     out = capsys.readouterr().out
-    for word in ("NUMBA_CACHE_DIR", "NUMBA_CPU_NAME", "2:4 4:8 8:16", "--tracker", "--no-ragged"):
+    for word in ("NUMBA_CACHE_DIR", "NUMBA_CPU_NAME", "2:4 4:8 8:16", "--for", "--no-ragged"):
         assert word in out
+
+
+def test_an_unknown_purpose():
+    with pytest.raises(nmflow.NmflowError, match="purpose 'serve' is none: use one of 'solve'"):
+        nmflow.warmup(["2:4"], ["float64"], purpose="serve")
 
 
 EVERYTHING = """
@@ -165,8 +171,28 @@ print(found.compiled, found.loaded >= 3)
 @pytest.mark.slow
 def test_nothing_is_left_to_compile(tmp_path):
     pytest.importorskip("ml_dtypes")
-    command = ("4:8", "--dtype", "bfloat16", "--tracker")
+    command = ("4:8", "--dtype", "bfloat16", "--for", "train")
     code, lines, _ = finish(start(*command, folder=tmp_path))
     assert code == 0
     assert lines[-1] == f"They are there now, in {tmp_path}."
     assert run(EVERYTHING, NUMBA_CACHE_DIR=str(tmp_path)) == "0 True\n"
+
+
+PRUNED = """
+from nmflow.checkpoint import prune_checkpoint
+report = prune_checkpoint(source, target, 4, 8)
+print(report.gap, report.kernels.compiled, report.kernels.loaded > 2)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("dtype", "stored"), [("float32", "F32"), ("bfloat16", "BF16")])
+def test_nothing_is_left_to_compile_for_a_model(dtype, stored, tmp_path):
+    command = ("4:8", "--dtype", dtype, "--for", "prune", "--no-ragged")
+    code, _, _ = finish(start(*command, folder=tmp_path))
+    assert code == 0
+    tensors = {"a.weight": floats(stored, (256, 256))}
+    write_raw(tmp_path / "in.safetensors", tensors)
+    paths = [str(tmp_path / f"{name}.safetensors") for name in ("in", "out")]
+    found = run(f"source, target = {paths}\n{PRUNED}", NUMBA_CACHE_DIR=str(tmp_path))
+    assert found == "0.0 0 True\n"
