@@ -32,7 +32,7 @@ PATTERNS = {"up*": (2, 4), "*/kernel": (4, 8)}
 PATHS = ["down/kernel", "up/kernel"]
 
 
-def parity(weights, n, m, *, pattern, axes, score):
+def parity(weights, n, m, *, pattern, axes, score, within):
     """No solver: the weights' last bits, which tell parameters that are an ulp off."""
     return (jax.lax.bitcast_convert_type(weights, jnp.uint32) & 1).astype(bool)
 
