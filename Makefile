@@ -57,7 +57,6 @@ MODEL = $$($(BIN)/python examples/model_path.py)
 
 demo: $(VENV)/demo
 	@mkdir -p demo
-	$(BIN)/nmflow warmup 2:4 4:8 8:16 --dtype float32 --for prune --no-ragged
 	@set -e; model=$(MODEL); for nm in "2 4" "4 8" "8 16"; do set -- $$nm; out=demo/minilm-$$1-$$2; \
 	  echo; echo "== nmflow prune model.safetensors $$out.safetensors -n $$1 -m $$2 --figure $$out.png"; \
 	  $(BIN)/nmflow prune "$$model" $$out.safetensors -n $$1 -m $$2 --figure $$out.png --force; \
