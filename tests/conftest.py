@@ -21,8 +21,9 @@ settings.register_profile(
 )
 settings.load_profile("default")
 
-# What is tested is what is compiled; test_sparing.py looks at what isn't.
-sparing.compile_at_once()
+COMPILED = {"compiling", "constraints", "engine", "methods", "problem"}
+"""Folders of tests of what is compiled. In others kernels are compiled once it pays, as users' are:
+compiling takes most of the time of tests."""
 
 LONG = (
     "test_engine.py",
@@ -46,6 +47,14 @@ kernels, and none is left alone with a long file at the end."""
 def pytest_collection_modifyitems(items):
     places = {name: place for place, name in enumerate(LONG)}
     items.sort(key=lambda item: places.get(item.path.name, len(LONG)))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    if item.path.parent.name in COMPILED:
+        sparing.compile_at_once()
+    else:
+        sparing._at_once.clear()
 
 
 @pytest.fixture

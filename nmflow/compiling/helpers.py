@@ -17,7 +17,12 @@ from numba import _dynfunc
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 from numba.core.compiler_machinery import register_pass
-from numba.core.typed_passes import DumpParforDiagnostics, InlineOverloads, NativeLowering
+from numba.core.typed_passes import (
+    DumpParforDiagnostics,
+    InlineOverloads,
+    NativeLowering,
+    NopythonRewrites,
+)
 from numba.core.untyped_passes import (
     FindLiterallyCalls,
     InlineClosureLikes,
@@ -37,9 +42,11 @@ _UNUSED = {
     LiteralPropagationSubPipelinePass,
     LiteralUnroll,
     MakeFunctionToJitFunction,
+    NopythonRewrites,
     WithLifting,
 }
-"""numba's passes for what no function here has: closures, comprehensions, literals by request."""
+"""numba's passes for what no function here has: closures, comprehensions, expressions of arrays,
+literals by request."""
 
 
 class HelperLibrary(JITCodeLibrary):

@@ -14,9 +14,10 @@ from nmflow.compiling.cache import KernelCache
 def address_of(kernel: Any, args: tuple[Any, ...]) -> int:
     """The address of a kernel's machine code for arguments of these types; compiles it if needed.
 
-    It stays valid as long as the process.
+    A type of numba's stands for an argument of that type. The address stays valid as long as the
+    process.
     """
-    kinds = tuple(typeof(arg) for arg in args)
+    kinds = _kinds_of(args)
     kernel.compile(kinds)
     compiled = kernel.overloads[kinds]
     address: int = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
@@ -25,11 +26,15 @@ def address_of(kernel: Any, args: tuple[Any, ...]) -> int:
 
 def is_at_hand(kernel: Any, args: tuple[Any, ...]) -> bool:
     """Whether nothing needs to be compiled for arguments of these types."""
-    kinds = tuple(typeof(arg) for arg in args)
+    kinds = _kinds_of(args)
     if kinds in kernel.overloads:
         return True
     cache = kernel._cache
     return isinstance(cache, KernelCache) and cache.holds(kinds, kernel.targetctx)
+
+
+def _kinds_of(args: tuple[Any, ...]) -> tuple[types.Type, ...]:
+    return tuple(arg if isinstance(arg, types.Type) else typeof(arg) for arg in args)
 
 
 @intrinsic

@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import hashlib
 import itertools
+import operator
 from typing import Any, dataclass_transform
 
 import numpy as np
@@ -21,12 +22,34 @@ from numba.core.pythonapi import NativeValue
 from numba.core.typing.templates import AttributeTemplate
 from numba.extending import (
     infer_getattr,
+    lower_builtin,
     lower_getattr_generic,
     models,
     register_model,
     unbox,
 )
 from numba.np.arrayobj import populate_array
+
+
+class Pointer(types.CPointer):  # type: ignore[misc]
+    """The type of an array of which kernels know where it begins and nothing else."""
+
+
+register_model(Pointer)(models.PointerModel)
+
+
+@lower_builtin(operator.getitem, Pointer, types.Integer)
+def _lower_getitem(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    pointer, index = args
+    return context.unpack_value(builder, signature.return_type, builder.gep(pointer, [index]))
+
+
+@lower_builtin(operator.setitem, Pointer, types.Integer, types.Any)
+def _lower_setitem(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    pointer, index, value = args
+    kind = signature.args[0].dtype
+    context.pack_value(builder, kind, value, builder.gep(pointer, [index]))
+    return context.get_dummy_value()
 
 
 class StructType(types.Type):
@@ -37,9 +60,13 @@ class StructType(types.Type):
         # The name becomes part of each function's.
         digest = hashlib.sha256(repr(fields).encode()).hexdigest()[:12]
         super().__init__(name=f"{name}({digest})")
-        ends = itertools.accumulate(1 + getattr(kind, "ndim", 0) for kind in fields.values())
+        ends = itertools.accumulate(1 + _dimensions(kind) for kind in fields.values())
         self.places = dict(zip(fields, itertools.chain((0,), ends), strict=False))
         """Where in the table a field begins: of an array its address, and then its shape."""
+
+
+def _dimensions(kind: types.Type) -> int:
+    return 1 if isinstance(kind, Pointer) else getattr(kind, "ndim", 0)
 
 
 @dataclass_transform(frozen_default=True)
@@ -47,10 +74,15 @@ class Struct:
     """Base of classes whose annotated fields kernels may read.
 
     A field is a C-contiguous array that kernels may write to, an int, or a Struct. To the
-    interpreter it is an ordinary frozen dataclass.
+    interpreter it is an ordinary frozen dataclass. With ``pointers`` kernels see arrays of one
+    dimension as pointers: they know no size and no index from the end, and compile in half the
+    time.
     """
 
-    def __init_subclass__(cls) -> None:
+    _pointers = False
+
+    def __init_subclass__(cls, pointers: bool = False) -> None:
+        cls._pointers = pointers
         dataclasses.dataclass(frozen=True, eq=False)(cls)
 
     def __post_init__(self) -> None:
@@ -90,6 +122,10 @@ class Struct:
         # The table of a copy must hold the copy's addresses.
         return type(self), tuple(getattr(self, name) for name in self._names())
 
+    def type_of(self, name: str) -> types.Type:
+        """What a field is to kernels."""
+        return self._numba_type_.fields[name]
+
     def update(self, **numbers: int) -> None:
         """Set fields that are ints, while no kernel runs with the struct."""
         for name, value in numbers.items():
@@ -110,6 +146,8 @@ def _type_of(cls: type[Struct], kinds: tuple[Any, ...]) -> StructType:
             fields[name] = types.int64
         elif isinstance(kind, StructType):
             fields[name] = kind
+        elif cls._pointers and kind[1] == 1:
+            fields[name] = Pointer(from_dtype(kind[0]))
         else:
             fields[name] = types.Array(from_dtype(kind[0]), kind[1], "C")
     return StructType(cls.__name__, fields)
@@ -154,6 +192,7 @@ def _load(context: Any, builder: Any, struct: Any, place: int, kind: Any) -> Any
 def _lower_attribute(context: Any, builder: Any, kind: StructType, value: Any, attr: str) -> Any:
     field, place = kind.fields[attr], kind.places[attr]
     if not isinstance(field, types.Array):
+        # Numbers, structs and pointers.
         return _load(context, builder, value, place, context.get_value_type(field))
     word = context.get_value_type(types.int64)
     array = context.make_array(field)(context, builder)

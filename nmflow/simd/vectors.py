@@ -62,9 +62,11 @@ else:
             super().__init__(manager, kind, ir.VectorType(element, kind.lanes))
 
     def address(context: Any, builder: Any, kind: Any, args: Any, vector: Vector) -> Any:
-        """A pointer to a vector at ``args[0][args[1]]``, for an array of that kind."""
-        array = context.make_array(kind)(context, builder, args[0])
-        element = builder.gep(array.data, [args[1]])
+        """A pointer to a vector at ``args[0][args[1]]``, for an array or pointer of that kind."""
+        first = args[0]
+        if isinstance(kind, types.Array):
+            first = context.make_array(kind)(context, builder, first).data
+        element = builder.gep(first, [args[1]])
         return builder.bitcast(element, context.get_value_type(vector).as_pointer())
 
     @intrinsic

@@ -6,18 +6,15 @@ So a fault there costs time and changes no mask, which no other test would see.
 import numpy as np
 import pytest
 
-from nmflow.solvers.flow.scalar import solve as scalar
 from nmflow.solvers.flow.scalar.dual_ascent import ascend
-from nmflow.solvers.flow.scalar.workspace import potentials
+from nmflow.solvers.flow.scalar.workspace import new_workspace
 
 
 def misplaced_units(tiles, n, full):
     """Units that ascent leaves misplaced in each tile, interpreted."""
-    work = scalar.new_scratch(*tiles.shape[1:], (n, n))[0]
+    work = new_workspace(*tiles.shape[1:], (n, n))
     for tile in tiles:
-        work.by_row[0], work.by_column[0] = tile, tile.T
-        _, v = potentials(work)
-        v[:] = 0
+        work.q[:], work.q_by_column[:], work.v[:] = tile.ravel(), tile.T.ravel(), 0
         yield ascend((n, n), full, work)
 
 

@@ -10,10 +10,11 @@ from tiles import KINDS, PATTERNS, make
 
 from nmflow.problem import ties
 from nmflow.solvers.flow import method as flow
-from nmflow.solvers.flow.scalar import quantise
+from nmflow.solvers.flow.scalar import digits as scalar_digits
+from nmflow.solvers.flow.scalar import kernel
 from nmflow.solvers.flow.scalar import solve as scalar
 from nmflow.solvers.flow.scalar.bits import score_bits
-from nmflow.solvers.flow.scalar.selection_network import order, selection_networks
+from nmflow.solvers.flow.scalar.selection_network import order, selection_network
 from nmflow.solvers.flow.scalar.unbounded import solve_unbounded
 from nmflow.solvers.integers import unique_integers
 
@@ -31,8 +32,6 @@ def shapes(n, m):
 def solve(scores, n, full, start=None):
     """Masks and which are proved, compiled."""
     mask, proved = np.zeros(scores.shape, bool), np.zeros(len(scores), bool)
-    if start is None:
-        start = np.zeros((len(scores), scores.shape[2]))
     scalar.solve_batch(scores, (n, n), full, start, mask, proved)
     return mask, proved
 
@@ -84,19 +83,19 @@ def test_partial_tiles_have_the_mask_of_the_contract(kind, n, m):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_interpreted_it_does_the_same(kind):
+def test_interpreted_it_does_the_same(kind, monkeypatch):
     """numba compiles what Python would do: no overflow, no negative index, no rounding."""
     rng = seeded(kind, "interpreted")
+    interpreted = getattr(kernel.solve_units, "py_func", kernel.solve_units)
     for n, rows, columns in [(2, 4, 4), (4, 8, 8), (4, 8, 7), (4, 5, 8), (3, 7, 2)]:
         full = rows == columns
         scores = make(kind, rng, 2, rows, columns) * rng.choice([-1, 1], (2, rows, columns))
-        scratch = scalar.new_scratch(rows, columns, (n, n))
-        for start in (np.zeros((2, columns)), rng.standard_normal((2, columns))):
-            masks, proved = solve(scores, n, full, start)
-            for t in range(2):
-                x = np.zeros((rows, columns), bool)
-                assert scalar.solve_tile(scores[t], (n, n), full, start[t], x, scratch) == proved[t]
-                np.testing.assert_array_equal(x, masks[t])
+        for start in (None, rng.standard_normal((2, columns))):
+            compiled = solve(scores, n, full, start)
+            with monkeypatch.context() as patched:
+                patched.setattr(scalar, "run_sparingly", lambda _, args, __: interpreted(*args))
+                for found, expected in zip(solve(scores, n, full, start), compiled, strict=True):
+                    np.testing.assert_array_equal(found, expected)
 
 
 def test_no_float_needs_unbounded_integers(monkeypatch, rng):
@@ -112,7 +111,7 @@ def test_no_float_needs_unbounded_integers(monkeypatch, rng):
 def test_a_batch_is_converted_window_by_window(monkeypatch, rng):
     scores = rng.standard_normal((23, 4, 4)).astype(np.float32)
     whole = flow.solve_tiles(scores.copy(), 2, True)
-    monkeypatch.setattr(flow, "_WINDOW", 5 * 16)
+    monkeypatch.setattr(scalar, "_WINDOW", 5 * 16)
     np.testing.assert_array_equal(flow.solve_tiles(scores.copy(), 2, True), whole)
 
 
@@ -161,12 +160,11 @@ def test_networks_select(rng):
     for rows, columns in [(2, 3), (4, 4), (7, 5), (8, 1), (16, 15), (33, 32)]:
         for n in {1, 2, rows // 2, rows - 1}:
             capacities = max(n - 1, 1), n
-            networks = selection_networks(rows, columns, capacities)
-            both = zip((rows, columns), networks, capacities[::-1], strict=True)
-            for length, network, held in both:
+            for length, held in zip((rows, columns), capacities, strict=True):
+                network = selection_network(length, held)
                 wires = rng.integers(0, 2 * length, (length, 50))
                 expected = -np.sort(-wires, axis=0)
-                order(wires, network)
+                order(wires.reshape(-1), 50, network, network.size // 2)
                 if held < length:
                     np.testing.assert_array_equal(wires[held - 1], expected[held - 1])
                     np.testing.assert_array_equal(wires[held], expected[held])
@@ -176,9 +174,9 @@ def test_networks_select(rng):
 def test_digits_are_all_of_a_score(kind):
     rng = seeded(kind, "digits")
     scores = make(kind, rng, 1, 3, 5)[0] * rng.choice([-1, 1], (3, 5))
-    q = np.zeros(scores.shape, np.int64)
     bits = score_bits(3, 5)
-    exponent, exact = quantise.leading_digits(scores, bits, q)
+    found = scalar_digits.leading_digits(scores[None], bits)
+    q, exponent, exact = found.q[0], int(found.exponent[0]), bool(found.exact[0])
     assert np.abs(q).max() <= 2**bits
     assert np.abs(q).max() >= 2 ** (bits - 1) or not scores.any()
     value = [int(units) for units in q.flat]
@@ -190,16 +188,34 @@ def test_digits_are_all_of_a_score(kind):
         if exact:
             break
         exponent += 40
-        digits = [quantise.next_digits(score, exponent, 40) for score in scores.ravel().tolist()]
-        value = [(high << 40) + int(low) for high, (low, _) in zip(value, digits, strict=True)]
-        exact = not any(more for _, more in digits)
+        low, more = scalar_digits.next_digits(scores.ravel(), np.int64(exponent), 40)
+        value = [(high << 40) + int(digit) for high, digit in zip(value, low, strict=True)]
+        exact = not more.any()
 
 
-def test_kernels_have_the_tables_of_the_contract():
-    expected = [ties.table(k, 40, 33) for k in range(ties.TABLES)]
-    np.testing.assert_array_equal(scalar.new_scratch(40, 33, (2, 2)).tables, expected)
-    # Compiled, where integers wrap: a tile of zeros is decided by the tables alone.
+def test_ties_are_decided_by_the_tables_of_the_contract():
+    # Wide tiles, where integers might wrap: a tile of zeros is decided by the tables alone.
     mask, _ = solve(np.zeros((1, 40, 40)), 20, True)
     total = sum(ties.table(0, 40, 40)[mask[0]])
     other = solve_unbounded(ties.table(0, 40, 40).astype(object), (20, 20), True)
     assert total == sum(ties.table(0, 40, 40)[other])
+
+
+def test_tiles_of_a_batch_are_apart(rng):
+    """Some are proved at once, some take more digits, and some one table, or two, or all."""
+    exact = rng.integers(0, 2, (5, 8, 8)) * 2.0 ** np.array([0, 10, 20, 30, 40])[:, None, None]
+    exact[:, 0, 0] = 2.0**45
+    wide = rng.integers(1, 4, (3, 8, 8)) * 10.0 ** rng.integers(-30, 30, (3, 8, 8))
+    close = 1 + rng.integers(0, 3, (3, 8, 8)) * 2.0**-52
+    scores = np.concatenate(
+        [exact, wide, rng.standard_normal((3, 8, 8)), close, np.zeros((1, 8, 8))]
+    )
+    scores = scores[rng.permutation(len(scores))]
+    for full, part in ((True, scores), (False, scores[:, :7])):
+        masks, proved = solve(part, 4, full)
+        assert proved.all()
+        for tile, mask in zip(part, masks, strict=True):
+            alone, _ = solve(tile[None], 4, full)
+            np.testing.assert_array_equal(mask, alone[0])
+            expected = solve_unbounded(unique_integers(tile[None])[0], (4, 4), full)
+            np.testing.assert_array_equal(mask, expected)

@@ -6,31 +6,30 @@ Three stages, each exact, each for what the one before could not prove:
    full ones by the SIMD engine (:mod:`nmflow.solvers.flow.simd_engine.kernel`), those of a ragged
    edge by dual ascent alone (:mod:`nmflow.solvers.flow.simd_engine.at_most.partial_tiles`).
 2. The scalar fallback (:mod:`nmflow.solvers.flow.scalar.solve`), which starts from the potentials
-   found so far, proves every tile but one whose optimal masks tie in all the tables.
+   found so far, proves every tile but one whose optimal masks tie in all the tables. It also solves
+   the first matrices of an n:m and dtype, until the engine's kernel is worth compiling
+   (:mod:`nmflow.solvers.flow.tiers`).
 3. Those few are solved in unbounded integers, with all tables and the position below the scores'
    last bit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import config
 from numpy.typing import NDArray
 
-from nmflow.compiling.sparing import interprets, run_sparingly
 from nmflow.problem.batch import MatrixBatch
 from nmflow.problem.tiling import Window
-from nmflow.solvers.flow.scalar.solve import floor_to_int64, solve_batch, solve_integers
+from nmflow.solvers.flow.scalar.solve import solve_batch
 from nmflow.solvers.flow.scalar.unbounded import solve_unbounded
 from nmflow.solvers.integers import unique_integers
 
 if TYPE_CHECKING:
     from nmflow.simd.tile_shape import TileShape
-    from nmflow.solvers.flow.simd_engine.scratch import Unproved
+    from nmflow.solvers.flow.simd_engine.scratch import Box, Unproved
 
 LARGEST_SIMD_M = 32
 """The largest m whose tiles the SIMD engine solves."""
@@ -59,6 +58,10 @@ def solve_window(
     in_place = floats and driver.reads_in_place(batch.matrices, window.columns, m)
     if batch.score == "square" or not in_place:
         _solve_copied(batch, window, mask, n, shape, signed=signed)
+        return
+    of = batch.matrices.size
+    if driver.is_spared(batch.matrices, mask, window.box, shape, signed, of):
+        window.paste(mask, solve_tiles(window.cut(batch.scores(window.box)), n, True))
         return
     unproved = driver.solve_box(batch.matrices, mask, window.box, shape, signed)
     if unproved is None:
@@ -92,29 +95,38 @@ def _solve_full(
 
     if tiles.dtype.kind != "f":
         return solve_tiles(tiles, n, True)
+    values, mask, box = _as_one_row(tiles, shape)
+    if driver.is_spared(values, mask, box, shape, signed, tiles.size):
+        return solve_tiles(tiles, n, True)
+    unproved = driver.solve_box(values, mask, box, shape, signed)
+    return _taken_apart(values, mask, unproved, tiles, n, shape, True)
 
-    solve_box = partial(driver.solve_box, signed=signed)
-    return _solve_side_by_side(tiles, n, shape, solve_box, True)
 
-
-def _solve_side_by_side(
-    tiles: NDArray[Any],
-    n: int,
-    shape: TileShape,
-    solve_box: Callable[..., Unproved | None],
-    full: bool,
-) -> NDArray[np.bool_]:
-    """Masks of copies (T, m, m) of tiles, by a driver of the engine."""
+def _as_one_row(
+    tiles: NDArray[Any], shape: TileShape
+) -> tuple[NDArray[Any], NDArray[np.bool_], Box]:
+    """Copies (T, m, m) of tiles side by side, room for their masks, and the box of both."""
     from nmflow.solvers.flow.simd_engine import driver
 
     values = driver.side_by_side(tiles, shape)
-    mask = np.empty(values.shape, np.bool_)
     count, m, _ = tiles.shape
     columns = -(-count // shape.tiles) * shape.tiles * m
-    box = slice(0, 1), slice(0, m), slice(0, columns)
-    unproved = solve_box(values, mask, box, shape)
+    return values, np.empty(values.shape, np.bool_), (slice(0, 1), slice(0, m), slice(0, columns))
+
+
+def _taken_apart(
+    values: NDArray[Any],
+    mask: NDArray[np.bool_],
+    unproved: Unproved | None,
+    tiles: NDArray[Any],
+    n: int,
+    shape: TileShape,
+    full: bool,
+) -> NDArray[np.bool_]:
+    """The masks (T, m, m) of tiles that stood side by side, those that are unproved solved."""
     assert unproved is not None
     _solve_unproved(values, mask, unproved, shape, n, lambda part: part, full)
+    count, m, _ = tiles.shape
     return mask[0, :, : count * m].reshape(m, count, m).transpose(1, 0, 2)
 
 
@@ -167,16 +179,21 @@ def solve_window_at_most(
         return
     from nmflow.simd.tile_shape import tile_shape
     from nmflow.solvers.flow.simd_engine import driver
-    from nmflow.solvers.flow.simd_engine.at_most.driver import solve_box_at_most
+    from nmflow.solvers.flow.simd_engine.at_most.driver import is_spared, solve_box_at_most
     from nmflow.solvers.flow.simd_engine.scratch import tiles_near_end
 
     shape = tile_shape(n, m)
+    if is_spared(scores, mask, window.box, shape):
+        window.paste(mask, solve_tiles(window.cut(scores), n, False))
+        return
     if not driver.reads_in_place(scores, window.columns, m):
         tiles = window.cut(scores)
         # Zeros in place of tiles would tie.
         filled = np.pad(tiles, ((0, -len(tiles) % shape.tiles), (0, 0), (0, 0)), "edge")
-        masks = _solve_side_by_side(filled, n, shape, solve_box_at_most, False)
-        window.paste(mask, masks[: len(tiles)])
+        values, masks, box = _as_one_row(filled, shape)
+        unproved = solve_box_at_most(values, masks, box, shape)
+        apart = _taken_apart(values, masks, unproved, filled, n, shape, False)
+        window.paste(mask, apart[: len(tiles)])
         return
     unproved = solve_box_at_most(scores, mask, window.box, shape)
     assert unproved is not None
@@ -215,43 +232,43 @@ def solve_capacitated(
         # The groups constrain nothing.
         return np.ones(scores.shape, np.bool_) if full else scores >= 0
     mask, proved = np.empty(scores.shape, np.bool_), np.empty(len(scores), np.bool_)
-    if scores.dtype.kind == "f":
-        window = max(1, _WINDOW // scores[0].size)
-        if start is None:
-            start = np.zeros((len(scores), scores.shape[2]))
-        for first in range(0, len(scores), window):
-            part = slice(first, first + window)
-            values = scores[part].astype(np.float64, copy=False)
-            _solve_floats(values, n, full, start[part], mask[part], proved[part])
+    if _side_by_side(scores, n, full):
+        start = np.zeros((len(scores), scores.shape[2])) if start is None else start
+        _solve_partial_tiles(scores, n, mask, proved, start)
     else:
-        args = *floor_to_int64(scores), n, full, mask, proved
-        run_sparingly(solve_integers, args, scores.size)
+        solve_batch(scores, n, full, start, mask, proved)
     for t in np.flatnonzero(~proved):
         mask[t] = solve_unbounded(unique_integers(scores[t : t + 1])[0], n, full)
     return mask
 
 
-def _solve_floats(
-    scores: NDArray[np.float64],
+def _side_by_side(scores: NDArray[Any], n: tuple[int, int], full: bool) -> bool:
+    """Whether tiles are worth the SIMD engine's kernel for partial ones."""
+    few = len(scores) < _FEW or max(scores.shape[1:]) > LARGEST_SIMD_M
+    if full or few or n[0] != n[1] or scores.dtype.kind != "f" or config.DISABLE_JIT:
+        return False
+    from nmflow.solvers.flow.simd_engine.at_most.driver import spares_partial
+
+    return not spares_partial(scores, n[0])
+
+
+def _solve_partial_tiles(
+    scores: NDArray[Any],
     n: tuple[int, int],
-    full: bool,
-    start: NDArray[np.float64],
     mask: NDArray[np.bool_],
     proved: NDArray[np.bool_],
+    start: NDArray[np.float64],
 ) -> None:
-    """The scalar fallback; before it, for many partial tiles, the SIMD engine."""
-    args = scores, n, full, start, mask, proved
-    few = len(scores) < _FEW
-    scalar = full or few or n[0] != n[1] or max(scores.shape[1:]) > LARGEST_SIMD_M
-    if scalar or interprets(solve_batch, args, scores.size):
-        run_sparingly(solve_batch, args, scores.size)
-        return
+    """Masks of partial tiles by the SIMD engine, and by the scalar stage what that leaves."""
     from nmflow.solvers.flow.simd_engine.at_most.driver import solve_partial_tiles
 
-    solve_partial_tiles(scores, n[0], mask, proved, start)
+    window = max(1, _WINDOW // scores[0].size)
+    for first in range(0, len(scores), window):
+        part = slice(first, first + window)
+        values = scores[part].astype(np.float64, copy=False)
+        solve_partial_tiles(values, n[0], mask[part], proved[part], start[part])
     unproved = np.flatnonzero(~proved)
     if unproved.size:
         rest = mask[unproved], proved[unproved]
-        args = scores[unproved], n, full, start[unproved], *rest
-        run_sparingly(solve_batch, args, args[0].size)
+        solve_batch(scores[unproved], n, False, start[unproved], *rest)
         mask[unproved], proved[unproved] = rest

@@ -68,7 +68,8 @@ class TrackedBatch:
 
         def work(index: int) -> None:
             box, window = self._boxes[index], self._windows[index]
-            if box is None or values is None:
+            spared = box is None or values is None
+            if spared or box.is_spared(values, self.mask, batch.score == "raw"):
                 results[index] = self._solve_anew(batch, window, box, undo)
                 return
             undo.append(box.snapshot(self.mask))

@@ -49,6 +49,11 @@ class WarmWindow:
 
         return back
 
+    def is_spared(self, values: NDArray[Any], mask: NDArray[np.bool_], signed: bool) -> bool:
+        """Whether compiling for the box would not pay: then it is solved without a warm start."""
+        args = values, mask, self.box, self.shape, signed, values.size, self.warm_start
+        return driver.is_spared(*args)
+
     def update(
         self,
         values: NDArray[Any],

@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-from nmflow.compiling.jit import helper
 from nmflow.problem.ties import TABLE_BITS
 
 
-@helper
-def bit_length(value):
-    """Bits of a positive integer."""
-    bits = 0
-    while value >> bits:
-        bits += 1
-    return bits
-
-
-@helper
-def score_bits(rows, columns):
+def score_bits(rows: int, columns: int) -> int:
     """Bits, less the sign, that scores may have so that nothing in the kernel leaves 64 bits.
 
     In units of the largest score: the start's potentials are at most 4, and each step of the
@@ -25,16 +14,14 @@ def score_bits(rows, columns):
     moved; so potentials stay below 4 m + 64 and reduced costs below 8 m + 129. Twice more is
     'infinity' (2**61), twice that a forbidden arc.
     """
-    return 60 - bit_length(8 * max(rows, columns) + 129)
+    return 60 - (8 * max(rows, columns) + 129).bit_length()
 
 
-@helper
-def margin_bits(rows, columns):
+def margin_bits(rows: int, columns: int) -> int:
     """Zero bits below the tie tables: sums differ by more units than m + 1 or not at all."""
-    return bit_length(max(rows, columns) + 1)
+    return (max(rows, columns) + 1).bit_length()
 
 
-@helper
-def table_width(rows, columns):
+def table_width(rows: int, columns: int) -> int:
     """Bits of the sum of one table over any part of a tile's cycle."""
-    return TABLE_BITS + bit_length(max(rows, columns))
+    return TABLE_BITS + max(rows, columns).bit_length()

@@ -6,176 +6,149 @@ potential between a row's n-th and (n+1)-th largest ``q_ij - v_j`` makes the row
 for rows and columns in turn is coordinate ascent on the dual. On a partial tile potentials are
 prices: >= 0, and > 0 only where the row or column is full.
 
-Plain Python over arrays; see :mod:`nmflow.solvers.flow.scalar.solve` for how it runs.
+Plain Python over flat arrays; see :mod:`nmflow.solvers.flow.scalar.kernel` for how it runs.
 """
 
 from __future__ import annotations
 
-from nmflow.compiling.jit import helper
+from nmflow.compiling.jit import helper, unaliased
 from nmflow.solvers.flow.scalar.selection_network import order
-from nmflow.solvers.flow.scalar.workspace import counts, potentials
 
 # Rounds of dual ascent before augmenting, at most.
 ROUNDS = 10
 
 
-@helper
-def relaxed_midpoint(upper, lower, old):
-    """Half a step beyond the midpoint of two order statistics, kept between them.
-
-    Any threshold t with lower <= t < upper keeps the n largest and prunes the rest; moving past
-    the middle in the direction of travel (over-relaxation) balances the columns in fewer rounds.
-    """
-    middle = (upper + lower) >> 1
-    step = middle + ((middle - old) >> 1)
-    if step >= upper:
-        step = upper - 1
-    if step < lower:
-        step = lower
-    return step
-
-
-@helper
-def step(q, fixed, moving, n, full, first, network, wires):
+@unaliased
+def step(q, length, lanes, fixed, moving, n, full, first, network, comparators, wires):
     """Set each lane's potential so that it keeps its n largest scores less potentials.
+
+    It moves half a step beyond the midpoint of two order statistics, kept between them: any
+    threshold t with lower <= t < upper keeps the n largest and prunes the rest, and moving past the
+    middle in the direction of travel (over-relaxation) balances the columns in fewer rounds.
 
     Parameters
     ----------
-    q : (k, lanes) integers
+    q, length, lanes : (length * lanes,) integers, int, int
         A lane is a column of it: for the potentials of rows it is the transposed tile.
-    fixed, moving : (k,), (lanes,)
+    fixed, moving : (length,), (lanes,)
         Potentials of the lines that cross the lanes, and of the lanes, which are written.
     n : int
         What each lane keeps.
     first : bool
         Whether the lanes have no potentials to move from.
-    network, wires : see :mod:`selection_network`
+    network, comparators, wires : see :mod:`selection_network`
     """
-    length, lanes = q.shape
     if n >= length:
-        moving[:] = 0
+        for lane in range(lanes):
+            moving[lane] = 0
         return
     for k in range(length):
         for lane in range(lanes):
-            wires[k, lane] = q[k, lane] - fixed[k]
-    order(wires, network)
+            wires[k * lanes + lane] = q[k * lanes + lane] - fixed[k]
+    order(wires, lanes, network, comparators)
     for lane in range(lanes):
-        upper, lower = wires[n - 1, lane], wires[n, lane]
-        old = (upper + lower) >> 1 if first else moving[lane]
-        potential = relaxed_midpoint(upper, lower, old)
+        upper, lower = wires[(n - 1) * lanes + lane], wires[n * lanes + lane]
+        potential = (upper + lower) >> 1
+        if not first:
+            potential += (potential - moving[lane]) >> 1
+        if potential >= upper:
+            potential = upper - 1
+        if potential < lower:
+            potential = lower
         if not full and potential < 0:
             potential = 0
         moving[lane] = potential
 
 
 @helper
-def misplaced(n, full, q, u, v, row_count, column_count):
+def step_columns(n, full, first, work):
+    """Move the potentials of the columns."""
+    step(
+        work.q, work.rows, work.columns, work.u, work.v, n[1], full, first, work.column_network,
+        work.column_comparators, work.add,
+    )  # fmt: skip
+
+
+@helper
+def step_rows(n, full, first, work):
+    """Move the potentials of the rows."""
+    step(
+        work.q_by_column, work.columns, work.rows, work.v, work.u, n[0], full, first,
+        work.row_network, work.row_comparators, work.drop,
+    )  # fmt: skip
+
+
+@helper
+def misplaced(n, full, work):
     """Units that the positive reduced costs have too many or too few in rows and columns."""
-    rows, columns = q.shape
-    column_count[:] = 0
+    q, u, v, row_count, column_count = (
+        work.q, work.u, work.v, work.row_count, work.column_count,
+    )  # fmt: skip
+    rows, columns = work.rows, work.columns
+    for j in range(columns):
+        column_count[j] = 0
     wrong = 0
     for i in range(rows):
         held = 0
         for j in range(columns):
-            keep = q[i, j] - v[j] > u[i]
+            keep = 1 if q[i * columns + j] - v[j] > u[i] else 0
             held += keep
             column_count[j] += keep
         row_count[i] = held
         if full or u[i] > 0:
             wrong += abs(held - n[0])
     for j in range(columns):
-        if full or v[j] > 0:
-            wrong += abs(column_count[j] - n[1])
-        elif column_count[j] > n[1]:
-            wrong += column_count[j] - n[1]
+        excess = column_count[j] - n[1]
+        if excess > 0:
+            wrong += excess
+        elif full or v[j] > 0:
+            wrong -= excess
     return wrong
 
 
 @helper
-def guess_prices(n, q, u, v, network, wires):
+def guess_prices(n, work):
     """Column prices to start from on a partial tile that is not wider than high.
 
     Prices may not be moved from rows to columns as potentials of a full tile may, so a start
     without prices would have to move most of them in small steps: where there are more rows than
     columns, columns are what is scarce; where there are as many, both are.
     """
-    u[:] = 0
-    step(q, u, v, n[1], False, True, network, wires)
-    if u.size == v.size:
-        for j in range(v.size):
+    u, v, rows, columns = work.u, work.v, work.rows, work.columns
+    for j in range(columns):
+        if v[j] != 0:
+            return
+    for i in range(rows):
+        u[i] = 0
+    step_columns(n, False, True, work)
+    if rows == columns:
+        for j in range(columns):
             v[j] >>= 1
 
 
 @helper
 def ascend(n, full, work):
     """Midpoint dual ascent from the potentials v at hand; how many units it left misplaced."""
-    q, qt, add, drop = work.by_row[0], work.by_column[0], work.by_row[1], work.by_column[1]
-    column_network, row_network = work.networks[0], work.networks[1]
-    u, v = potentials(work)
-    row_count, column_count = counts(work)
-    if not full and u.size >= v.size and not v.any():
-        guess_prices(n, q, u, v, column_network, add)
+    if not full and work.rows >= work.columns:
+        guess_prices(n, work)
     # One unit too many and one too few: on a large tile a path costs less than another round.
-    bearable = 2 if max(u.size, v.size) >= 12 else 0
+    bearable = 2 if work.rows >= 12 or work.columns >= 12 else 0
     wrong = -1
     for sweep in range(ROUNDS + 1):
-        if sweep:
-            step(q, u, v, n[1], full, False, column_network, add)
-        step(qt, v, u, n[0], full, sweep == 0, row_network, drop)
-        wrong = misplaced(n, full, q, u, v, row_count, column_count)
+        if sweep > 0:
+            step_columns(n, full, False, work)
+        step_rows(n, full, sweep == 0, work)
+        wrong = misplaced(n, full, work)
         if wrong <= bearable:
             break
     return wrong
 
 
 @helper
-def keep_positive(q, u, v, x):
+def keep_positive(work):
     """Keep the entries of positive reduced cost."""
-    for i in range(u.size):
-        for j in range(v.size):
-            x[i, j] = q[i, j] - v[j] > u[i]
-
-
-@helper
-def arc_costs(infinity, work):
-    """Set what it costs to add each pruned entry and to drop each kept one, but for potentials.
-
-    What is kept are the entries of positive reduced cost. What cannot be done costs 2 * infinity.
-    """
-    q, qt, add, drop = work.by_row[0], work.by_column[0], work.by_row[1], work.by_column[1]
-    u, v = potentials(work)
-    rows, columns = q.shape
-    for i in range(rows):
+    q, u, v, kept = work.q, work.u, work.v, work.kept
+    columns = work.columns
+    for i in range(work.rows):
         for j in range(columns):
-            add[i, j] = (2 * infinity if q[i, j] - v[j] > u[i] else 0) - q[i, j]
-    for j in range(columns):
-        for i in range(rows):
-            drop[j, i] = (0 if qt[j, i] - u[i] > v[j] else 2 * infinity) + qt[j, i]
-
-
-@helper
-def flip(i, j, infinity, q, x, add, drop):
-    """Keep a pruned entry, or prune a kept one."""
-    value = q[i, j]
-    x[i, j] = not x[i, j]
-    add[i, j] = 2 * infinity - value if x[i, j] else -value
-    drop[j, i] = value if x[i, j] else value + 2 * infinity
-
-
-@helper
-def fill_ties(n, full, infinity, x, work):
-    """Give rows that hold too few their entries of reduced cost 0, emptiest column first."""
-    q, add, drop = work.by_row[0], work.by_row[1], work.by_column[1]
-    u, v = potentials(work)
-    row_count, column_count = counts(work)
-    for i in range(u.size):
-        while row_count[i] < n[0] and (full or u[i] > 0):
-            best = -1
-            for j in range(v.size):
-                if x[i, j] or q[i, j] - u[i] - v[j] != 0:
-                    continue
-                if best < 0 or column_count[j] < column_count[best]:
-                    best = j
-            flip(i, best, infinity, q, x, add, drop)
-            row_count[i] += 1
-            column_count[best] += 1
+            kept[i * columns + j] = q[i * columns + j] - v[j] > u[i]

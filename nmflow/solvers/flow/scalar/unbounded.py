@@ -1,6 +1,6 @@
 """``flow`` on one tile of integers of any size: the last resort, and the oracle of the others.
 
-What :mod:`nmflow.solvers.flow.scalar.solve` compiles for 64-bit integers is plain Python over
+What :mod:`nmflow.solvers.flow.scalar.kernel` compiles for 64-bit integers is plain Python over
 arrays. Here the same source runs interpreted, on arrays of Python integers (``dtype=object``).
 """
 
@@ -11,14 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nmflow.solvers.flow.scalar.augmentation import augment
-from nmflow.solvers.flow.scalar.dual_ascent import (
-    arc_costs,
-    fill_ties,
-    keep_positive,
-    misplaced,
-)
-from nmflow.solvers.flow.scalar.workspace import counts, potentials, workspace
+from nmflow.solvers.flow.scalar.augmentation import arc_costs, augment, fill_ties
+from nmflow.solvers.flow.scalar.dual_ascent import keep_positive, misplaced
+from nmflow.solvers.flow.scalar.workspace import new_unbounded_workspace
 
 
 def solve_unbounded(q: NDArray[Any], n: tuple[int, int], full: bool) -> NDArray[np.bool_]:
@@ -26,23 +21,20 @@ def solve_unbounded(q: NDArray[Any], n: tuple[int, int], full: bool) -> NDArray[
 
     ``n`` is what rows hold, and what columns do.
     """
-    rows, columns = q.shape
-    x = np.zeros((rows, columns), np.bool_)
-    work = workspace(rows, columns, n, q)
-    work.by_row[0], work.by_column[0] = q, q.T
-    u, v = potentials(work)
-    v[:] = 0
-    infinity = 16 * (rows + columns) * (1 + int(abs(q).max()))
+    work = new_unbounded_workspace(*q.shape)
+    work.q[:], work.q_by_column[:] = q.ravel(), q.T.ravel()
+    u, v = work.u, work.v
+    infinity = 16 * sum(q.shape) * (1 + int(abs(q).max()))
     for sweep in range(3):
         if sweep:
             v[:] = thresholds(q.T - u, n[1], full)
         u[:] = thresholds(q - v, n[0], full)
-    misplaced(n, full, q, u, v, *counts(work))
-    keep_positive(q, u, v, x)
+    misplaced(n, full, work)
+    keep_positive(work)
     arc_costs(infinity, work)
-    fill_ties(n, full, infinity, x, work)
-    augment(n, full, infinity, x, work)
-    return x
+    fill_ties(n, full, infinity, work)
+    augment(n, full, infinity, work)
+    return work.kept.reshape(q.shape).astype(np.bool_)
 
 
 def thresholds(reduced_costs: NDArray[Any], n: int, full: bool) -> NDArray[Any]:

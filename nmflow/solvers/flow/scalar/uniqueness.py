@@ -7,96 +7,93 @@ cycle is negative once every addition is one unit dearer. A cycle without additi
 of a partial tile and nothing else: it costs that entry's score, which is not negative, and where it
 is zero an entry of each tie table, which is positive.
 
-Plain Python over arrays; see :mod:`nmflow.solvers.flow.scalar.solve` for how it runs.
+Plain Python over flat arrays; see :mod:`nmflow.solvers.flow.scalar.kernel` for how it runs.
 """
 
 from __future__ import annotations
 
 from nmflow.compiling.jit import helper
-from nmflow.solvers.flow.scalar.workspace import DISTANCE, counts, potentials
 
 
 @helper
-def is_unique(n, full, x, work):
+def is_unique(n, full, work):
     """Bellman-Ford over the arcs that matter: the mask is unique if no cycle is negative.
 
     A simple cycle has at most min(r, c) additions, so labels below -min(r, c) betray a negative
     cycle, and an arc as long as the labels are deep never shortens a path.
     """
-    q = work.by_row[0]
-    rows, columns = q.shape
-    arcs = work.by_row[1].reshape(rows * columns)
-    u, v = potentials(work)
-    row_count, column_count = counts(work)
-    column_label = work.nodes[DISTANCE, :columns]
-    row_label = work.nodes[DISTANCE, columns : columns + rows]
-    depth = min(rows, columns) + 1
-    count = near_arcs(depth, q, u, v, arcs)
-    row_label[:] = 0
-    column_label[:] = 0
-    slack_label = 0 * q[0, 0]
+    q, u, v, kept, arcs, label = work.q, work.u, work.v, work.kept, work.add, work.distance
+    rows, columns = work.rows, work.columns
+    depth = (rows if rows < columns else columns) + 1
+    count = near_arcs(depth, work)
+    for k in range(columns + rows + 1):
+        label[k] = 0
     while True:
         changed = False
         for k in range(count):
-            i, j = arcs[k] // columns, arcs[k] % columns
-            reduced = q[i, j] - u[i] - v[j]
-            if x[i, j]:
-                if column_label[j] + reduced < row_label[i]:
-                    row_label[i] = column_label[j] + reduced
+            entry = arcs[k]
+            i, j = entry // columns, entry % columns
+            reduced = q[entry] - u[i] - v[j]
+            row = columns + i
+            if kept[entry]:
+                if label[j] + reduced < label[row]:
+                    label[row] = label[j] + reduced
                     changed = True
-            elif row_label[i] - reduced - 1 < column_label[j]:
-                column_label[j] = row_label[i] - reduced - 1
+            elif label[row] - reduced - 1 < label[j]:
+                label[j] = label[row] - reduced - 1
                 changed = True
-                if column_label[j] < -depth:
+                if label[j] < -depth:
                     return False
-        if not full:
-            before = slack_label
-            slack_label = into_slack(n, slack_label, u, row_label, column_label, column_count)
-            changed |= slack_label < before
-            changed |= out_of_slack(n, slack_label, v, row_label, column_label, row_count)
+        if not full and through_slack(n, work):
+            changed = True
         if not changed:
             return True
 
 
 @helper
-def near_arcs(depth, q, u, v, arcs):
+def near_arcs(depth, work):
     """List the entries whose reduced cost is at most ``depth`` in size; how many."""
-    rows, columns = q.shape
+    q, u, v, arcs = work.q, work.u, work.v, work.add
+    columns = work.columns
     count = 0
-    for i in range(rows):
+    for i in range(work.rows):
         near = 0
         for j in range(columns):
-            near += abs(q[i, j] - u[i] - v[j]) <= depth
+            near += 1 if abs(q[i * columns + j] - u[i] - v[j]) <= depth else 0
         if near == 0:
             continue
         for j in range(columns):
-            if abs(q[i, j] - u[i] - v[j]) <= depth:
+            if abs(q[i * columns + j] - u[i] - v[j]) <= depth:
                 arcs[count] = i * columns + j
                 count += 1
     return count
 
 
 @helper
-def into_slack(n, slack_label, u, row_label, column_label, column_count):
-    """Label of the slack node: rows give units up to it, columns below n take them."""
-    for i in range(u.size):
-        slack_label = min(slack_label, row_label[i] + u[i])
-    for j in range(column_count.size):
-        if column_count[j] < n[1]:
-            slack_label = min(slack_label, column_label[j])
-    return slack_label
+def through_slack(n, work):
+    """Labels by way of the slack node; whether any changed.
 
-
-@helper
-def out_of_slack(n, slack_label, v, row_label, column_label, row_count):
-    """Labels of rows below n and of columns, by way of the slack node; whether any changed."""
-    changed = False
-    for i in range(row_count.size):
-        if row_count[i] < n[0] and slack_label < row_label[i]:
-            row_label[i] = slack_label
+    Rows give units up to it, columns below n take them; from it units lead to rows below n and to
+    columns.
+    """
+    u, v, label = work.u, work.v, work.distance
+    rows, columns = work.rows, work.columns
+    before = label[columns + rows]
+    slack = before
+    for i in range(rows):
+        if label[columns + i] + u[i] < slack:
+            slack = label[columns + i] + u[i]
+    for j in range(columns):
+        if work.column_count[j] < n[1] and label[j] < slack:
+            slack = label[j]
+    label[columns + rows] = slack
+    changed = slack < before
+    for i in range(rows):
+        if work.row_count[i] < n[0] and slack < label[columns + i]:
+            label[columns + i] = slack
             changed = True
-    for j in range(v.size):
-        if slack_label + v[j] < column_label[j]:
-            column_label[j] = slack_label + v[j]
+    for j in range(columns):
+        if slack + v[j] < label[j]:
+            label[j] = slack + v[j]
             changed = True
     return changed

@@ -1,4 +1,4 @@
-"""Scratch memory of the scalar fallback for one tile shape, allocated once for a batch."""
+"""Scratch memory of the scalar stage for one tile, allocated once for a batch."""
 
 from __future__ import annotations
 
@@ -7,53 +7,96 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nmflow.compiling.jit import helper
-from nmflow.solvers.flow.scalar.selection_network import selection_networks
-
-# Rows of Workspace.nodes.
-POTENTIAL, COUNT, DISTANCE, VIA, CLOSED = range(5)
+from nmflow.compiling.structs import Struct
+from nmflow.solvers.flow.scalar.selection_network import selection_network
 
 
-class Workspace(NamedTuple):
-    """The problem, its potentials, and scratch, for tiles of one shape.
+class Workspace(Struct, pointers=True):
+    """One tile, its potentials and mask, and scratch; flat arrays, matrices row by row.
 
-    Few arrays, because compiled functions take them apart and put them together at each call.
+    Attributes
+    ----------
+    rows, columns : r, c
+    q, q_by_column : (r * c,), (c * r,)
+        The scores in units, and transposed.
+    add, drop : (r * c,), (c * r,)
+        What adding a pruned entry costs, and, by columns, what dropping a kept one does, but for
+        potentials; before that, what the ascent puts in order.
+    u, v : (r,), (c,)
+        Potentials of rows and columns.
+    kept : (r * c,) uint8
+        The mask.
+    row_count, column_count : (r,), (c,)
+        What they hold.
+    distance, via, closed : (c + r + 1,)
+        Of the columns, then of the rows, then of the capacity that a partial tile leaves unused.
+    column_network, row_network : (2 * comparators,)
+        What selects among rows, for a column, and among columns, for a row.
+    column_comparators, row_comparators : int
     """
 
-    # Scores in units; what adding a pruned entry costs, but for potentials. (2, r, c)
-    by_row: NDArray[Any]
-    # The scores again; what dropping a kept entry costs, but for potentials. (2, c, r)
-    by_column: NDArray[Any]
-    # Properties of the columns, then of the rows, then of the capacity that a partial tile leaves
-    # unused. (5, c + r + 1)
-    nodes: NDArray[Any]
-    # Comparators that select among rows, for a column, and among columns, for a row. (2, *, 2)
-    networks: NDArray[np.int64]
+    rows: int
+    columns: int
+    q: NDArray[np.int64]
+    q_by_column: NDArray[np.int64]
+    add: NDArray[np.int64]
+    drop: NDArray[np.int64]
+    u: NDArray[np.int64]
+    v: NDArray[np.int64]
+    kept: NDArray[np.uint8]
+    row_count: NDArray[np.int64]
+    column_count: NDArray[np.int64]
+    distance: NDArray[np.int64]
+    via: NDArray[np.int64]
+    closed: NDArray[np.int64]
+    column_network: NDArray[np.int64]
+    row_network: NDArray[np.int64]
+    column_comparators: int
+    row_comparators: int
 
 
-@helper
-def workspace(rows, columns, n, like):
-    """Scratch memory for tiles of that shape and rows and columns that hold so many, n = (n, n').
+class UnboundedWorkspace(NamedTuple):
+    """As :class:`Workspace`, of Python integers, which no kernel takes."""
 
-    Its numbers are of the dtype of ``like``.
-    """
+    rows: int
+    columns: int
+    q: NDArray[Any]
+    q_by_column: NDArray[Any]
+    add: NDArray[Any]
+    drop: NDArray[Any]
+    u: NDArray[Any]
+    v: NDArray[Any]
+    kept: NDArray[np.uint8]
+    row_count: NDArray[np.int64]
+    column_count: NDArray[np.int64]
+    distance: NDArray[Any]
+    via: NDArray[np.int64]
+    closed: NDArray[Any]
+
+
+def new_workspace(rows: int, columns: int, n: tuple[int, int]) -> Workspace:
+    """Scratch memory for tiles of that shape; rows hold n[0], columns n[1]."""
+    networks = selection_network(rows, n[1]), selection_network(columns, n[0])
     return Workspace(
-        np.empty((2, rows, columns), like.dtype),
-        np.empty((2, columns, rows), like.dtype),
-        np.empty((5, columns + rows + 1), like.dtype),
-        selection_networks(rows, columns, n),
+        rows,
+        columns,
+        *_numbers(rows, columns, np.int64),
+        *networks,
+        *(network.size // 2 for network in networks),
     )
 
 
-@helper
-def potentials(work):
-    """Views: the potentials of rows and of columns."""
-    columns, rows = work.by_column.shape[1:]
-    return work.nodes[POTENTIAL, columns : columns + rows], work.nodes[POTENTIAL, :columns]
+def new_unbounded_workspace(rows: int, columns: int) -> UnboundedWorkspace:
+    """As :func:`new_workspace`, without networks."""
+    return UnboundedWorkspace(rows, columns, *_numbers(rows, columns, object))
 
 
-@helper
-def counts(work):
-    """Views: how many entries rows and columns hold."""
-    columns, rows = work.by_column.shape[1:]
-    return work.nodes[COUNT, columns : columns + rows], work.nodes[COUNT, :columns]
+def _numbers(rows: int, columns: int, kind: Any) -> list[NDArray[Any]]:
+    """All arrays but the networks; those of scores are of the given type."""
+    size, nodes = rows * columns, columns + rows + 1
+    sizes = (
+        *((size, kind),) * 4,
+        *((rows, kind), (columns, kind), (size, np.uint8), (rows, np.int64), (columns, np.int64)),
+        *((nodes, kind), (nodes, np.int64), (nodes, kind)),
+    )
+    return [np.zeros(length, each) for length, each in sizes]

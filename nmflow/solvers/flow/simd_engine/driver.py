@@ -7,7 +7,7 @@ dtypes are copied side by side first.
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from nmflow.simd.tile_shape import ROW, TileShape
 from nmflow.solvers.flow.simd_engine.kernel import NEEDS_SOLVER, solve_full_tiles
 from nmflow.solvers.flow.simd_engine.scratch import (
     Box,
+    FlatView,
     Scratch,
     Unproved,
     flat_view,
@@ -29,6 +30,7 @@ from nmflow.solvers.flow.simd_engine.scratch import (
 )
 from nmflow.solvers.flow.simd_engine.single_tile.solver import solve_strip
 from nmflow.solvers.flow.simd_engine.warm_start import WarmStart, new_warm_start
+from nmflow.solvers.flow.tiers import spares_engine
 
 
 def reads_in_place(values: NDArray[Any], columns: int, m: int) -> bool:
@@ -68,32 +70,89 @@ def solve_box(
         The strips still to be solved, whose masks mean nothing yet; None if some value is not
         finite.
     """
-    view = flat_view(values, mask, box, shape)
-    kind = np.float32 if values.dtype.itemsize <= np.dtype(np.float32).itemsize else np.float64
-    key = shape, kind, signed
-    free = free_scratch.setdefault(key, [])
-    scratch = free.pop() if free else new_scratch(*key)
-    scratch = with_room(scratch, view.strips, shape)
+    call = _Call.of(values, mask, box, shape, signed, warm_start)
     # A warm start counts what changes, once: nothing may be solved twice.
-    solver = _strip_solver(scratch, shape, needed=warm_start is not None)
-    scratch.config.update(stride=values.shape[2], strip_solver=solver)
-    args = (
-        *view.arguments,
-        scratch.config,
-        scratch.strips,
-        scratch.batch,
-        shape,
-        True if signed else None,
-        *scratch.unproved,
-        warm_start,
-    )
-    count = solve_full_tiles(*args)
+    call.take_strip_solver(shape, needed=warm_start is not None)
+    count = solve_full_tiles(*call.args)
     if count == NEEDS_SOLVER:
-        scratch.config.update(strip_solver=_strip_solver(scratch, shape, needed=True))
-        count = solve_full_tiles(*args)
+        call.take_strip_solver(shape, needed=True)
+        count = solve_full_tiles(*call.args)
     if count >= 0:
         _left_over[shape.m] += count * shape.m * shape.m * shape.tiles
-    return give_back(scratch, free, count, view)
+    return give_back(call.scratch, call.free, count, call.view)
+
+
+def is_spared(
+    values: NDArray[Any],
+    mask: NDArray[np.bool_],
+    box: Box,
+    shape: TileShape,
+    signed: bool,
+    of: int,
+    warm_start: WarmStart | None = None,
+) -> bool:
+    """Whether the scalar stage solves a box, because compiling for it would not pay.
+
+    ``of`` are the entries of all that is solved with it; the rest as for :func:`solve_box`.
+    """
+
+    def is_compiled() -> bool:
+        call = _Call.of(values, mask, box, shape, signed, warm_start)
+        call.free.append(call.scratch)
+        return is_at_hand(solve_full_tiles, call.args)
+
+    kind = shape, values.dtype, signed, warm_start is not None
+    return spares_engine(kind, mask[box].size, of, is_compiled)
+
+
+class _Call(NamedTuple):
+    """A call of the kernel.
+
+    Attributes
+    ----------
+    args : of the kernel
+    view : what of the matrices it sees
+    scratch, free : its scratch memory, and where that is put when it is free again
+    """
+
+    args: tuple[Any, ...]
+    view: FlatView
+    scratch: Scratch
+    free: list[Scratch]
+
+    @classmethod
+    def of(
+        cls,
+        values: NDArray[Any],
+        mask: NDArray[np.bool_],
+        box: Box,
+        shape: TileShape,
+        signed: bool,
+        warm_start: WarmStart | None,
+    ) -> _Call:
+        """The arguments of :func:`solve_box` as the kernel takes them."""
+        view = flat_view(values, mask, box, shape)
+        kind = np.float32 if values.dtype.itemsize <= np.dtype(np.float32).itemsize else np.float64
+        key = shape, kind, signed
+        free = free_scratch.setdefault(key, [])
+        scratch = with_room(free.pop() if free else new_scratch(*key), view.strips, shape)
+        scratch.config.update(stride=values.shape[2])
+        args = (
+            *view.arguments,
+            scratch.config,
+            scratch.strips,
+            scratch.batch,
+            shape,
+            True if signed else None,
+            *scratch.unproved,
+            warm_start,
+        )
+        return cls(args, view, scratch, free)
+
+    def take_strip_solver(self, shape: TileShape, *, needed: bool) -> None:
+        """Tell the kernel where the strip solver is."""
+        solver = _strip_solver(self.scratch, shape, needed=needed)
+        self.scratch.config.update(strip_solver=solver)
 
 
 def warm_start_of(box: Box, shape: TileShape) -> WarmStart:
@@ -140,8 +199,9 @@ def _strip_solver(scratch: Scratch, shape: TileShape, *, needed: bool) -> int:
     needed = needed or compiles_at_once() or _left_over[m] > _PATIENCE
     if not known or (needed and not _strip_solvers[m]):
         config, strips, batch = scratch.config, scratch.strips, scratch.batch
+        arrays = config.type_of("tables"), strips.type_of("u"), strips.type_of("v")
         args = (
-            config.tables, strips.u, strips.v, 0, False, 0, batch, False, 0, 0, False, False,
+            *arrays, 0, False, 0, batch, False, 0, 0, False, False,
             shape.any_n,
         )  # fmt: skip
         at_hand = needed or is_at_hand(solve_strip, args)

@@ -39,7 +39,7 @@ PREFETCHED_BATCHES = 2
 """Prefetch distance of 4 x 4 tiles, which are solved sooner than memory answers."""
 
 
-class KernelConfig(Struct):
+class KernelConfig(Struct, pointers=True):
     """How scores are read, and how long each stage ascends.
 
     Attributes
@@ -49,9 +49,11 @@ class KernelConfig(Struct):
     table_bits : of the sum of a table's entries over m entries
     fixed_bits : of a score's magnitude in fixed point
     window_center : what the first stage takes off each of its integers, to fit an int16
+    stages : int
     stage_shifts : (stages,) the low bits of the fixed point that each stage leaves out
     stage_rounds : (4,) rounds of ascent: :class:`schedule.Rounds`
-    relaxation_shifts : (2 * rounds,) pairs: :func:`schedule.relaxation_shifts`
+    relaxations : pairs of relaxation shifts
+    relaxation_shifts : (2 * relaxations,) :func:`schedule.relaxation_shifts`
     strip_solver : address of :func:`single_tile.solver.solve_strip`; 0 while it is not compiled
     """
 
@@ -60,8 +62,10 @@ class KernelConfig(Struct):
     table_bits: int
     fixed_bits: int
     window_center: int
+    stages: int
     stage_shifts: NDArray[np.int64]
     stage_rounds: NDArray[np.int64]
+    relaxations: int
     relaxation_shifts: NDArray[np.int64]
     strip_solver: int
 
@@ -161,7 +165,7 @@ def solve_full_tiles(
                 continue
         warm = used == shape.strips and starts_warm(warm_start, strips)
         fresh = used == shape.strips and not warm
-        clear_potentials(batch)
+        clear_potentials(batch, shape)
         if fresh:
             read_fresh(weights, config, strips, batch, with_tables, shape, signed)
             with_tables = with_tables and mostly_with_table(strips, used)

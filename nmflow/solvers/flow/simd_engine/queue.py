@@ -31,7 +31,7 @@ def next_stage(strips, slot, config, inside, shape):
         strips.stage[slot] = 1
     else:
         strips.stage[slot] += 2 if first and not enumerates(shape) else 1
-    if strips.tried_singly[slot] or strips.stage[slot] == config.stage_shifts.size:
+    if strips.tried_singly[slot] or strips.stage[slot] == config.stages:
         return False
     strips.shift[slot] = config.stage_shifts[strips.stage[slot]]
     return True

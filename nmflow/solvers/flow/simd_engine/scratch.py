@@ -134,8 +134,10 @@ def new_scratch(shape: TileShape, kind: Any, signed: bool) -> Scratch:
         table_bits=table_bits(m),
         fixed_bits=FIXED_BITS - signed,
         window_center=window_center,
+        stages=len(STAGE_SHIFTS),
         stage_shifts=np.array(STAGE_SHIFTS),
         stage_rounds=np.array(rounds(m)),
+        relaxations=len(relaxation_shifts(m)),
         relaxation_shifts=np.array(relaxation_shifts(m)).ravel(),
         strip_solver=0,
     )

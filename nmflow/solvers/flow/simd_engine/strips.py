@@ -19,7 +19,7 @@ from nmflow.solvers.flow.simd_engine.fixed_point import (
 )
 
 
-class Strips(Struct):
+class Strips(Struct, pointers=True):
     """For each slot of a batch, and of the queue behind it, what is known of its strip.
 
     Attributes

@@ -28,7 +28,7 @@ from nmflow.solvers.flow.simd_engine.strips import aligned, lane_of
 GAPLESS_COLUMNS = 2 * ROW
 
 
-class TileBatch(Struct):
+class TileBatch(Struct, pointers=True):
     """Scratch memory for 32 tiles; 32 lanes are a vector of int16.
 
     Attributes
@@ -72,10 +72,11 @@ def new_tile_batch(shape: TileShape) -> TileBatch:
 
 
 @inlined
-def clear_potentials(batch):
+def clear_potentials(batch, shape):
     """Start all tiles from potentials 0."""
-    batch.u[:] = 0
-    batch.v[:] = 0
+    for k in range(shape.m * LANES):
+        batch.u[k] = 0
+        batch.v[k] = 0
 
 
 @inlined
@@ -118,7 +119,8 @@ def prefetch_strip(weights, mask, config, start, with_mask, shape):
 @inlined
 def relaxation_of(config, k):
     """The over-relaxation of round k >= 1 where ties are likely; for k = 0 the usual one."""
-    at = 2 * min(k, config.relaxation_shifts.size // 2 - 1)
+    last = config.relaxations - 1
+    at = 2 * (k if k < last else last)
     return config.relaxation_shifts[at], config.relaxation_shifts[at + 1]
 
 

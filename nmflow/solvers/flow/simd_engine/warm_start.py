@@ -41,7 +41,7 @@ PREFETCHED_STRIPS = 4
 """Prefetch distance."""
 
 
-class WarmStart(Struct):
+class WarmStart(Struct, pointers=True):
     """By strip, in the order in which a box is solved.
 
     Attributes

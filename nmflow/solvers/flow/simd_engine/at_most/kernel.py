@@ -33,7 +33,7 @@ def requeue(strips, used, fresh, batch, config, queue, unproved, start, count, s
             reset_potentials(strips, slot, config, shape)
         add_prices(strips, slot, batch, shape)
         strips.stage[slot] += 2 if strips.stage[slot] == 0 else 1
-        if strips.stage[slot] == config.stage_shifts.size:
+        if strips.stage[slot] == config.stages:
             leave_unproved(strips, slot, config, unproved, start, count, shape)
             count += 1
             continue
@@ -61,7 +61,7 @@ def solve_at_most(
             if used < 0:
                 return NOT_FINITE
         fresh = used == shape.strips
-        clear_potentials(batch)
+        clear_potentials(batch, shape)
         if fresh:
             read_first_stage(weights, config, None, strips, batch, shape, True)
             rounds = config.stage_rounds[FRESH]

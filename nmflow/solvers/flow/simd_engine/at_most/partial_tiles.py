@@ -7,18 +7,12 @@ are never kept.
 
 from __future__ import annotations
 
-import math
-
-import numpy as np
-
 from nmflow.compiling.jit import compile_kernel, helper, inlined
 from nmflow.simd.integers import equal, greater, like
 from nmflow.simd.tile_shape import LANES
 from nmflow.simd.vectors import load, maximum, store
-from nmflow.solvers.flow.scalar.quantise import leading_digits
 from nmflow.solvers.flow.simd_engine.dual_ascent import ascend, relaxed_midpoint, step
 from nmflow.solvers.flow.simd_engine.fixed_point import (
-    PARTIAL_BITS,
     WORTHLESS,
 )
 
@@ -32,21 +26,18 @@ def price(upper, lower, old, relaxation):
 
 
 @helper
-def read_tile(scores, lane, digits, lanes, shape):
-    """Floor a tile's scores into its lane; which power of two they were multiplied by."""
-    exponent, _ = leading_digits(scores, PARTIAL_BITS, digits)
-    for i in range(digits.shape[0]):
-        for j in range(digits.shape[1]):
-            index = (i * (shape.m + 1) + j) * LANES + lane
-            lanes[index] = np.int16(max(digits[i, j], WORTHLESS))
-    return exponent
+def read_tile(digits, t, lane, lanes, shape):
+    """Copy a tile's scores into its lane."""
+    for i in range(digits.shape[1]):
+        for j in range(digits.shape[2]):
+            lanes[(i * (shape.m + 1) + j) * LANES + lane] = digits[t, i, j]
 
 
 @helper
 def find_prices(rows, columns, lanes, u, v, relaxation, shape):
     """Ascend; where columns are scarce, from prices of columns alone."""
-    u[:] = 0
-    v[:] = 0
+    for k in range(u.size):
+        u[k], v[k] = 0, 0
     if columns < rows:
         step(lanes, (shape.m + 1) * LANES, LANES, u, v, price, relaxation, shape)
     for _ in range(ROUNDS):
@@ -92,13 +83,16 @@ def prove(rows, columns, lanes, u, v, held, shape):
     return proved_lanes
 
 
-@compile_kernel
-def solve_partial_batch(scores, lanes, u, v, held, shape, relaxation, mask, proved, start):
+@compile_kernel(nrt=False)
+def solve_partial_batch(
+    digits, lanes, u, v, held, shape, relaxation, mask, proved_lanes, proved, prices
+):  # fmt: skip
     """Masks of partial tiles, and which of them are proved to be the only optimal ones.
 
     Parameters
     ----------
-    scores : float64 array, shape (T, r, c)
+    digits : int16 array, shape (T, r, c)
+        Floors of the scores, at least WORTHLESS.
     lanes, u, v, held : int16
         Scratch memory for ``(m + 1) * m`` vectors of 32, and ``m`` each.
     shape : TileShape
@@ -107,20 +101,20 @@ def solve_partial_batch(scores, lanes, u, v, held, shape, relaxation, mask, prov
         See :func:`dual_ascent.relaxed_midpoint`.
     mask : bool array, shape (T, r, c)
         Written.
+    proved_lanes : (32,) int16
+        Scratch memory.
     proved : bool array, shape (T,)
         Written.
-    start : float64 array, shape (T, c)
-        Written: prices of columns, in the scores' units, from which the fallback may start.
+    prices : int16 array, shape (T, c)
+        Written: prices of columns, in the digits' units.
     """
-    total, rows, columns = scores.shape
-    digits = np.empty((rows, columns), np.int64)
-    exponents = np.empty(LANES, np.int64)
-    proved_lanes = np.empty(LANES, np.int16)
-    lanes[:] = WORTHLESS
+    total, rows, columns = digits.shape
+    for index in range(lanes.size):
+        lanes[index] = WORTHLESS
     for first in range(0, total, LANES):
-        count = min(LANES, total - first)
+        count = LANES if total - first > LANES else total - first
         for lane in range(count):
-            exponents[lane] = read_tile(scores[first + lane], lane, digits, lanes, shape)
+            read_tile(digits, first + lane, lane, lanes, shape)
         find_prices(rows, columns, lanes, u, v, relaxation, shape)
         store(proved_lanes, 0, prove(rows, columns, lanes, u, v, held, shape))
         for lane in range(count):
@@ -131,4 +125,4 @@ def solve_partial_batch(scores, lanes, u, v, held, shape, relaxation, mask, prov
                     index = (i * (shape.m + 1) + j) * LANES + lane
                     mask[t, i, j] = lanes[index] - v[j * LANES + lane] > u[i * LANES + lane]
             for j in range(columns):
-                start[t, j] = math.ldexp(float(v[j * LANES + lane]), -exponents[lane])
+                prices[t, j] = v[j * LANES + lane]

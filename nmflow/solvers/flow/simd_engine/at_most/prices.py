@@ -21,7 +21,7 @@ from nmflow.solvers.flow.simd_engine.fixed_point import LOWEST_CHANGE
 from nmflow.solvers.flow.simd_engine.strips import aligned, clipped_part, lane_of
 
 
-class Bounds(Struct):
+class Bounds(Struct, pointers=True):
     """How far the prices of a batch may fall, and what its columns hold; (m * 32,) each.
 
     Attributes
@@ -111,8 +111,9 @@ def prove(batch, bounds, shape):
 def set_floors(strips, bounds, fresh, shape):
     """Set how far each price may fall: not at all where the batch starts from 0."""
     if fresh:
-        bounds.u_floor[:] = 0
-        bounds.v_floor[:] = 0
+        for k in range(shape.m * LANES):
+            bounds.u_floor[k] = 0
+            bounds.v_floor[k] = 0
         return
     for slot in range(shape.strips):
         start, shift = slot * shape.halves * ROW, strips.shift[slot]

@@ -51,7 +51,7 @@ ROUNDS = 8
 """Rounds in which potentials must come between what is kept and what is pruned."""
 
 
-class TileScratch(Struct):
+class TileScratch(Struct, pointers=True):
     """Scratch memory for a tile. Lines are padded to 8, 16 or 32 entries; all are of int32.
 
     Attributes
