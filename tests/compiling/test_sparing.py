@@ -31,8 +31,8 @@ if {at_once}:
     sparing.compile_at_once()
 for matrix in matrices:
     print(nmflow.solve(matrix, 4, 8).astype(int).tolist())
-from nmflow.solvers.flow.scalar.solve import solve_batch, solve_integers
-print([len(kernel.overloads) for kernel in (solve_batch, solve_integers)])
+from nmflow.solvers.flow.scalar.kernel import solve_units
+print(len(solve_units.overloads))
 """
 )
 
@@ -40,9 +40,9 @@ print([len(kernel.overloads) for kernel in (solve_batch, solve_integers)])
 def test_a_first_call_interprets_what_few_tiles_need():
     first = run(FIRST_MASKS.format(at_once=False))
     *interpreted, none = first.splitlines()
-    assert none == "[0, 0]"
+    assert none == "0"
     *compiled, some = run(FIRST_MASKS.format(at_once=True)).splitlines()
-    assert some == "[1, 1]"
+    assert some == "1"
     assert interpreted == compiled
 
 
@@ -87,6 +87,7 @@ def test_what_is_on_the_disk_is_used_at_once(kernel):
 def test_tied_tiles_call_for_the_strip_solver():
     """Many strips that want it are not left to the scalar fallback."""
     code = """
+driver.spares_engine = lambda *_: False
 for make in (lambda rng: rng.standard_normal((64, 64)), lambda rng: rng.integers(0, 2, (256, 256))):
     nmflow.solve(make(np.random.default_rng(0)).astype(np.float32), 4, 8)
     print(bool(driver._strip_solvers[8]))

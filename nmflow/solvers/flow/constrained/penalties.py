@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nmflow.compiling.jit import compile_kernel, helper
+from nmflow.compiling.jit import compile_kernel, helper, unaliased
 from nmflow.problem.pattern import Pair
 from nmflow.simd.tile_shape import ROW
 
@@ -89,7 +89,7 @@ def _penalise_window(
                     force(penalties, forced[b, k], scores[b, k])
 
 
-@helper
+@unaliased
 def widen(row, digits, largest):
     """The largest magnitudes of columns, with those of a row."""
     for x in range(largest.size):
@@ -109,14 +109,14 @@ def level(largest, penalties, factor):
         penalties[x] = penalty
 
 
-@helper
+@unaliased
 def select(row, read_as, allowed, penalties, digits, scores):
     """The scores of a row where they are allowed, and else penalties, negative."""
     for x in range(scores.size):
         scores[x] = row[x] & read_as if allowed[x] != 0 else penalties[x] | ~digits
 
 
-@helper
+@unaliased
 def force(penalties, forced, scores):
     """Penalties instead of the scores of a row where they are forced."""
     for x in range(scores.size):

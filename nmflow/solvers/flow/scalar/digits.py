@@ -8,6 +8,7 @@ that q holds nearly equal; see :func:`zoom` and :func:`pose_ties`. All of it is 
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,16 +57,20 @@ class Digits:
 
 def leading_digits(scores: NDArray[np.float64], bits: int) -> Digits:
     """Floors of the scores (T, r, c) times the powers of two that make them less than 2**bits."""
-    largest = np.abs(scores).max(axis=(1, 2))
-    exponent = np.where(largest > 0, bits - np.frexp(largest)[1].astype(np.int64), 0)
+    count = len(scores)
+    _, exponent = np.frexp(np.abs(scores).reshape(count, -1).max(axis=1))
+    exponent = bits - exponent
     # Each product is exact but where it is subnormal itself, far below one unit.
-    value = np.ldexp(scores, exponent[:, None, None].astype(np.int32))
+    value = np.ldexp(scores, exponent[:, None, None])
     whole = np.floor(value)
-    vanished = (value == 0) & (scores != 0)
-    exact = ~((whole != value) | vanished).any(axis=(1, 2))
-    # A negative score that scaling made -0.0 still floors to -1.
-    q = whole.astype(np.int64) - (vanished & (scores < 0))
-    return Digits(q, exponent, exact, np.zeros(len(q), np.int64))
+    q = whole.astype(np.int64)
+    exact = (whole == value).reshape(count, -1).all(axis=1)
+    if exponent.min(initial=0) < 0:
+        vanished = (value == 0) & (scores != 0)
+        exact &= ~vanished.reshape(count, -1).any(axis=1)
+        # A negative score that scaling made -0.0 still floors to -1.
+        q -= vanished & (scores < 0)
+    return Digits(q, exponent.astype(np.int64), exact, np.zeros(count, np.int64))
 
 
 def next_digits(
@@ -105,14 +110,17 @@ def start_of(
 
 def fold_ties(digits: Digits) -> None:
     """Put as many tables as fit into low bits that no score of an exact tile uses."""
+    if not digits.exact.any():
+        return
     q, (rows, columns) = digits.q, digits.q.shape[1:]
-    used = np.bitwise_or.reduce(q, axis=(1, 2))
-    free = np.where(used == 0, 62, np.frexp((used & -used).astype(np.float64))[1] - 1)
-    count = (free - margin_bits(rows, columns)) // table_width(rows, columns)
-    digits.tables[:] = np.where(digits.exact, np.clip(count, 0, ties.TABLES), 0)
-    for wanted in range(1, ties.TABLES + 1):
-        some = digits.tables == wanted
-        q[some] += _tables(0, wanted, rows, columns)
+    used = np.bitwise_or.reduce(q.reshape(len(q), -1), axis=1)
+    # The lowest one, or of no number at all the highest.
+    lowest = (used | (1 << 62)) & -(used | (1 << 62))
+    free = np.frexp(lowest.astype(np.float64))[1] - 1
+    count = np.maximum(free - margin_bits(rows, columns), 0) // table_width(rows, columns)
+    digits.tables[:] = np.minimum(count, ties.TABLES) * digits.exact
+    if digits.tables.any():
+        q += _first_tables(rows, columns)[digits.tables]
 
 
 def zoom(
@@ -161,6 +169,12 @@ def _room(rows: int, columns: int) -> int:
     """How many tables at a time leave a reduced cost of one unit above them."""
     free = score_bits(rows, columns) - 2 - margin_bits(rows, columns)
     return free // table_width(rows, columns)
+
+
+@functools.lru_cache(64)
+def _first_tables(rows: int, columns: int) -> NDArray[np.int64]:
+    """None of the tables, the first one, the first two, and so on."""
+    return np.stack([_tables(0, count, rows, columns) for count in range(ties.TABLES + 1)])
 
 
 def _tables(first: int, count: int, rows: int, columns: int) -> NDArray[np.int64]:

@@ -29,8 +29,10 @@ from nmflow.solvers.flow.scalar.digits import (
     zoom,
 )
 from nmflow.solvers.flow.scalar.kernel import solve_units
-from nmflow.solvers.flow.scalar.workspace import Workspace, new_workspace
+from nmflow.solvers.flow.scalar.workspace import Workspace, workspace
 
+# To so few tiles a start, and tables at once, bring less than they take.
+_FEW = 16
 # Entries that are worked on at a time.
 _WINDOW = 1 << 16
 
@@ -59,12 +61,13 @@ def solve_batch(
         Written: False where a tile ties beyond the tables, or is of integers that 64 bits don't
         hold with room to calculate; its mask means nothing.
     """
-    work = new_workspace(*scores.shape[1:], n)
-    window = max(1, _WINDOW // max(scores[0].size, 1)) if len(scores) else 1
-    for first in range(0, len(scores), window):
-        part = slice(first, first + window)
-        near = None if start is None else start[part]
-        _solve_window(scores[part], n, full, near, mask[part], proved[part], work)
+    count, rows, columns = scores.shape
+    window = max(1, _WINDOW // (rows * columns))
+    with workspace(rows, columns, n) as work:
+        for first in range(0, count, window):
+            part = slice(first, first + window)
+            near = None if start is None else start[part]
+            _solve_window(scores[part], n, full, near, mask[part], proved[part], work)
 
 
 def _solve_window(
@@ -81,20 +84,25 @@ def _solve_window(
     if floats:
         scores = scores.astype(np.float64, copy=False)
         digits = leading_digits(scores, score_bits(rows, columns))
-        fold_ties(digits)
+        if count > _FEW:
+            fold_ties(digits)
     else:
         digits = floor_to_int64(scores)
     u, v = np.empty((count, rows), np.int64), np.zeros((count, columns), np.int64)
-    if start is not None and floats:
+    if start is not None and floats and count > _FEW:
         v = start_of(start, digits.exponent, score_bits(rows, columns), full)
-    open_tiles = np.arange(count)
+    open_tiles: Any = slice(0, count)
     while True:
-        found = np.empty((len(open_tiles), rows * columns), np.uint8)
-        unique = np.empty(len(open_tiles), np.bool_)
-        q = digits.q.reshape(len(open_tiles), rows * columns)
+        found = np.empty((len(u), rows * columns), np.uint8)
+        unique = np.empty(len(u), np.bool_)
+        q = digits.q.reshape(found.shape)
         run_sparingly(solve_units, (q, n, full, work, u, v, found, unique), q.size)
         mask[open_tiles] = found.reshape(-1, rows, columns)
         proved[open_tiles] = unique
+        if unique.all():
+            return
+        if isinstance(open_tiles, slice):
+            open_tiles = np.arange(count)
         # Integers that were shifted down have no more digits here.
         left = ~unique & digits.undecided & (floats | digits.exact)
         if not left.any():

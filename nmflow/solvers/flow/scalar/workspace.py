@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -72,6 +74,18 @@ class UnboundedWorkspace(NamedTuple):
     distance: NDArray[Any]
     via: NDArray[np.int64]
     closed: NDArray[Any]
+
+
+_free: dict[tuple[int, int, tuple[int, int]], list[Workspace]] = {}
+
+
+@contextmanager
+def workspace(rows: int, columns: int, n: tuple[int, int]) -> Iterator[Workspace]:
+    """As :func:`new_workspace`, or one that was given back: making one takes as long as a tile."""
+    free = _free.setdefault((rows, columns, n), [])
+    work = free.pop() if free else new_workspace(rows, columns, n)
+    yield work
+    free.append(work)
 
 
 def new_workspace(rows: int, columns: int, n: tuple[int, int]) -> Workspace:

@@ -74,9 +74,10 @@ def new_tile_batch(shape: TileShape) -> TileBatch:
 @inlined
 def clear_potentials(batch, shape):
     """Start all tiles from potentials 0."""
-    for k in range(shape.m * LANES):
-        batch.u[k] = 0
-        batch.v[k] = 0
+    none = load(batch.u, 0) ^ load(batch.u, 0)
+    for k in range(shape.m):
+        store(batch.u, k * LANES, none)
+        store(batch.v, k * LANES, none)
 
 
 @inlined

@@ -111,9 +111,10 @@ def prove(batch, bounds, shape):
 def set_floors(strips, bounds, fresh, shape):
     """Set how far each price may fall: not at all where the batch starts from 0."""
     if fresh:
-        for k in range(shape.m * LANES):
-            bounds.u_floor[k] = 0
-            bounds.v_floor[k] = 0
+        none = load(bounds.u_floor, 0) ^ load(bounds.u_floor, 0)
+        for k in range(shape.m):
+            store(bounds.u_floor, k * LANES, none)
+            store(bounds.v_floor, k * LANES, none)
         return
     for slot in range(shape.strips):
         start, shift = slot * shape.halves * ROW, strips.shift[slot]
