@@ -10,7 +10,14 @@ import tempfile
 from benchmarks.timing import Spread, spread
 
 CLOCK = "import time; t = time.perf_counter()\n{}\nprint(time.perf_counter() - t)"
-FIRST = "import numpy as np, nmflow; nmflow.solve(np.eye({m}, dtype=np.float32), {n}, {m})"
+MATRIX = "np.random.default_rng(0).standard_normal((1024, 1024), np.float32)"
+FIRST = f"import numpy as np, nmflow; nmflow.solve({MATRIX}, {{n}}, {{m}})"
+SECOND = f"""
+import numpy as np, nmflow
+matrix = {MATRIX}
+nmflow.solve(matrix, 8, 16)
+matrix = matrix.astype(np.float16)
+""" + CLOCK.format("nmflow.solve(matrix, 4, 8)")
 
 CASES = {
     "import numpy": CLOCK.format("import numpy"),
@@ -19,7 +26,11 @@ CASES = {
     f"import and first {n}:{m} mask, kernels cached": CLOCK.format(FIRST.format(n=n, m=m))
     for n, m in ((2, 4), (8, 16))
 }
-COLD = "import and first 8:16 mask, nothing cached"
+COLD = {
+    f"import and first {n}:{m} mask, nothing cached": CLOCK.format(FIRST.format(n=n, m=m))
+    for n, m in ((2, 4), (4, 8), (8, 16))
+} | {"after that the first one of another n:m and dtype": SECOND}
+"""Of matrices of 1024 x 1024."""
 
 
 def measure(repeats: int, cold_repeats: int) -> dict[str, Spread]:
@@ -30,8 +41,9 @@ def measure(repeats: int, cold_repeats: int) -> dict[str, Spread]:
     for _ in range(repeats):
         for name, code in CASES.items():
             times[name].append(seconds(code))
-    if cold_repeats:
-        times[COLD] = [cold() for _ in range(cold_repeats)]
+    for _ in range(cold_repeats):
+        for name, code in COLD.items():
+            times.setdefault(name, []).append(cold(code))
     return {name: spread(t) for name, t in times.items()}
 
 
@@ -47,7 +59,7 @@ def seconds(code: str, **environment: str) -> float:
     return float(done.stdout)
 
 
-def cold() -> float:
-    """The first call with an empty cache of kernels."""
+def cold(code: str) -> float:
+    """What the code prints, with an empty cache of kernels."""
     with tempfile.TemporaryDirectory() as folder:
-        return seconds(CLOCK.format(FIRST.format(n=8, m=16)), NUMBA_CACHE_DIR=folder)
+        return seconds(code, NUMBA_CACHE_DIR=folder)

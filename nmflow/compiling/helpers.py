@@ -105,6 +105,12 @@ class KernelLibrary(JITCodeLibrary):
         for each in found:
             super().add_linking_library(each)
 
+    def _optimize_final_module(self) -> None:
+        """Once: numba does twice, to find counts of references that cancel out."""
+        passes, builder = self._codegen._module_pass_manager()
+        with self._recorded_timings.record("Module passes", builder):
+            passes.run(self._final_module, builder)
+
 
 class KernelCompiler(Compiler):
     """numba's pipeline, into a :class:`KernelLibrary`."""
