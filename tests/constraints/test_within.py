@@ -233,3 +233,15 @@ def test_units_are_kept_whole_within():
     keep[0, 1] = True
     with pytest.raises(nmflow.NmflowError, match="of which within forbids others"):
         nmflow.solve(weights, 2, 4, **options)
+
+
+def test_float32_near_its_end(rng):
+    """A penalty of a few times the largest would be infinite."""
+    weights = (rng.standard_normal((32, 48)) * 1e37).astype(np.float32)
+    weights *= np.float32(3.4e38) / np.abs(weights).max()
+    allowed = rng.random(weights.shape) < 0.7
+    for options in ({}, {"keep": allowed & (rng.random(weights.shape) < 0.1)}):
+        options |= {"within": allowed, "at_most": True}
+        mask = nmflow.solve(weights, 4, 8, **options)
+        wide = nmflow.solve(weights.astype(np.float64), 4, 8, **options)
+        np.testing.assert_array_equal(mask, wide)

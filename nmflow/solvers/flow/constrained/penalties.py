@@ -17,7 +17,7 @@ from nmflow.problem.pattern import Pair
 from nmflow.simd.tile_shape import ROW
 
 # Of float32, so that a few times the largest score is one.
-_LARGEST = 2.0**120
+_LARGEST = np.float32(2.0**120)
 
 
 def penalise(
@@ -47,18 +47,18 @@ def penalise(
     ndarray of float32 or float64, shape (B, R, C)
         float64 where a penalty may be too large for float32.
     """
-    if values.dtype == np.float32 and np.abs(values).max(initial=0) > _LARGEST:
-        values = values.astype(np.float64)
     bits = np.uint32 if values.dtype == np.float32 else np.uint64
     digits = bits(np.iinfo(bits).max >> 1)
     scores = np.empty(values.shape, values.dtype)
     largest = np.empty(values.shape[2], bits)
     masks = tuple(part.view(np.uint8) for part in bounds)
-    _penalise_window(
+    most = _penalise_window(
         *(values, values.view(bits), digits if unsigned else ~bits(0)),
         *(*masks, bool(bounds[1].any()), tile, values.dtype.type(factor)),
         *(largest, largest.view(values.dtype), digits, scores, scores.view(bits)),
     )
+    if values.dtype == np.float32 and most > _LARGEST.view(np.uint32):
+        return penalise(values.astype(np.float64), unsigned, bounds, tile, factor)
     return scores
 
 
@@ -67,14 +67,14 @@ def _penalise_window(
     values, value_bits, read_as, allowed, forced, any_forced, tile, factor,
     largest, penalties, digits, scores, score_bits,
 ):  # fmt: skip
-    """As :func:`penalise`; writes the scores.
+    """As :func:`penalise`; writes the scores, and returns the largest magnitude as bits.
 
     Floats are read and compared as bits, in loops of which LLVM makes vectors: ``read_as`` are
     those that a score has, ``digits`` all but the sign. ``largest`` and ``penalties``, ``scores``
     and ``score_bits`` are the same memory.
     """
     height, width = tile
-    span = width * max(ROW // width, 1)
+    span, most = width * max(ROW // width, 1), digits & ~digits
     for b in range(values.shape[0]):
         for top in range(0, values.shape[1], height):
             for x in range(largest.size):
@@ -82,11 +82,13 @@ def _penalise_window(
             for k in range(top, top + height):
                 widen(value_bits[b, k], digits, largest)
             for left in range(0, penalties.size, span):
-                level(largest[left : left + span], penalties[left : left + span], factor)
+                found = level(largest[left : left + span], penalties[left : left + span], factor)
+                most = max(most, found)
             for k in range(top, top + height):
                 select(value_bits[b, k], read_as, allowed[b, k], largest, digits, score_bits[b, k])
                 if any_forced:
                     force(penalties, forced[b, k], scores[b, k])
+    return most
 
 
 @unaliased
@@ -99,7 +101,7 @@ def widen(row, digits, largest):
 
 @helper
 def level(largest, penalties, factor):
-    """So many times the largest of some magnitudes instead of each of them."""
+    """So many times the largest of some magnitudes, which is returned, instead of each of them."""
     most = largest[0]
     for x in range(largest.size):
         most = max(most, largest[x])
@@ -107,6 +109,7 @@ def level(largest, penalties, factor):
     penalty = penalties[0] * factor if most > 0 else factor
     for x in range(penalties.size):
         penalties[x] = penalty
+    return most
 
 
 @unaliased
