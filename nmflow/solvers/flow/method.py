@@ -232,8 +232,9 @@ def solve_capacitated(
         # The groups constrain nothing.
         return np.ones(scores.shape, np.bool_) if full else scores >= 0
     mask, proved = np.empty(scores.shape, np.bool_), np.empty(len(scores), np.bool_)
-    if _side_by_side(scores, n, full):
-        start = np.zeros((len(scores), scores.shape[2])) if start is None else start
+    # What comes with a start, the engine has tried.
+    if start is None and _side_by_side(scores, n, full):
+        start = np.zeros((len(scores), scores.shape[2]))
         _solve_partial_tiles(scores, n, mask, proved, start)
     else:
         solve_batch(scores, n, full, start, mask, proved)

@@ -62,6 +62,36 @@ def penalise(
     return scores
 
 
+def forbid(values: NDArray[Any], unsigned: bool, allowed: NDArray[np.bool_]) -> NDArray[Any]:
+    """Scores, none of which is negative, with negative ones where nothing may be kept.
+
+    The smallest that are not subnormal: where tiles hold at most n, nothing negative is kept, and
+    they take no digits from the others. Parameters as for :func:`penalise`.
+    """
+    bits = np.uint32 if values.dtype == np.float32 else np.uint64
+    digits = bits(np.iinfo(bits).max >> 1)
+    least = np.array(-np.finfo(values.dtype).tiny, values.dtype).view(bits)[()]
+    scores = np.empty(values.shape, values.dtype)
+    read_as = digits if unsigned else ~bits(0)
+    _forbid_window(values.view(bits), read_as, least, allowed.view(np.uint8), scores.view(bits))
+    return scores
+
+
+@compile_kernel(nrt=False)
+def _forbid_window(values, read_as, least, allowed, scores):
+    """As :func:`forbid`, of bits; writes the scores."""
+    for b in range(values.shape[0]):
+        for k in range(values.shape[1]):
+            choose(values[b, k], read_as, least, allowed[b, k], scores[b, k])
+
+
+@unaliased
+def choose(row, read_as, least, allowed, scores):
+    """The scores of a row where they are allowed, and else the same one everywhere."""
+    for x in range(scores.size):
+        scores[x] = row[x] & read_as if allowed[x] != 0 else least
+
+
 @compile_kernel(nrt=False)
 def _penalise_window(
     values, value_bits, read_as, allowed, forced, any_forced, tile, factor,

@@ -22,7 +22,7 @@ from nmflow.problem.batch import MatrixBatch
 from nmflow.problem.constraints import Constraints, breaks, check_scores, penalised
 from nmflow.problem.pattern import Pair, Pattern
 from nmflow.problem.tiling import Window, as_tiles
-from nmflow.solvers.flow.constrained.penalties import penalise
+from nmflow.solvers.flow.constrained.penalties import forbid, penalise
 from nmflow.solvers.flow.constrained.taking import take_tiles
 from nmflow.solvers.flow.constrained.tile_kinds import (
     BY_COLUMNS,
@@ -101,6 +101,9 @@ class _ConstrainedWindow:
             self.batch.check_finite(self.window.box)
             return
         values, unsigned = self._values()
+        if self._fits_at_most(kinds):
+            self._solve_at_most(mask, values, unsigned, kinds == EXACT)
+            return
         self._select(mask, values, unsigned, kinds)
         exact, unfilled = kinds == EXACT, kinds == SHORT
         if exact.any():
@@ -109,6 +112,40 @@ class _ConstrainedWindow:
             factor = _UNFILLED if self.forced.any() else 1.0
             never = self._solve(mask, values, unsigned, unfilled, factor, False)
             assert not never.any()
+
+    def _fits_at_most(self, kinds: NDArray[np.uint8]) -> bool:
+        """Whether most tiles hold at most n, and are best solved so together with the others."""
+        m, (rows, columns) = self.batch.pattern.m, self.n
+        square = self.window.tile == (m, m) and rows == columns < m
+        most = 2 * np.count_nonzero(kinds == SHORT) >= kinds.size
+        return bool(square and most and self.batch.score != "raw" and not self.forced.any())
+
+    def _solve_at_most(
+        self,
+        mask: NDArray[np.bool_],
+        values: NDArray[Any],
+        unsigned: bool,
+        exact: NDArray[np.bool_],
+    ) -> None:
+        """Write the masks of all tiles, of which some, (B, I, J), are filled if they can be.
+
+        Best under at most n is best under exactly n as well, if it holds that.
+        """
+        scores = forbid(values, unsigned, self.allowed)
+        target = mask if mask.flags.c_contiguous else np.empty(mask.shape, np.bool_)
+        window = Window(tuple(slice(0, size) for size in mask.shape), self.window.tile, False)
+        solve_window_at_most(scores, window, target, self.n[0])
+        if target is not mask:
+            np.copyto(mask, target)
+        if not exact.any():
+            return
+        tiles = as_tiles(mask, self.window.tile)
+        short = exact.copy()
+        short[exact] = tiles[exact].sum(axis=(1, 2)) < self.n[0] * self.window.tile[0]
+        if short.any():
+            as_they_were = tiles[short]
+            never = self._fill(mask, values, unsigned, short)
+            tiles[never] = as_they_were[never[short]]
 
     def _select(
         self,
