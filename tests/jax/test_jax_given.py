@@ -62,7 +62,9 @@ def test_masks_under_jit():
     params = pruned_params()
     tx = nmflow.jax.sparsify(optax.sgd(1e-2), 2, 4, masks="zeros")
     one, other = tx.init(params), jax.jit(tx.init)(params)
-    assert all(map(np.array_equal, jax.tree.leaves(one), jax.tree.leaves(other)))
+    for here, there in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        # XLA may add scores up in another order.
+        np.testing.assert_allclose(here, there, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
