@@ -9,7 +9,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import nmflow  # noqa: E402
-from nmflow.device import dlpack  # noqa: E402
+from nmflow.device import placed  # noqa: E402
 
 CPU, CUDA, CUDA_PINNED, CUDA_MANAGED = 1, 2, 3, 13
 
@@ -55,7 +55,7 @@ def cuda(monkeypatch):
         seen.append(array)
         return array.values
 
-    monkeypatch.setattr(dlpack.torch, "from_dlpack", from_dlpack)
+    monkeypatch.setattr(torch, "from_dlpack", from_dlpack)
     return seen
 
 
@@ -83,9 +83,26 @@ def test_every_call_takes_them(cuda, rng, options):
     assert torch.equal(mask.values, torch.from_numpy(nmflow.solve(weights, 2, 4, **options)))
 
 
+def test_trackers_keep_masks_of_them_where_they_are(cuda, on_the_host, monkeypatch, rng):
+    monkeypatch.setattr(
+        placed, "on_accelerator", lambda array: isinstance(array, torch.Tensor) and "torch"
+    )
+    tracker = nmflow.Tracker((16, 24), 4, 8)
+    for _ in range(2):
+        weights = rng.standard_normal((16, 24)).astype(np.float32)
+        mask, _ = tracker.update(Cupy(weights))
+        assert type(mask) is Cupy
+        assert torch.equal(mask.values, torch.from_numpy(nmflow.solve(weights, 4, 8)))
+        assert tracker.refresh(Cupy(weights)).flipped == 0
+    assert len(cuda) == len(on_the_host.launches) == 4
+    # What a device can't do comes back as theirs, too.
+    mask, _ = tracker.update(Cupy(weights.astype(np.int64)))
+    assert type(mask) is Cupy
+
+
 @pytest.mark.parametrize("kind", [CPU, CUDA_PINNED])
 def test_what_lies_in_host_memory_is_read_there(monkeypatch, rng, kind):
-    monkeypatch.setattr(dlpack, "borrow", None)
+    monkeypatch.setattr(torch, "from_dlpack", None)
     weights = rng.standard_normal((8, 8)).astype(np.float32)
     mask = nmflow.solve(Array(weights, kind), 2, 4)
     assert type(mask) is np.ndarray
@@ -102,7 +119,7 @@ def test_without_a_device_it_says_which():
 
 
 def test_without_pytorch_it_says_so_too(monkeypatch):
-    monkeypatch.setitem(sys.modules, "nmflow.device.dlpack", None)
+    monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(nmflow.NmflowError, match="CUDA device 0, which neither PyTorch nor numpy"):
         nmflow.solve(Array(np.ones((8, 8), np.float32)), 2, 4)
 

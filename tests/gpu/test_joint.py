@@ -50,7 +50,7 @@ def test_masks_and_counters_are_those_of_each_alone(on_the_host, n, m, warm, rng
     weights[0] += torch.from_numpy(rng.standard_normal(SHAPES[0]).astype(np.float32))
     weights = weights * 7
     kind = kernels.kind_of(weights[0], Pattern(n, m), "abs", warm)
-    together, apart = ([kernels.no_potentials(each, m) for each in weights] for _ in range(2))
+    together, apart = ([kernels.potentials_of(each, m) for each in weights] for _ in range(2))
     for _ in range(2):
         on_the_host.launches.clear()
         solved = kernels.solve_each(kind, weights, together)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from nmflow.cuda.problem import FLIPPED, NOT_FINITE
-from nmflow.device.kernels import Kind, Solved, kind_of, no_potentials, solve_each
+from nmflow.device.kernels import Kind, Solved, kind_of, potentials_of, solve_each
 from nmflow.errors import NmflowError
 from nmflow.problem.pattern import Pattern
 from nmflow.torch.masking.sharding import is_sharded
@@ -120,8 +120,7 @@ def _solve(kind: Kind, members: Sequence[_Member]) -> Solved:
     if kind.warm:
         for member in members:
             solver = member.layer.solver
-            if solver.potentials is None or solver.potentials.device != kind.device:
-                solver.potentials = no_potentials(member.matrices, kind.m)
+            solver.potentials = potentials_of(member.matrices, kind.m, solver.potentials)
             warm.append(solver.potentials)
     return solve_each(kind, [member.matrices for member in members], warm)
 
