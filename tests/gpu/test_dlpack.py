@@ -75,6 +75,20 @@ def test_masks_are_of_the_weights_framework(cuda, rng, framework, kind):
     assert torch.equal(mask, torch.from_numpy(nmflow.solve(weights, 2, 4)))
 
 
+def test_masks_that_were_solved_there_are_of_the_weights_framework(cuda, monkeypatch, rng):
+    monkeypatch.setattr(
+        sys.modules["nmflow.solve"],
+        "on_accelerator",
+        lambda array: isinstance(array, torch.Tensor) and "torch",
+    )
+    weights = rng.standard_normal((12, 20)).astype(np.float32)
+    monkeypatch.setattr(sys.modules["nmflow.solve"].MatrixBatch, "of", None)
+    mask = nmflow.solve(Cupy(weights), 2, 4)
+    assert type(mask) is Cupy
+    monkeypatch.undo()
+    assert torch.equal(mask.values, torch.from_numpy(nmflow.solve(weights, 2, 4)))
+
+
 @pytest.mark.parametrize("options", [{"method": "greedy"}, {"unit": (2, 2)}, {"pattern": "rows"}])
 def test_every_call_takes_them(cuda, rng, options):
     weights = rng.standard_normal((16, 16)).astype(np.float32)
@@ -102,7 +116,7 @@ def test_trackers_keep_masks_of_them_where_they_are(cuda, on_the_host, monkeypat
 
 @pytest.mark.parametrize("kind", [CPU, CUDA_PINNED])
 def test_what_lies_in_host_memory_is_read_there(monkeypatch, rng, kind):
-    monkeypatch.setattr(torch, "from_dlpack", None)
+    monkeypatch.setattr(torch, "from_dlpack", lambda array: pytest.fail("it needs no tensor"))
     weights = rng.standard_normal((8, 8)).astype(np.float32)
     mask = nmflow.solve(Array(weights, kind), 2, 4)
     assert type(mask) is np.ndarray
@@ -114,6 +128,8 @@ def test_without_a_device_it_says_which():
     weights = np.ones((8, 8), np.float32)
     with pytest.raises(nmflow.NmflowError, match=r"of type Array lies on CUDA device 0, .* pass a"):
         nmflow.solve(Array(weights), 2, 4)
+    with pytest.raises(nmflow.NmflowError, match="Array lies on CUDA device 0"):
+        nmflow.solve(Array(weights, CUDA_MANAGED), 2, 4)
     with pytest.raises(nmflow.NmflowError, match="Array lies on DLPack type 99 device"):
         nmflow.certify(weights, Array(weights, 99), 2, 4)
 

@@ -98,8 +98,9 @@ def _member(layer: Layer, n: int) -> tuple[Kind, _Member] | None:
     """A weight with what solves it; None where kernels don't."""
     problem, solver = layer.masked.problem, layer.solver
     weight = layer.weight
-    # A user's function is called once, where weights are solved one by one.
-    if not problem.plain or problem.scorer or solver.allowed is not None or is_sharded(weight):
+    # A user's function is called where weights are solved one by one: once, and no more than one
+    # weight's scores are in memory.
+    if not problem.plain or problem.scorer or is_sharded(weight):
         return None
     pattern = Pattern(n, problem.pattern.m)
     try:
