@@ -8,8 +8,9 @@ from typing import Any, Protocol, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from nmflow.device.dlpack import borrowed
 from nmflow.errors import NmflowError
-from nmflow.problem.arrays import as_is, on_accelerator
+from nmflow.problem.arrays import on_accelerator
 from nmflow.problem.batch import MatrixBatch
 from nmflow.problem.constraints import Constraints
 from nmflow.problem.floating_point import standard_arithmetic
@@ -220,9 +221,7 @@ def solve(
     if (pieces := pieces_of(weights)) is not None:
         options = {"axes": axes, "score": score, "workers": workers, "unit": block}
         return masks_of_pieces(pieces, solve, wanted, chosen, within, keep, options)
-    back: Callable[[Any], Any] = as_is
-    if on_accelerator(weights) == "dlpack":
-        weights, back = _borrowed(weights)
+    weights, back = borrowed(weights)
     framework = on_accelerator(weights) or ""
     plain = within is None and keep is None and wanted.columns is None and block == ENTRY
     if plain and chosen.name == "flow" and framework in _SOLVERS_THERE:
@@ -258,15 +257,6 @@ def _jax_solver() -> _SolverThere:
     from nmflow.lax.solve import solve_there
 
     return solve_there
-
-
-def _borrowed(weights: Any) -> tuple[Any, Callable[[Any], Any]]:
-    """Weights that another framework has on a device, as PyTorch's, and the way back."""
-    try:
-        from nmflow.device.dlpack import borrow
-    except ModuleNotFoundError:
-        return weights, as_is
-    return borrow(weights) or (weights, as_is)
 
 
 _SolverThere = Callable[[Any, Pattern, Any, ScoreName], Any]

@@ -12,16 +12,16 @@ from typing import Any, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from nmflow.device.placed import PlacedBatch
 from nmflow.errors import NmflowError
 from nmflow.problem.arrays import writable_mask
-from nmflow.problem.batch import MatrixBatch, matrix_shape, normalise_axes
+from nmflow.problem.batch import normalise_axes
 from nmflow.problem.floating_point import standard_arithmetic
 from nmflow.problem.pattern import Pattern
 from nmflow.problem.prices import Prices
 from nmflow.problem.scores import ScoreName, check_score
 from nmflow.problem.workers import thread_count
 from nmflow.solve import Detachable
-from nmflow.solvers.flow.tracked_batch import TrackedBatch
 
 # Entries that are compared at a time.
 _BLOCK = 1 << 20
@@ -74,7 +74,7 @@ class Tracker:
         A copy of the last update's mask in host memory, read-only; all False before the first.
     nbytes : int
         Memory held, the mask's byte an entry included: 1, 2.2, 1.7 and 1.4 bytes an entry at
-        2:4, 4:8, 8:16 and 16:32.
+        2:4, 4:8, 8:16 and 16:32. On a device 1, 1.6, 1.3 and 1.1 more, once weights were there.
 
     Notes
     -----
@@ -88,6 +88,11 @@ class Tracker:
     than a mask is found. Not for concurrent updates: a lock makes one wait for the other. A
     tracker never writes to an array that it returned, nor looks at it again. It can be copied and
     pickled, and the copy goes on from the same proof.
+
+    Of weights on a device that PyTorch reads nothing comes to the host but what an
+    :class:`Update` tells: the mask stays there, and so do the potentials of CUDA kernels
+    (``nmflow[cuda]``; without them tensor operations solve anew each time). ``mask``, ``out`` and
+    what is saved are copied from there, without the potentials. JAX's arrays go through the host.
 
     Examples
     --------
@@ -117,8 +122,8 @@ class Tracker:
             raise NmflowError(f"shape {self.shape}: need at least 2 dimensions; use (out, in)")
         self.axes = normalise_axes(axes, len(self.shape), lambda: f"weights of shape {self.shape}")
         self.score: ScoreName = score
-        self._workers, self._threads = workers, thread_count(workers)
-        self._tracked = TrackedBatch(self.pattern, matrix_shape(self.shape, self.axes))
+        self._workers, threads = workers, thread_count(workers)
+        self._tracked = PlacedBatch(self.pattern, self.shape, self.axes, score, threads)
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -140,7 +145,7 @@ class Tracker:
     def mask(self) -> NDArray[np.bool_]:
         """A copy of the last update's mask, read-only."""
         with self._lock:
-            mask = np.array(self._shaped(), order="C")
+            mask = np.array(self._tracked.mask, order="C")
         mask.flags.writeable = False
         return mask
 
@@ -148,16 +153,11 @@ class Tracker:
     def prices(self) -> Prices:
         """Prices that the last update found, for :func:`nmflow.certify` of its weights and mask.
 
-        NaN, which leaves the search to it, for tiles that are solved anew each time.
+        NaN, which leaves the search to it, for tiles that are solved anew each time, and for all of
+        weights that were solved on a device.
         """
         with self._lock:
             return self._tracked.prices()
-
-    def _shaped(self) -> NDArray[np.bool_]:
-        """The mask as it stands, in the shape of the weights."""
-        batch = tuple(s for axis, s in enumerate(self.shape) if axis not in self.axes)
-        matrix = tuple(self.shape[axis] for axis in self.axes)
-        return np.moveaxis(self._tracked.mask.reshape(batch + matrix), (-2, -1), self.axes)
 
     @property
     def nbytes(self) -> int:
@@ -200,15 +200,14 @@ class Tracker:
             tracker stays as it was, and so does ``out``.
         """
         began = time.perf_counter()
-        batch = self._batch_of(weights)
         target = None if out is None else writable_mask(out, self.shape, "out")
         with self._lock:
-            changes = self._tracked.update(batch, self._threads)
+            changes, new_mask = self._tracked.update(weights)
             if target is None:
-                target = np.array(self._shaped(), order="C")
+                mask = new_mask()
             else:
-                np.copyto(target, self._shaped())
-        mask = batch.host.restore(target) if out is None else out
+                mask = out
+                np.copyto(target, self._tracked.mask)
         return mask, self._report(changes, began)
 
     @standard_arithmetic
@@ -218,9 +217,9 @@ class Tracker:
         Takes weights, raises, and returns an :class:`Update`, as that does.
         """
         began = time.perf_counter()
-        batch = self._batch_of(weights)
         with self._lock:
-            return self._report(self._tracked.update(batch, self._threads), began)
+            changes, _ = self._tracked.update(weights)
+        return self._report(changes, began)
 
     def write(self, out: Any) -> None:
         """Write the last update's mask into an array.
@@ -232,7 +231,7 @@ class Tracker:
         """
         target = writable_mask(out, self.shape, "out")
         with self._lock:
-            np.copyto(target, self._shaped())
+            np.copyto(target, self._tracked.mask)
 
     def differing(self, mask: Any) -> int:
         """In how many entries a mask differs from the last update's.
@@ -244,20 +243,11 @@ class Tracker:
         """
         other = writable_mask(mask, self.shape, "mask")
         with self._lock:
-            own = self._shaped()
+            own = self._tracked.mask
             step = max(1, _BLOCK * len(own) // max(own.size, 1))
             starts = range(0, len(own), step)
             parts = ((own[i : i + step], other[i : i + step]) for i in starts)
             return sum(int(np.count_nonzero(a != b)) for a, b in parts)
-
-    def _batch_of(self, weights: Any) -> MatrixBatch:
-        batch = MatrixBatch.of(weights, self.pattern, self.axes, self.score)
-        if batch.host.values.shape != self.shape:
-            raise NmflowError(
-                f"this tracker was made for weights of shape {self.shape}, got"
-                f" {batch.host.values.shape}: make one tracker for each weight"
-            )
-        return batch
 
     def _report(self, changes: tuple[int, int], began: float) -> Update:
         flipped, at_once = changes

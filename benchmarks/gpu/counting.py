@@ -31,20 +31,23 @@ def counted(text: str) -> str:
     return head + text + '\nextern "C" long long* counts() { return COUNTS; }\n'
 
 
-def count(n: int, m: int, weights: Any, before: Any = None) -> dict[str, float]:
+def count(
+    n: int, m: int, weights: Any, before: Any = None, signed: bool = False
+) -> dict[str, float]:
     """Runs of each loop, and open and difficult tiles, a tile of one matrix.
 
     With weights of a refresh before, from whose potentials this one starts.
     """
     warm = [] if before is None else [host_kernels.no_potentials((1, *weights.shape), m)]
-    kernels = host_kernels.library(n, m, warm=bool(warm), change=counted)
+    kernels = host_kernels.library(n, m, signed=signed, warm=bool(warm), change=counted)
+    options = {"signed": signed, "warm": warm, "change": counted}
     if warm:
-        host_kernels.solve_each([before[None]], n, m, warm=warm, change=counted)
+        host_kernels.solve_each([before[None]], n, m, **options)
     kernels.counts.restype = ctypes.POINTER(ctypes.c_longlong)
     counts = kernels.counts()
     for number in range(len(PLACES)):
         counts[number] = 0
-    solved = host_kernels.solve_each([weights[None]], n, m, warm=warm, change=counted)
+    solved = host_kernels.solve_each([weights[None]], n, m, **options)
     tiles = weights.size / m**2
     found = {name: counts[number] / tiles for number, name in enumerate(PLACES)}
     found["open"] = int(solved.counters[0, OPEN]) / tiles

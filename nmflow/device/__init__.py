@@ -7,5 +7,7 @@ proves most tiles in 32-bit integers. :mod:`levels` solves those that are left e
 windows of 40 more bits of the scores each, then on the tie tables. :mod:`numbers` reads scores as
 integers, without float64, which not every device has.
 
-It is the oracle of the CUDA kernels, and what runs where they don't.
+It is the oracle of the CUDA kernels, and what runs where they don't. :mod:`kernels` launches
+those, :mod:`tracked` solves the same weights again and again by either, and :mod:`placed` does
+wherever they lie.
 """

@@ -129,9 +129,11 @@ def kind_of(matrices: Any, pattern: Pattern, score: str, warm: bool = False) -> 
     return kind
 
 
-def no_potentials(matrices: Any, m: int) -> Any:
-    """Where potentials of matrices (B, R, C) will stay, and none do yet."""
+def potentials_of(matrices: Any, m: int, left: Any = None) -> Any:
+    """Where potentials of matrices (B, R, C) stay: what was left, if it is theirs, or none yet."""
     size = warm_size(tuple(matrices.shape), m)
+    if left is not None and left.device == matrices.device and len(left) == size:
+        return left
     return torch.zeros(size, dtype=torch.int32, device=matrices.device)
 
 
@@ -143,7 +145,7 @@ def solve_each(kind: Kind, weights: Sequence[Any], warm: Sequence[Any] = ()) -> 
     kind : Kind
     weights : sequence of Tensor
     warm : sequence of Tensor
-        Where their potentials stay, as :func:`no_potentials` makes it; of a kind that has them.
+        Where their potentials stay, as :func:`potentials_of` makes it; of a kind that has them.
     """
     shapes = [tuple(each.shape) for each in weights]
     sizes = [scratch_size(shape, kind.m) for shape in shapes]

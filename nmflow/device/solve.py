@@ -26,6 +26,41 @@ from nmflow.solvers.flow.method import solve_tiles
 _ENTRIES_CPU, _ENTRIES = 1 << 19, 1 << 24
 
 
+class Given(NamedTuple):
+    """Weights as they were given, and as matrices.
+
+    Attributes
+    ----------
+    matrices : Tensor (B, R, C)
+    moved : Tensor
+        The weights with the axes of the matrices last.
+    axes : two int
+        Where these were, none negative.
+    """
+
+    matrices: Any
+    moved: Any
+    axes: tuple[int, int]
+
+    @classmethod
+    def of(cls, weights: Any, pattern: Pattern, axes: Any) -> Given | None:
+        """None for what has to go through the host: 64-bit integers, m beyond 32, errors."""
+        check_storage(weights, "weights")
+        weights = weights.detach()
+        if weights.ndim < 2 or pattern.m > LARGEST_M or not supports(weights.dtype):
+            return None
+        pair = normalise_axes(
+            axes, weights.ndim, lambda: f"weights of shape {tuple(weights.shape)}"
+        )
+        moved = weights.resolve_neg().movedim(pair, (-2, -1))
+        matrices = moved.reshape(math.prod(moved.shape[:-2]), *moved.shape[-2:])
+        return cls(matrices, moved, pair)
+
+    def restore(self, mask: Any) -> Any:
+        """The mask of the matrices in the weights' own shape."""
+        return mask.reshape(self.moved.shape).movedim((-2, -1), self.axes).contiguous()
+
+
 class Counts(NamedTuple):
     """How tiles were solved.
 
@@ -96,20 +131,24 @@ def solve_counted(
     operations can't do: 64-bit integers, m beyond 32.
     """
     check_score(score)
-    check_storage(weights, "weights")
-    weights = weights.detach()
-    if weights.ndim < 2 or pattern.m > LARGEST_M or not supports(weights.dtype):
+    given = Given.of(weights, pattern, axes)
+    if given is None:
         return None
-    pair = normalise_axes(axes, weights.ndim, lambda: f"weights of shape {tuple(weights.shape)}")
-    moved = weights.resolve_neg().movedim(pair, (-2, -1))
-    matrices = moved.reshape(math.prod(moved.shape[:-2]), *moved.shape[-2:])
-    if (by_kernels := solve_by_kernels(matrices, pattern, score)) is not None:
-        whole, flags = by_kernels
+    if (by_kernels := solve_by_kernels(given.matrices, pattern, score)) is not None:
+        mask, flags = by_kernels
         if bool(flags[NOT_FINITE]):
             return None
         # Of what is open the kernels leave nothing to anybody else.
-        counts = Counts(tile_count(matrices.shape, pattern.m), int(flags[DIFFICULT]), 0)
-        return _as_given(whole, moved, pair), counts
+        counts = Counts(tile_count(given.matrices.shape, pattern.m), int(flags[DIFFICULT]), 0)
+        return given.restore(mask), counts
+    found = solve_by_operations(given.matrices, pattern, score)
+    return None if found is None else (given.restore(found[0]), found[1])
+
+
+def solve_by_operations(
+    matrices: Any, pattern: Pattern, score: ScoreName
+) -> tuple[Any, Counts] | None:
+    """The mask of matrices (B, R, C) by tensor operations; None where they are not finite."""
     if matrices.dtype.is_floating_point and not _all_finite(matrices, score):
         return None
     mask = torch.empty(matrices.shape, dtype=torch.bool, device=matrices.device)
@@ -119,12 +158,7 @@ def solve_counted(
         for window in windows(tuple(matrices.shape), pattern.tile, entries)
     ]
     counts = Counts(*(sum(part) for part in zip(*each, (0, 0, 0), strict=True)))
-    return _as_given(mask, moved, pair), counts
-
-
-def _as_given(mask: Any, moved: Any, axes: tuple[int, int]) -> Any:
-    """The mask of a batch of matrices in the weights' own shape."""
-    return mask.reshape(moved.shape).movedim((-2, -1), axes).contiguous()
+    return mask, counts
 
 
 def _all_finite(values: Any, score: str) -> bool:

@@ -245,7 +245,7 @@ def writable_mask(array: Any, shape: tuple[int, ...], what: str) -> NDArray[np.b
             f" the CPU, of shape {shape}"
         )
     shares = any(step == 0 and size > 1 for step, size in zip(view.strides, shape, strict=True))
-    if not view.flags.writeable or shares:
+    if not view.flags.writeable or (shares and view.size):
         raise NmflowError(f"{what} is read-only, or its entries share memory: pass a copy of it")
     return view
 

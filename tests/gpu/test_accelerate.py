@@ -205,6 +205,24 @@ def test_layers_are_told_with_what_runs_them(no_device):
     assert nmflow.torch.examine(under_masks)[0].forward == report[0].forward
 
 
+def test_each_way_is_told_by_itself(no_device):
+    dense = linear(masked=False)
+    by = {}
+    for n, m, pattern in [(2, 4, "rows"), (2, 4, "columns"), (1, 2, "rows"), (2, 4, None)]:
+        layer = copy.deepcopy(dense).float() if m == 2 else copy.deepcopy(dense)
+        if pattern:
+            with torch.no_grad():
+                layer.weight *= nmflow.solve(layer.weight, n, m, pattern=pattern)
+        (told,) = nmflow.torch.examine(layer)
+        by[n, m, pattern] = (told.forward, told.backward)
+    names = ("NVIDIA Ampere and later", "NVIDIA Hopper", "NVIDIA Blackwell")
+    assert by[2, 4, "rows"] == ((*names, "AMD CDNA 3, CDNA 4"), ())
+    assert by[2, 4, "columns"] == by[2, 4, "rows"][::-1]
+    assert by[1, 2, "rows"] == (names, ())
+    assert by[2, 4, None] == ((), ())
+    assert nmflow.torch.examine(copy.deepcopy(dense).to("meta"))[0].forward == ()
+
+
 def test_each_shape_is_timed_once(one_device):
     model = torch.nn.Sequential(linear(), linear(masked=False), linear(96, 64))
     report = nmflow.torch.examine(model)
@@ -212,6 +230,16 @@ def test_each_shape_is_timed_once(one_device):
     assert report[1].measured == {"cuda:0": "1.50 x of cuda:0"}
     assert str(report[1]).endswith("by nothing; at 2:4 on cuda:0: 1.50 x of cuda:0")
     assert "multiples of 64" in report[2].measured["cuda:0"]
+
+
+def test_each_device_is_told_by_itself(one_device, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(
+        examining, "why_not_device", lambda device: "too old" if device.index else None
+    )
+    (told,) = nmflow.torch.examine(linear())
+    assert told.measured == {"cuda:0": "1.50 x of cuda:0", "cuda:1": "not measured: too old"}
+    assert one_device == [(64, 128)]
 
 
 def test_the_doctor_looks_at_files(no_device, capsys, tmp_path):

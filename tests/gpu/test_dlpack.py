@@ -9,7 +9,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import nmflow  # noqa: E402
-from nmflow.device import dlpack  # noqa: E402
+from nmflow.device import placed  # noqa: E402
 
 CPU, CUDA, CUDA_PINNED, CUDA_MANAGED = 1, 2, 3, 13
 
@@ -55,7 +55,7 @@ def cuda(monkeypatch):
         seen.append(array)
         return array.values
 
-    monkeypatch.setattr(dlpack.torch, "from_dlpack", from_dlpack)
+    monkeypatch.setattr(torch, "from_dlpack", from_dlpack)
     return seen
 
 
@@ -75,6 +75,20 @@ def test_masks_are_of_the_weights_framework(cuda, rng, framework, kind):
     assert torch.equal(mask, torch.from_numpy(nmflow.solve(weights, 2, 4)))
 
 
+def test_masks_that_were_solved_there_are_of_the_weights_framework(cuda, monkeypatch, rng):
+    monkeypatch.setattr(
+        sys.modules["nmflow.solve"],
+        "on_accelerator",
+        lambda array: isinstance(array, torch.Tensor) and "torch",
+    )
+    weights = rng.standard_normal((12, 20)).astype(np.float32)
+    monkeypatch.setattr(sys.modules["nmflow.solve"].MatrixBatch, "of", None)
+    mask = nmflow.solve(Cupy(weights), 2, 4)
+    assert type(mask) is Cupy
+    monkeypatch.undo()
+    assert torch.equal(mask.values, torch.from_numpy(nmflow.solve(weights, 2, 4)))
+
+
 @pytest.mark.parametrize("options", [{"method": "greedy"}, {"unit": (2, 2)}, {"pattern": "rows"}])
 def test_every_call_takes_them(cuda, rng, options):
     weights = rng.standard_normal((16, 16)).astype(np.float32)
@@ -83,9 +97,26 @@ def test_every_call_takes_them(cuda, rng, options):
     assert torch.equal(mask.values, torch.from_numpy(nmflow.solve(weights, 2, 4, **options)))
 
 
+def test_trackers_keep_masks_of_them_where_they_are(cuda, on_the_host, monkeypatch, rng):
+    monkeypatch.setattr(
+        placed, "on_accelerator", lambda array: isinstance(array, torch.Tensor) and "torch"
+    )
+    tracker = nmflow.Tracker((16, 24), 4, 8)
+    for _ in range(2):
+        weights = rng.standard_normal((16, 24)).astype(np.float32)
+        mask, _ = tracker.update(Cupy(weights))
+        assert type(mask) is Cupy
+        assert torch.equal(mask.values, torch.from_numpy(nmflow.solve(weights, 4, 8)))
+        assert tracker.refresh(Cupy(weights)).flipped == 0
+    assert len(cuda) == len(on_the_host.launches) == 4
+    # What a device can't do comes back as theirs, too.
+    mask, _ = tracker.update(Cupy(weights.astype(np.int64)))
+    assert type(mask) is Cupy
+
+
 @pytest.mark.parametrize("kind", [CPU, CUDA_PINNED])
 def test_what_lies_in_host_memory_is_read_there(monkeypatch, rng, kind):
-    monkeypatch.setattr(dlpack, "borrow", None)
+    monkeypatch.setattr(torch, "from_dlpack", lambda array: pytest.fail("it needs no tensor"))
     weights = rng.standard_normal((8, 8)).astype(np.float32)
     mask = nmflow.solve(Array(weights, kind), 2, 4)
     assert type(mask) is np.ndarray
@@ -97,12 +128,14 @@ def test_without_a_device_it_says_which():
     weights = np.ones((8, 8), np.float32)
     with pytest.raises(nmflow.NmflowError, match=r"of type Array lies on CUDA device 0, .* pass a"):
         nmflow.solve(Array(weights), 2, 4)
+    with pytest.raises(nmflow.NmflowError, match="Array lies on CUDA device 0"):
+        nmflow.solve(Array(weights, CUDA_MANAGED), 2, 4)
     with pytest.raises(nmflow.NmflowError, match="Array lies on DLPack type 99 device"):
         nmflow.certify(weights, Array(weights, 99), 2, 4)
 
 
 def test_without_pytorch_it_says_so_too(monkeypatch):
-    monkeypatch.setitem(sys.modules, "nmflow.device.dlpack", None)
+    monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(nmflow.NmflowError, match="CUDA device 0, which neither PyTorch nor numpy"):
         nmflow.solve(Array(np.ones((8, 8), np.float32)), 2, 4)
 

@@ -50,7 +50,7 @@ def test_masks_and_counters_are_those_of_each_alone(on_the_host, n, m, warm, rng
     weights[0] += torch.from_numpy(rng.standard_normal(SHAPES[0]).astype(np.float32))
     weights = weights * 7
     kind = kernels.kind_of(weights[0], Pattern(n, m), "abs", warm)
-    together, apart = ([kernels.no_potentials(each, m) for each in weights] for _ in range(2))
+    together, apart = ([kernels.potentials_of(each, m) for each in weights] for _ in range(2))
     for _ in range(2):
         on_the_host.launches.clear()
         solved = kernels.solve_each(kind, weights, together)
@@ -97,8 +97,12 @@ def test_a_model_is_refreshed_by_the_same_launches(on_the_host):
     check_masks(model, 4, 8)
     for _ in range(2):
         before = [layer.parametrizations.weight[0].mask.clone() for layer in model]
+        versions = [layer.parametrizations.weight[0].mask._version for layer in model]
         move(model)
         statistics = handle.refresh()
+        # Autograd learns of it, though a kernel wrote them.
+        for layer, version in zip(model, versions, strict=True):
+            assert layer.parametrizations.weight[0].mask._version > version
         check_masks(model, 4, 8)
         for layer, old, found in zip(model, before, statistics.layers.values(), strict=True):
             mask = layer.parametrizations.weight[0].mask
@@ -111,6 +115,42 @@ def test_a_model_is_refreshed_by_the_same_launches(on_the_host):
     assert handle.certify()["0.weight"].gap == 0
     alone = copy.deepcopy(handle)
     assert alone.history[1].sad == handle.history[1].sad
+
+
+def test_each_weight_starts_from_what_it_left(on_the_host, monkeypatch):
+    model = torch.nn.Sequential(*(torch.nn.Linear(16, 32) for _ in range(3)))
+    seen, solve_each = [], kernels.solve_each
+
+    def spy(kind, weights, warm):
+        before = [each.clone() for each in warm]
+        solved = solve_each(kind, weights, warm)
+        for each, left, start in zip(weights, warm, before, strict=True):
+            # What the same weight leaves alone, of the same start.
+            solve_each(kind, [each], [start])
+            assert torch.equal(left, start)
+            seen.append((each.data_ptr(), left.data_ptr()))
+        return solved
+
+    monkeypatch.setattr(joint, "solve_each", spy)
+    handle = nmflow.torch.sparsify(model, 4, 8, refresh=1)
+    move(model)
+    handle.step()
+    assert len(dict(seen)) == 3
+    assert seen[3:] == seen[:3]
+    assert seen[:3] == [
+        (dense(layer).data_ptr(), masked.solver.potentials.data_ptr())
+        for layer, masked in zip(model, handle._masks.layers, strict=True)
+    ]
+
+
+def test_potentials_of_something_else_are_not_taken():
+    matrices = torch.ones(1, 16, 24)
+    left = kernels.potentials_of(matrices, 8)
+    assert kernels.potentials_of(2 * matrices, 8, left) is left
+    for others in (left[1:], torch.cat([left, left]), left.to("meta")):
+        again = kernels.potentials_of(matrices, 8, others)
+        assert (len(again), again.device) == (len(left), matrices.device)
+        assert not again.any()
 
 
 def test_kinds_are_launched_apart_and_what_kernels_cannot_do_is_not(on_the_host):
@@ -128,6 +168,96 @@ def test_kinds_are_launched_apart_and_what_kernels_cannot_do_is_not(on_the_host)
     move(model)
     handle.step()
     check_masks(model, 2, 4)
+
+
+@pytest.mark.parametrize(
+    "options", [{"keep_zeros": True}, {"unit": (2, 2)}, {"method": "greedy"}, {"pattern": "rows"}]
+)
+def test_what_kernels_know_nothing_of_is_not_theirs(on_the_host, options):
+    model = model_of()
+    with torch.no_grad():
+        for layer in model:
+            layer.weight[::2] = 0
+    nmflow.torch.sparsify(model, 2, 4, refresh=1, **options)
+    assert not on_the_host.launches
+    if "keep_zeros" in options:
+        assert not any(layer.parametrizations.weight[0].mask[::2].any() for layer in model)
+
+
+def test_a_users_scores_are_asked_for_once_and_one_weight_at_a_time(on_the_host):
+    called = []
+
+    def scores(name, weight):
+        called.append(name)
+        return weight.abs() + 1
+
+    model = model_of()
+    nmflow.torch.sparsify(model, 4, 8, scores=scores, refresh=1)
+    assert called == [f"{k}.weight" for k in range(4)]
+    # A launch of several would keep all their scores.
+    assert not on_the_host.launches
+
+
+def test_given_masks_are_given_no_more_once_they_are_solved(on_the_host):
+    model = model_of()
+    masks = {"1.weight": nmflow.solve(torch.randn(16, 32), 4, 8)}
+    handle = nmflow.torch.sparsify(model, 4, 8, masks=masks, refresh=1)
+    assert handle.state_dict()["given"]["1.weight"]
+    handle.refresh()
+    assert not any(handle.state_dict()["given"].values())
+    check_masks(model, 4, 8)
+
+
+def test_what_is_on_several_devices_is_waited_for(on_the_host, monkeypatch):
+    """None of them knows of NaN on another."""
+    several = joint.Joint({})
+    several._refused = {"cuda:0": None, "cuda:1": None}
+    assert not several.alone
+    model = model_of()
+    handle = nmflow.torch.sparsify(model, 4, 8, refresh=1)
+    monkeypatch.setattr(joint.Joint, "alone", False)
+    launches = len(on_the_host.launches)
+    with torch.no_grad():
+        dense(model[1])[0, 0] = float("nan")
+    with pytest.raises(nmflow.NmflowError, match=r"1\.weight.*nan at index"):
+        handle.step()
+    # Nothing was put in force.
+    assert on_the_host.launches[launches:] == [(SOLVING, 4)]
+
+
+class Event:
+    """A point of a stream that the device gets to when it is told to."""
+
+    there = False
+
+    def record(self, stream):
+        assert stream == "the current stream of cuda:0"
+
+    def query(self):
+        return self.there
+
+    def synchronize(self):
+        self.there = True
+
+
+class OnDevice:
+    """As much of a tensor as it takes to read one."""
+
+    is_cuda, device = True, "cuda:0"
+
+    def to(self, device, non_blocking):
+        assert (device, non_blocking) == ("cpu", True)
+        return self
+
+
+def test_reading_is_ready_when_the_device_got_there(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", "the current stream of {}".format)
+    tensors = [OnDevice(), OnDevice()]
+    reading = joint.Reading(tensors)
+    assert not reading.ready()
+    assert reading.wait() == tensors
+    assert reading.ready()
 
 
 class Late(joint.Reading):
@@ -181,6 +311,24 @@ def test_steps_do_not_wait_and_what_was_not_finite_is_told_later(on_the_host, la
     assert handle.certify()["2.weight"].gap == 0
 
 
+@pytest.mark.parametrize("wrong", [0, 1])
+def test_weights_of_any_kind_keep_all_masks_as_they_are(on_the_host, late, wrong):
+    model = model_of(((32, 16), (16, 32)))
+    model[1].bfloat16()
+    handle = nmflow.torch.sparsify(model, 4, 8, refresh=1)
+    masks = [layer.parametrizations.weight[0].mask.clone() for layer in model]
+    move(model)
+    with torch.no_grad():
+        dense(model[wrong])[0, 0] = float("nan")
+    late.there = False
+    handle.step()
+    for layer, mask in zip(model, masks, strict=True):
+        assert torch.equal(layer.parametrizations.weight[0].mask, mask)
+    late.there = True
+    with pytest.raises(nmflow.NmflowError, match=rf"step 1.*\n{wrong}\.weight"):
+        handle.refresh()
+
+
 def test_a_refresh_that_is_asked_for_raises_at_once(on_the_host):
     model = model_of()
     handle = nmflow.torch.sparsify(model, 4, 8, refresh=1)
@@ -195,7 +343,7 @@ def test_a_step_waits_where_some_weights_need_the_host(on_the_host):
     model = model_of()
     on_the_host.refused.add((16, 32))
     handle = nmflow.torch.sparsify(model, 4, 8, refresh=1)
-    for wrong in (0, 1):
+    for wrong in (0, 1, 2):
         masks = [layer.parametrizations.weight[0].mask.clone() for layer in model]
         move(model)
         with torch.no_grad():

@@ -190,6 +190,24 @@ def test_the_driver_gets_the_table_by_value(driver, rng):
         launch.launch(launch.Kernels(each, 100), launch.SOLVING, 5, table)
 
 
+@pytest.mark.parametrize(
+    ("address", "strides", "itemsize", "four"),
+    [
+        (64, (96, 12, 1), 4, True),
+        (68, (96, 12, 1), 4, False),
+        (64, (96, 13, 1), 4, False),
+        (64, (97, 12, 1), 4, False),
+        (64, (96, 12, 2), 4, False),
+        (8, (96, 12, 1), 2, True),
+        (4, (96, 12, 1), 2, False),
+    ],
+)
+def test_four_entries_are_read_at_once_only_where_a_device_can(address, strides, itemsize, four):
+    matrix = Matrix(Pointers(address, 0, 0, 0), (2, 8, 12), strides, itemsize)
+    (table,) = tables([matrix], 4, 10)
+    assert table.each[0].vectors == four
+
+
 def test_blocks_are_shared_as_tiles_are():
     matrices = [
         Matrix(Pointers(0, 0, 0, 0), shape, (1, 1, 1), 4)

@@ -65,3 +65,18 @@ def test_models_are_refreshed_without_waiting():
             dense = layer.parametrizations.weight.original.detach().cpu()
             mask = layer.parametrizations.weight[0].mask.cpu()
             assert torch.equal(mask, nmflow.solve(dense, 8, 16))
+
+
+def test_trackers_leave_everything_there():
+    weights = torch.randn(260, 512, device="cuda")
+    tracker = nmflow.Tracker(weights.shape, 8, 16)
+    before = torch.zeros_like(weights, dtype=torch.bool)
+    for moved in (0, 1e-3, 1e-3):
+        weights += moved * torch.randn_like(weights)
+        mask, update = tracker.update(weights)
+        assert mask.is_cuda
+        assert torch.equal(mask.cpu(), nmflow.solve(weights.cpu(), 8, 16))
+        assert update.flipped == int((mask != before).sum())
+        before = mask
+    assert update.at_once > update.tiles / 2
+    assert (tracker.mask == mask.cpu().numpy()).all()

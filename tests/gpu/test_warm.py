@@ -52,12 +52,28 @@ def test_masks_of_other_patterns_whatever_was_left(n, m, signed):
     check_moving_weights(n, m, each=30, across=30, signed=signed)
 
 
-def test_few_rounds_are_needed_where_little_moved():
+@pytest.mark.parametrize("side", ["u", "v"])
+def test_potentials_out_of_range_prove_nothing(side):
+    """Such as would keep the least scores, were they added modulo 2**16."""
+    scores = np.random.default_rng(0).permuted(np.arange(64 * 64) * 2).reshape(1, 64, 64)
+    weights, least = ((each + 0.5).astype(np.float32) / 8192 for each in (scores, 8191 - scores))
+    warm = host_kernels.no_potentials(weights.shape, 8)
+    kept_least = solve(least, 4, 8, warm).masks[0]
+    words = warm[: 64 * 8].view(np.int16).reshape(-1, 2)
+    words *= -1
+    words[:, "uv".index(side)] += np.int16(8190 - 32768)
+    mask = solve(weights, 4, 8, warm).masks[0]
+    assert np.array_equal(mask, nmflow.solve(weights, 4, 8))
+    assert not np.array_equal(mask, kept_least)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_few_rounds_are_needed_where_little_moved(signed):
     weights = gaussian(256)
     moves = np.random.default_rng(1).standard_normal(weights.shape).astype(np.float32)
-    cold = count(4, 8, weights)
+    cold = count(4, 8, weights, signed=signed)
     rounds = [
-        count(4, 8, weights + np.float32(share) * moves, weights)["rounds"] / cold["rounds"]
+        count(4, 8, weights + np.float32(share) * moves, weights, signed)["rounds"] / cold["rounds"]
         for share in (0, 1e-3, 1e-1)
     ]
     assert rounds[0] < 0.15

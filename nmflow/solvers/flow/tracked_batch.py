@@ -106,6 +106,14 @@ class TrackedBatch:
         flipped = int(np.count_nonzero(before != self.mask[window.box]))
         return flipped, 0
 
+    def adopt(self, mask: NDArray[np.bool_]) -> None:
+        """Take over a mask that was found elsewhere, with no potentials that would prove it."""
+        np.copyto(self.mask, mask)
+        for box in self._boxes:
+            if box is not None:
+                box.forget_potentials()
+                box.adopt(self.mask)
+
     def prices(self) -> Prices:
         """What the last update found; NaN for tiles that are solved anew each time."""
         prices = Prices.unknown(self.mask.shape, self.pattern.tile)

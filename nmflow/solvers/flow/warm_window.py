@@ -189,6 +189,11 @@ class WarmWindow:
         full: NDArray[np.bool_] = rows.all(axis=(1, 2)) & columns.all(axis=(1, 2))
         return full
 
+    def forget_potentials(self) -> None:
+        """Start from nothing next time; until then there are no prices."""
+        warm_start = self.warm_start
+        warm_start.valid[:], warm_start.u[:], warm_start.v[:] = False, np.nan, np.nan
+
     def adopt(self, mask: NDArray[np.bool_]) -> None:
         """Take over a mask that was found in another way."""
         self._store_words(mask, np.arange(scratch.strip_count(self.box, self.shape)))

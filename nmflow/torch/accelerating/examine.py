@@ -9,10 +9,15 @@ from typing import Any
 import torch
 
 from nmflow import hardware
+from nmflow.models import Layout
+from nmflow.problem.pattern import Pattern, PatternName
 from nmflow.torch.accelerating.doctor import compare
-from nmflow.torch.accelerating.support import MULTIPLE, NATIVE, is_native, why_not_device
+from nmflow.torch.accelerating.support import MULTIPLE, why_not_device
+from nmflow.torch.masking.counting import most_kept
 
 NOT_MEASURED = "not measured: no CUDA device here"
+# Lengths of the groups that hardware counts in.
+_GROUPS = (2, 4)
 # In which dtypes of the hardware table weights are multiplied.
 _MULTIPLIED_IN = {torch.float16: "float16", torch.bfloat16: "bfloat16", torch.float32: "tf32"}
 
@@ -104,15 +109,18 @@ def _linear(model: torch.nn.Module) -> Iterable[tuple[str, torch.nn.Linear]]:
 
 def _examined(name: str, module: Any, timings: Timings) -> ExaminedLayer:
     weight = module.weight.detach()
-    known = _MULTIPLIED_IN.get(weight.dtype)
-    by: tuple[str, ...] = ()
-    if known and not weight.is_meta and is_native(weight):
-        by = generations(hardware.native(NATIVE.n, NATIVE.m, dtype=known))
     shape = (module.out_features, module.in_features)
     dtype = str(weight.dtype).removeprefix("torch.")
-    return ExaminedLayer(name, shape, dtype, by, by, timings.of(shape))
+    ways = (_native(weight, "rows"), _native(weight, "columns"))
+    return ExaminedLayer(name, shape, dtype, *ways, timings.of(shape))
 
 
-def generations(rows: Iterable[hardware.Instruction]) -> tuple[str, ...]:
-    """The hardware of some instructions, each once."""
+def _native(weight: Any, along: PatternName) -> tuple[str, ...]:
+    """The hardware that multiplies by a weight (out, in) whose zeros lie so along one side."""
+    known = _MULTIPLIED_IN.get(weight.dtype)
+    if known is None or weight.is_meta:
+        return ()
+    most = {m: most_kept(weight != 0, Layout(), Pattern(1, m, along)) for m in _GROUPS}
+    ratios = [(max(n, 1), m) for m, n in most.items() if n < m]
+    rows = (row for ratio in ratios for row in hardware.native(*ratio, dtype=known))
     return tuple(dict.fromkeys(f"{row.vendor} {row.generation}" for row in rows))

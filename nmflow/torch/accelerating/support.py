@@ -36,15 +36,6 @@ def why_not_weight(weight: Any) -> str | None:
         return f"dtype {str(weight.dtype).removeprefix('torch.')}: float16 or bfloat16 is needed"
     if any(side % MULTIPLE for side in weight.shape):
         return f"shape {tuple(weight.shape)}: multiples of {MULTIPLE} are needed"
-    if problem := _fault(weight):
+    if problem := fault(weight != 0, Layout(), NATIVE, full=False):
         return f"its zeros are not 2:4 in both directions: {problem}"
     return None
-
-
-def is_native(weight: Any) -> bool:
-    """Whether the zeros of a weight (out, in) are 2:4 in both directions."""
-    return _fault(weight) is None
-
-
-def _fault(weight: Any) -> str | None:
-    return fault(weight != 0, Layout(), NATIVE, full=False)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from nmflow.cuda.problem import FLIPPED, NOT_FINITE
-from nmflow.device.kernels import Kind, Solved, kind_of, no_potentials, solve_each
+from nmflow.device.kernels import Kind, Solved, kind_of, potentials_of, solve_each
 from nmflow.errors import NmflowError
 from nmflow.problem.pattern import Pattern
 from nmflow.torch.masking.sharding import is_sharded
@@ -98,8 +98,9 @@ def _member(layer: Layer, n: int) -> tuple[Kind, _Member] | None:
     """A weight with what solves it; None where kernels don't."""
     problem, solver = layer.masked.problem, layer.solver
     weight = layer.weight
-    # A user's function is called once, where weights are solved one by one.
-    if not problem.plain or problem.scorer or solver.allowed is not None or is_sharded(weight):
+    # A user's function is called where weights are solved one by one: once, and no more than one
+    # weight's scores are in memory.
+    if not problem.plain or problem.scorer or is_sharded(weight):
         return None
     pattern = Pattern(n, problem.pattern.m)
     try:
@@ -120,8 +121,7 @@ def _solve(kind: Kind, members: Sequence[_Member]) -> Solved:
     if kind.warm:
         for member in members:
             solver = member.layer.solver
-            if solver.potentials is None or solver.potentials.device != kind.device:
-                solver.potentials = no_potentials(member.matrices, kind.m)
+            solver.potentials = potentials_of(member.matrices, kind.m, solver.potentials)
             warm.append(solver.potentials)
     return solve_each(kind, [member.matrices for member in members], warm)
 

@@ -85,7 +85,8 @@ class Solver:
             most = torch.ones_like(mask) if self.allowed is None else self.allowed.to(mask.device)
             flipped = int(torch.count_nonzero(mask != most))
             return Proposal(flipped, lambda: _copy(mask, most), _nothing)
-        # A tracker's proofs are in host memory: an accelerator solves anew, and copies nothing.
+        # What kernels can't do on an accelerator is solved anew there: a tracker would keep another
+        # mask, and nothing to start from.
         if self.problem.tracked and not on_accelerator(matrices):
             return self._track(matrices, target, mask, n)
         if self.problem.whole or mask.device.type != "cpu":
