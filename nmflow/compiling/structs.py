@@ -31,7 +31,7 @@ from numba.extending import (
 from numba.np.arrayobj import populate_array
 
 
-class Pointer(types.CPointer):  # type: ignore[misc]
+class Pointer(types.CPointer):
     """The type of an array of which kernels know where it begins and nothing else."""
 
 

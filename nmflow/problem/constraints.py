@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,8 +60,18 @@ class Constraints:
         return cls(allowed, forced)
 
     def of_box(self, box: tuple[slice, ...]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Both, of a box of the batch, C-contiguous."""
-        return for_kernels(self.allowed[box]), for_kernels(self.forced[box])
+        """Both, of a box of the batch, C-contiguous; not to be written to."""
+        forced = self.forced[box]
+        if not any(forced.strides) and not forced[:1, :1, :1].any():
+            # Broadcast: the same everywhere.
+            return for_kernels(self.allowed[box]), _none(forced.shape)
+        return for_kernels(self.allowed[box]), for_kernels(forced)
+
+
+@functools.lru_cache(4)
+def _none(shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Nothing, of that shape: to make it anew takes a twentieth of a solve."""
+    return np.zeros(shape, np.bool_)
 
 
 def check_scores(scores: NDArray[Any], batch: MatrixBatch) -> NDArray[Any]:

@@ -207,6 +207,18 @@ def test_ties_are_decided_by_the_tables_of_the_contract():
     assert total == sum(ties.table(0, 40, 40)[other])
 
 
+@pytest.mark.parametrize("free", [15, 29])
+def test_each_goes_on_with_its_next_table(free):
+    """Low bits of scores have room for a table, or two, and that doesn't decide all tiles."""
+    scores = np.full((1, 32, 32), 2.0**free)
+    scores[:, 0, 0] = 2.0**45
+    for n in (5, 11, 16, 20):
+        masks, proved = solve(scores, n, True)
+        assert proved.all()
+        expected = solve_unbounded(unique_integers(scores)[0], (n, n), True)
+        np.testing.assert_array_equal(masks[0], expected)
+
+
 def test_tiles_of_a_batch_are_apart(rng, monkeypatch):
     """Some are proved at once, some take more digits, and some one table, or two, or all."""
     exact = rng.integers(0, 2, (5, 8, 8)) * 2.0 ** np.array([0, 10, 20, 30, 40])[:, None, None]

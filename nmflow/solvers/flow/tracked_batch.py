@@ -68,12 +68,12 @@ class TrackedBatch:
 
         def work(index: int) -> None:
             box, window = self._boxes[index], self._windows[index]
-            spared = box is None or values is None
-            if spared or box.is_spared(values, self.mask, batch.score == "raw"):
+            signed = batch.score == "raw"
+            if box is None or values is None or box.is_spared(values, self.mask, signed):
                 results[index] = self._solve_anew(batch, window, box, undo)
                 return
             undo.append(box.snapshot(self.mask))
-            done = box.update(values, self.mask, batch.score == "raw", batch.scores_of)
+            done = box.update(values, self.mask, signed, batch.scores_of)
             if done is None:
                 batch.raise_not_finite()
             results[index] = done

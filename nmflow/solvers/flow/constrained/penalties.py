@@ -26,7 +26,7 @@ def penalise(
     bounds: tuple[NDArray[np.bool_], NDArray[np.bool_]],
     tile: Pair,
     factor: float,
-) -> NDArray[Any]:
+) -> NDArray[Any] | None:
     """Scores with a penalty of so many times the largest of a tile, or of a few side by side.
 
     The engine reads 16 columns at a time in one number format, so that these may as well share it.
@@ -44,8 +44,8 @@ def penalise(
 
     Returns
     -------
-    ndarray of float32 or float64, shape (B, R, C)
-        float64 where a penalty may be too large for float32.
+    ndarray of float32 or float64, shape (B, R, C), or None
+        float64 where a penalty may be too large for float32; None if some value is not finite.
     """
     bits = np.uint32 if values.dtype == np.float32 else np.uint64
     digits = bits(np.iinfo(bits).max >> 1)
@@ -57,6 +57,8 @@ def penalise(
         *(*masks, bool(bounds[1].any()), tile, values.dtype.type(factor)),
         *(largest, largest.view(values.dtype), digits, scores, scores.view(bits)),
     )
+    if not _is_finite(most, values):
+        return None
     if values.dtype == np.float32 and most > _LARGEST.view(np.uint32):
         return penalise(values.astype(np.float64), unsigned, bounds, tile, factor)
     return scores
@@ -66,23 +68,42 @@ def forbid(values: NDArray[Any], unsigned: bool, allowed: NDArray[np.bool_]) -> 
     """Scores, none of which is negative, with negative ones where nothing may be kept.
 
     The smallest that are not subnormal: where tiles hold at most n, nothing negative is kept, and
-    they take no digits from the others. Parameters as for :func:`penalise`.
+    they take no digits from the others. Parameters as for :func:`penalise`; None if some value is
+    not finite.
     """
     bits = np.uint32 if values.dtype == np.float32 else np.uint64
     digits = bits(np.iinfo(bits).max >> 1)
     least = np.array(-np.finfo(values.dtype).tiny, values.dtype).view(bits)[()]
     scores = np.empty(values.shape, values.dtype)
     read_as = digits if unsigned else ~bits(0)
-    _forbid_window(values.view(bits), read_as, least, allowed.view(np.uint8), scores.view(bits))
-    return scores
+    numbers = values.view(bits), digits, read_as, least
+    most = _forbid_window(*numbers, allowed.view(np.uint8), scores.view(bits))
+    return scores if _is_finite(most, values) else None
+
+
+def _is_finite(most: Any, values: NDArray[Any]) -> bool:
+    """Whether the largest magnitude among the bits of floats is a finite one's."""
+    return bool(most < np.array(np.inf, values.dtype).view(f"u{values.itemsize}"))
 
 
 @compile_kernel(nrt=False)
-def _forbid_window(values, read_as, least, allowed, scores):
-    """As :func:`forbid`, of bits; writes the scores."""
+def _forbid_window(values, digits, read_as, least, allowed, scores):
+    """As :func:`forbid`, of bits; writes the scores, and returns the largest magnitude."""
+    most = digits & ~digits
     for b in range(values.shape[0]):
         for k in range(values.shape[1]):
             choose(values[b, k], read_as, least, allowed[b, k], scores[b, k])
+            most = max(most, largest_of(values[b, k], digits))
+    return most
+
+
+@unaliased
+def largest_of(row, digits):
+    """The largest magnitude of a row."""
+    most = digits & ~digits
+    for x in range(row.size):
+        most = max(most, row[x] & digits)
+    return most
 
 
 @unaliased

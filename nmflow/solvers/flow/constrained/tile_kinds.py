@@ -24,13 +24,14 @@ _KINDS = np.array([*_OF_ALLOWED, *[OVERFULL] * 8], np.uint8)
 
 
 def sort_tiles(
-    allowed: NDArray[np.bool_], forced: NDArray[np.bool_], tile: Pair, n: Pair
+    allowed: NDArray[np.bool_], forced: NDArray[np.bool_] | None, tile: Pair, n: Pair
 ) -> NDArray[np.uint8]:
     """The kind of each tile of a window.
 
     Parameters
     ----------
     allowed, forced : ndarray of bool, shape (B, R, C), C-contiguous
+        None is forced where that is None.
     tile : (int, int)
         Rows and columns of a tile.
     n : (int, int)
@@ -48,7 +49,7 @@ def sort_tiles(
     lines = counts, flags[0].view(np.uint8), words[0]
     held = np.empty((2, kinds.shape[2]), words.dtype)
     _count_window(*_words(allowed, tile[1]), n, ALLOWED, lines, held, kinds)
-    if forced.any():
+    if forced is not None:
         _count_window(*_words(forced, tile[1]), n, FORCED, lines, held, kinds)
     _name(kinds.reshape(-1), _KINDS)
     return kinds
@@ -91,8 +92,10 @@ def _count_window(mask, words, adder, n, constraint, lines, held, seen):
                     counts[x] += np.uint16(row[x])
                 if words.shape[2] == across:
                     span_words(words[b, k], adder, fewest, most)
+                elif words.shape[2]:
+                    span_wide(words[b, k], adder, fewest, most)
                 else:
-                    span_entries(row, words[b, k], adder, fewest, most)
+                    span_entries(row, fewest, most)
             note_rows(fewest, most, n[0], constraint, seen[b, i])
             note_columns(counts, n[1], lines, adder, constraint, seen[b, i])
 
@@ -114,11 +117,26 @@ def span_words(words, adder, fewest, most):
 
 
 @helper
-def span_entries(row, words, adder, fewest, most):
-    """As :func:`span_words`, of other tiles."""
+def span_wide(words, adder, fewest, most):
+    """As :func:`span_words`, of tiles that are a few words wide."""
+    span = words.size // fewest.size
+    for t in range(fewest.size):
+        word = words[t * span]
+        for k in range(t * span + 1, (t + 1) * span):
+            word += words[k]
+        held = sum_of_bytes(word, adder)
+        fewest[t] = held if held < fewest[t] else fewest[t]
+        most[t] = held if held > most[t] else most[t]
+
+
+@helper
+def span_entries(row, fewest, most):
+    """As :func:`span_words`, of tiles whose width is no number of words."""
     width = row.size // fewest.size
     for t in range(fewest.size):
-        held = count_entries(row, words, adder, t, width)
+        held = 0
+        for x in range(t * width, (t + 1) * width):
+            held += int(row[x])
         fewest[t] = min(held, fewest[t])
         most[t] = max(held, most[t])
 
@@ -137,17 +155,29 @@ def note_columns(counts, wanted, lines, adder, constraint, of_tile):
     fewer, _, more = constraint
     _, flags, words = lines
     width = counts.size // of_tile.size
-    if words.size == of_tile.size:
+    if words.size:
+        span = words.size // of_tile.size
         for x in range(counts.size):
             # Sums of up to eight fit the two halves of a byte.
             flags[x] = compare(counts[x], wanted, 1, 16)
+        if span == 1:
+            for t in range(of_tile.size):
+                of_tile[t] |= marks_of(words[t], adder, fewer, more)
+            return
         for t in range(of_tile.size):
-            wrong = sum_of_bytes(words[t], adder)
-            of_tile[t] |= compare(0, wrong & 15, fewer, 0) | compare(0, wrong >> 4, more, 0)
+            for k in range(t * span, (t + 1) * span):
+                of_tile[t] |= marks_of(words[k], adder, fewer, more)
     else:
         for t in range(of_tile.size):
             for x in range(t * width, (t + 1) * width):
                 of_tile[t] |= compare(counts[x], wanted, fewer, more)
+
+
+@helper
+def marks_of(flags, adder, fewer, more):
+    """Whether any of the columns of a word has fewer than it should, and more."""
+    wrong = sum_of_bytes(flags, adder)
+    return compare(0, wrong & 15, fewer, 0) | compare(0, wrong >> 4, more, 0)
 
 
 @intrinsic
@@ -165,20 +195,6 @@ def sum_of_bytes(word, adder):
     """The sum of the bytes of a word: the uppermost byte of its product with ones."""
     ones, shift = adder
     return multiply(word, ones) >> shift
-
-
-@helper
-def count_entries(row, words, adder, t, width):
-    """How many entries of a row a tile has."""
-    held = 0
-    if words.size:
-        span = words.size // (row.size // width)
-        for k in range(t * span, (t + 1) * span):
-            held += int(sum_of_bytes(words[k], adder))
-    else:
-        for x in range(t * width, (t + 1) * width):
-            held += int(row[x])
-    return held
 
 
 @helper

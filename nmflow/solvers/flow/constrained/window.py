@@ -69,19 +69,21 @@ def solve_constrained_window(
         tiles = window.cut(batch.scores(window.box))
         window.paste(mask, solve_capacitated(tiles, pattern.capacities, full))
         return
-    part = _ConstrainedWindow(batch, window, full, *constraints.of_box(window.box))
+    allowed, forced = constraints.of_box(window.box)
+    part = _ConstrainedWindow(batch, window, full, allowed, forced, bool(forced.any()))
     part.solve(mask[window.box])
 
 
 @dataclass(frozen=True, slots=True)
 class _ConstrainedWindow:
-    """A window of a batch and its constraints, arrays of shape (B, R, C)."""
+    """A window of a batch and its constraints, arrays of shape (B, R, C); if any are forced."""
 
     batch: MatrixBatch
     window: Window
     full: bool
     allowed: NDArray[np.bool_]
     forced: NDArray[np.bool_]
+    forces: bool
 
     @property
     def n(self) -> Pair:
@@ -91,25 +93,27 @@ class _ConstrainedWindow:
     def solve(self, mask: NDArray[np.bool_]) -> None:
         """Write the masks of the window, (B, R, C)."""
         kinds = self._kinds()
-        np.copyto(mask, self.allowed)
         if self.batch.score == "raw":
             # What is allowed may be negative, and is not kept for that.
             kinds[kinds == FITTING if self.full else kinds <= FULL] = BY_COLUMNS
         if not self.full:
             kinds[kinds == EXACT] = SHORT
-        if (kinds <= FULL).all():
-            self.batch.check_finite(self.window.box)
-            return
         values, unsigned = self._values()
         if self._fits_at_most(kinds):
             self._solve_at_most(mask, values, unsigned, kinds == EXACT)
+            return
+        np.copyto(mask, self.allowed)
+        if not (self._are_many(kinds == EXACT) or self._are_many(kinds == SHORT)):
+            # Else what reads all scores sees to it.
+            self.batch.check_finite(self.window.box)
+        if (kinds <= FULL).all():
             return
         self._select(mask, values, unsigned, kinds)
         exact, unfilled = kinds == EXACT, kinds == SHORT
         if exact.any():
             unfilled |= self._fill(mask, values, unsigned, exact)
         if unfilled.any():
-            factor = _UNFILLED if self.forced.any() else 1.0
+            factor = _UNFILLED if self.forces else 1.0
             never = self._solve(mask, values, unsigned, unfilled, factor, False)
             assert not never.any()
 
@@ -118,7 +122,25 @@ class _ConstrainedWindow:
         m, (rows, columns) = self.batch.pattern.m, self.n
         square = self.window.tile == (m, m) and rows == columns < m
         most = 2 * np.count_nonzero(kinds == SHORT) >= kinds.size
-        return bool(square and most and self.batch.score != "raw" and not self.forced.any())
+        return bool(square and most and self.batch.score != "raw" and not self.forces)
+
+    def _are_many(self, tiles: NDArray[np.bool_]) -> bool:
+        """Whether the solver solves a whole window for these, (B, I, J)."""
+        return bool(_MANY * np.count_nonzero(tiles) >= tiles.size)
+
+    def _penalised(
+        self, values: NDArray[Any], unsigned: bool, factor: float | None
+    ) -> NDArray[Any]:
+        """Scores of the window with penalties, or if there is no factor, with negative ones."""
+        bounds = self.allowed, self.forced
+        scores = (
+            forbid(values, unsigned, self.allowed)
+            if factor is None
+            else penalise(values, unsigned, bounds, self.window.tile, factor)
+        )
+        if scores is None:
+            self.batch.raise_not_finite()
+        return scores
 
     def _solve_at_most(
         self,
@@ -131,9 +153,11 @@ class _ConstrainedWindow:
 
         Best under at most n is best under exactly n as well, if it holds that.
         """
-        scores = forbid(values, unsigned, self.allowed)
+        scores = self._penalised(values, unsigned, None)
         target = mask if mask.flags.c_contiguous else np.empty(mask.shape, np.bool_)
-        window = Window(tuple(slice(0, size) for size in mask.shape), self.window.tile, False)
+        matrices, rows, columns = mask.shape
+        box = slice(0, matrices), slice(0, rows), slice(0, columns)
+        window = Window(box, self.window.tile, False)
         solve_window_at_most(scores, window, target, self.n[0])
         if target is not mask:
             np.copyto(mask, target)
@@ -170,13 +194,14 @@ class _ConstrainedWindow:
     def _values(self) -> tuple[NDArray[Any], bool]:
         """Numbers of which the scores are the magnitudes, or which they are; and which."""
         values, unsigned = self.batch.values(self.window.box)
-        self.batch.check_finite(self.window.box)
         checked = check_scores(values, self.batch)
         return for_kernels(checked), unsigned
 
     def _kinds(self) -> NDArray[np.uint8]:
         """What the constraints leave open of each tile (B, I, J); raises if that is nothing."""
-        kinds = sort_tiles(self.allowed, self.forced, self.window.tile, self.n)
+        kinds = sort_tiles(
+            self.allowed, self.forced if self.forces else None, self.window.tile, self.n
+        )
         overfull = kinds == OVERFULL
         if overfull.any():
             self._raise_for(np.argwhere(overfull)[0], "has more forced entries than it may hold")
@@ -214,12 +239,14 @@ class _ConstrainedWindow:
         Which of them, (B, I, J), have no mask that obeys the constraints.
         """
         tile, bounds = self.window.tile, (self.allowed, self.forced)
-        if _MANY * np.count_nonzero(chosen) >= chosen.size:
-            masks = self._masks_of(penalise(values, unsigned, bounds, tile, factor), full)
+        if self._are_many(chosen):
+            masks = self._masks_of(self._penalised(values, unsigned, factor), full)
             wrong = take_tiles(masks, bounds, chosen, mask)
         else:
             some, allowed, forced = (as_tiles(part, tile)[chosen] for part in (values, *bounds))
-            masks = self._masks_of(penalise(some, unsigned, (allowed, forced), tile, factor), full)
+            penalties = penalise(some, unsigned, (allowed, forced), tile, factor)
+            assert penalties is not None
+            masks = self._masks_of(penalties, full)
             as_tiles(mask, tile)[chosen] = masks
             wrong = np.zeros_like(chosen)
             wrong[chosen] = breaks(masks, allowed, forced)
