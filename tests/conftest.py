@@ -21,7 +21,7 @@ settings.register_profile(
 )
 settings.load_profile("default")
 
-COMPILED = {"compiling", "constraints", "engine", "methods", "problem"}
+COMPILED = {"compiling", "constraints", "engine", "methods", "problem", "proof"}
 """Folders of tests of what is compiled. In others kernels are compiled once it pays, as users' are:
 compiling takes most of the time of tests."""
 

@@ -194,6 +194,9 @@ class _ConstrainedWindow:
     def _values(self) -> tuple[NDArray[Any], bool]:
         """Numbers of which the scores are the magnitudes, or which they are; and which."""
         values, unsigned = self.batch.values(self.window.box)
+        if values.dtype != np.float32:
+            # Whether their range is too large depends on it.
+            self.batch.check_finite(self.window.box)
         checked = check_scores(values, self.batch)
         return for_kernels(checked), unsigned
 
