@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from nmflow.torch.rotations.heads import SizedWeight, Turning
@@ -62,8 +63,9 @@ def kept_of(turnings: Sequence[Turning]) -> list[float]:
 
 def polar(matrices: Any) -> Any:
     """The nearest orthogonal matrices."""
-    left, _, right = torch.linalg.svd(matrices)
-    return left @ right
+    # PyTorch's factors of small matrices wait for threads many times as long as they work.
+    left, _, right = np.linalg.svd(matrices.cpu().numpy())
+    return torch.from_numpy(left @ right).to(matrices.device)
 
 
 def _follow_masks(turnings: Sequence[Turning], fewer: int) -> None:
