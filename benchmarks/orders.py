@@ -1,10 +1,10 @@
-"""What orders of rows and columns buy: ``python -m benchmarks.orders [PART...]``.
+"""What orders and bases of heads buy: ``python -m benchmarks.orders [PART...]``.
 
 Writes ``benchmarks/results/orders.json`` and ``orders.txt``, for README and
 ``notebooks/07_orders.ipynb``: what masks of MiniLM keep before and after each kind of order that it
-lets through, the output error of its layers after ``convert`` with and without, and the time of an
-order of a random matrix. A quarter of an hour on two cores; a part that is named is measured anew,
-the others stay as they are.
+lets through, the output error of its layers and the cosine of its embeddings after ``convert`` with
+and without orders and turned heads, and the time of an order of a random matrix. Twenty minutes on
+two cores; a part that is named is measured anew, the others stay as they are.
 """
 
 from __future__ import annotations
@@ -59,20 +59,40 @@ def kept() -> dict[str, Any]:
     return {"rows": rows}
 
 
-def conversion(permute: bool | tuple[str, ...]) -> dict[str, Any]:
-    """The output errors of MiniLM's layers after its conversion."""
+def conversion(permute: bool | tuple[str, ...] = False, rotate: bool = False) -> dict[str, Any]:
+    """The output errors of MiniLM's layers after its conversion, and its embeddings' cosine."""
     import nmflow.torch
 
     model, tokenizer = minilm.load()
-    batches = minilm.batches(tokenizer, minilm.texts(TEXTS, 0)[0])
+    texts, held_out = minilm.texts(TEXTS, 0)
+    read = minilm.batches(tokenizer, held_out)
+    dense = minilm.embed(model, read)
     report = nmflow.torch.convert(
-        model, batches, *PATTERN, certify=False, permute=permute, progress=False
+        model,
+        minilm.batches(tokenizer, texts),
+        *PATTERN,
+        certify=False,
+        permute=permute,
+        rotate=rotate,
+        progress=False,
     )
-    orders = report.orders
+    orders, rotations = report.orders, report.rotations
+    for each in () if orders is None else orders.orders:
+        if each.kind == "stream":
+            dense = dense[:, each.order]
     return {
         "texts": TEXTS,
         "errors": {layer.name: layer.error for layer in report.converted},
+        "cosine": minilm.cosine(minilm.embed(model, read), dense),
         "seconds": report.seconds,
+        "rotations": None
+        if rotations is None
+        else {
+            "seconds": rotations.seconds,
+            "difference": rotations.difference,
+            "kept_before": rotations.kept_before,
+            "kept_after": rotations.kept_after,
+        },
         "orders": None
         if orders is None
         else {
@@ -101,18 +121,21 @@ def large() -> dict[str, Any]:
     }
 
 
-PERMUTED = ("permuted", "permuted with stream")
+PREPARED = ("permuted", "permuted with stream", "rotated", "rotated and permuted with stream")
 MEASURES: dict[str, Callable[[], dict[str, Any]]] = {
     "kept": kept,
-    "as it is": lambda: conversion(False),
+    "as it is": conversion,
     "permuted": lambda: conversion(True),
     "permuted with stream": lambda: conversion(ALL),
+    "rotated": lambda: conversion(rotate=True),
+    # Orders within heads are among their bases.
+    "rotated and permuted with stream": lambda: conversion(("hidden", "stream"), rotate=True),
     "large": large,
 }
 
 
 def change(report: dict[str, Any], name: str = "permuted") -> float:
-    """How the geometric mean of the layers' errors changes, relative to those of no orders."""
+    """How the geometric mean of the layers' errors changes, relative to the model as it is."""
     before, after = (report[part]["errors"] for part in ("as it is", name))
     logs = [math.log(after[name] / before[name]) for name in before]
     return math.expm1(math.fsum(logs) / len(logs))
@@ -122,6 +145,10 @@ def gap_closed(row: dict[str, Any]) -> float:
     """The share of what the pattern costs against unstructured masks that is won back."""
     gap: float = row["kept_unstructured"] - row["kept_before"]
     return float((row["kept_after"] - row["kept_before"]) / gap)
+
+
+def _cosine(report: dict[str, Any], name: str = "as it is") -> str:
+    return f"{report[name]['cosine']:.4f}"
 
 
 def text(report: dict[str, Any]) -> str:
@@ -135,12 +162,14 @@ def text(report: dict[str, Any]) -> str:
         f" {row['seconds']:.0f} s"
         for row in report["kept"]["rows"]
     ]
-    for name in PERMUTED:
-        found = report[name]["orders"]
+    lines += [f"convert, ALPS, {report['as it is']['texts']} texts, cosine {_cosine(report)}"]
+    for name in PREPARED:
+        found = [report[name][kind] for kind in ("rotations", "orders") if report[name].get(kind)]
         lines += [
-            f"convert, ALPS, {report['as it is']['texts']} texts, {name}: output error of layers,"
-            f" geometric mean, {100 * change(report, name):+.1f} % by orders (outputs of the dense"
-            f" model {found['difference']:.0e}, search {found['seconds']:.0f} s)",
+            f"  {name}: output error of layers, geometric mean, {100 * change(report, name):+.1f}"
+            f" %, cosine {_cosine(report, name)} (outputs of the dense model"
+            f" {max(each['difference'] for each in found):.0e}, search"
+            f" {sum(each['seconds'] for each in found):.0f} s)",
         ]
     row = report["large"]
     lines += [

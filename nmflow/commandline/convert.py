@@ -61,6 +61,7 @@ def add_convert(parser: argparse.ArgumentParser) -> None:
     add("--damping", type=float, default=0.01, help="default: %(default)s")
     add("--keep-zeros", action="store_true", help="weights that are 0 stay 0")
     add("--permute", action="store_true", help="first put rows and columns where masks keep more")
+    add("--rotate", action="store_true", help="first turn heads to bases in which masks cost less")
     add("--unreached", choices=("error", "magnitude"), default="error", help=_UNREACHED)
     add(
         "--dtype",
@@ -160,6 +161,7 @@ def _job(options: argparse.Namespace) -> Job:
             "damping": options.damping,
             "keep_zeros": options.keep_zeros,
             "permute": options.permute,
+            "rotate": options.rotate,
             "unreached": options.unreached,
         },
     )

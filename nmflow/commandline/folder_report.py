@@ -54,7 +54,7 @@ class Job:
     resume : Path or None
         As for :func:`nmflow.torch.convert`.
     options : mapping of str to value
-        Its other ones: method, reconstruction, inputs, damping, keep_zeros, permute,
+        Its other ones: method, reconstruction, inputs, damping, keep_zeros, permute, rotate,
         unreached.
     """
 

@@ -35,6 +35,8 @@ from nmflow.torch.masking.model_masks import bake, refresh, remove, sparse_state
 from nmflow.torch.orders.permute import permute
 from nmflow.torch.orders.report import FoundOrder, OrderedLayer, OrderReport
 from nmflow.torch.pruning import NMPruning
+from nmflow.torch.rotations.report import FoundRotation, RotatedLayer, RotationReport
+from nmflow.torch.rotations.rotate import rotate
 from nmflow.torch.solving.statistics import LayerStatistics, RefreshStatistics
 from nmflow.torch.sparsify import sparsify
 from nmflow.training.policy import Refresh
@@ -54,6 +56,7 @@ __all__ = [
     "DynamicSparseTraining",
     "ExaminedLayer",
     "FoundOrder",
+    "FoundRotation",
     "Handle",
     "LayerProblem",
     "LayerReport",
@@ -68,6 +71,8 @@ __all__ = [
     "Refresh",
     "RefreshStatistics",
     "Report",
+    "RotatedLayer",
+    "RotationReport",
     "SparseGPT",
     "SparseLinear",
     "StraightThrough",
@@ -79,6 +84,7 @@ __all__ = [
     "permute",
     "refresh",
     "remove",
+    "rotate",
     "sparse_state_dict",
     "sparsify",
 ]

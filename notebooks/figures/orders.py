@@ -55,7 +55,7 @@ def masks(scores: NDArray[Any], before: NDArray[Any], after: NDArray[Any]) -> Fi
 
 
 def errors(before: dict[str, float], after: dict[str, float]) -> Figure:
-    """How much less each kind of layer loses once the model was permuted, block by block."""
+    """How much less each kind of layer loses once the model was prepared, block by block."""
     kinds = ("query", "key", "value", "output", "up", "down")
     ends = (
         *("self.query", "self.key", "self.value"),

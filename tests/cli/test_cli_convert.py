@@ -175,6 +175,16 @@ def test_options_reach_the_library(convert, tmp_path, given):
 QUICK = ("--method", "magnitude", "--reconstruction", "none", "--quiet")
 
 
+def test_heads_are_turned_and_rows_put_in_order(convert, tmp_path):
+    report = tmp_path / "report.json"
+    code, *_ = convert(save(tmp_path / "in"), "--rotate", "--permute", *QUICK, "--json", report)
+    assert code == 0
+    found = json.loads(report.read_text())["conversion"]
+    assert {each["kind"] for each in found["rotations"]["rotations"]} == {"queries", "values"}
+    assert found["orders"]["orders"]
+    assert found["rotations"]["difference"] <= 1e-5
+
+
 def test_other_files_are_carried_over_as_they_are(convert, tmp_path):
     source, out = save(tmp_path / "in"), tmp_path / "out"
     kept = {

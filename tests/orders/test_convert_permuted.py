@@ -12,7 +12,7 @@ from torch import nn  # noqa: E402
 
 import nmflow.torch  # noqa: E402
 from nmflow import NmflowError  # noqa: E402
-from nmflow.torch.conversion import ordering  # noqa: E402
+from nmflow.torch.conversion import diagonals, ordering  # noqa: E402
 
 
 def wide():
@@ -44,7 +44,7 @@ def test_layers_lose_less(method):
 def test_scores_are_what_outputs_lose_without_a_weight(monkeypatch, centred, room):
     model, data, given = wide(), batches(), {}
     monkeypatch.setattr(ordering, "permute", lambda *_, **options: given.update(options))
-    monkeypatch.setattr(ordering, "_MOMENT_BYTES", room)
+    monkeypatch.setattr(diagonals, "_MOMENT_BYTES", room)
     options = {"method": "magnitude", "permute": True, "bias_correction": centred}
     nmflow.torch.convert(model, data, 2, 4, **options)
     seen = torch.relu(torch.cat(data) @ wide()[0].weight.T + wide()[0].bias).double()

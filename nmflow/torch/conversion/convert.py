@@ -25,7 +25,7 @@ from nmflow.torch.conversion.methods.registry import (
     find_method,
     find_reconstruction,
 )
-from nmflow.torch.conversion.ordering import order_model
+from nmflow.torch.conversion.preparing import Preparation
 from nmflow.torch.conversion.progress import Progress, shown
 from nmflow.torch.conversion.report import ConversionReport
 from nmflow.torch.conversion.reporting import add_report, report_of
@@ -33,7 +33,7 @@ from nmflow.torch.conversion.store import Store
 from nmflow.torch.conversion.suggested import pattern_of_m, with_suggested_n
 from nmflow.torch.conversion.targets import Target
 from nmflow.torch.orders.order import Kind
-from nmflow.torch.orders.report import OrderReport
+from nmflow.torch.rotations.rotate import HeadKind
 from nmflow.torch.selecting.layout import Layouts
 from nmflow.torch.selecting.select import choose_weights
 from nmflow.torch.selecting.wanted import Wanted
@@ -60,6 +60,7 @@ def convert(
     bias_correction: bool = True,
     keep_zeros: bool = False,
     permute: bool | Collection[Kind] = False,
+    rotate: bool | Collection[HeadKind] = False,
     confidence: float = 0.95,
     unreached: Unreached = "error",
     certify: bool = True,
@@ -122,6 +123,11 @@ def convert(
         others of its row make up for it. The dense model computes the same in these orders,
         in the same time, which is checked on the first batch. One pattern for all weights. Or the
         kinds of orders to search.
+    rotate : bool or collection of str, default False
+        Whether the heads of a transformer are first turned to bases in which masks cost less, as
+        :func:`rotate` does, by the same scores; before rows and columns are put in order. The dense
+        model computes the same but for rounding, which is checked likewise. Or the kinds of heads
+        to turn.
     confidence : float, default 0.95
         Where n is None: how likely a tile is to fit as it is.
     unreached : {"error", "magnitude"}
@@ -183,6 +189,7 @@ def convert(
     """
     began = time.perf_counter()
     _check_options(inputs, unreached, damping)
+    preparation = Preparation.of(permute, rotate, layouts, zeros_count=keep_zeros or n is None)
     chosen = find_method(method)
     recipe = Recipe(
         method=chosen,
@@ -202,19 +209,18 @@ def convert(
     runs = Calibration(model, calibration)
     store = None
     if resume is not None:
-        settings = _settings(recipe, inputs, targets, permute)
-        store = Store(resume, settings | {"calibration": runs.digest()})
-    orders = _ordered(model, runs, targets, layouts, permute, recipe)
+        store = Store(resume, _settings(recipe, inputs, targets, preparation, runs))
+    prepared = preparation.done(model, runs, targets, recipe)
     with Quiet(model), shown(progress, len(targets)) as tell:
         driver = Driver(runs, recipe, inputs, store, tell)
         try:
             batch_norms = driver.run(*_in_order(runs, targets, unreached))
         except BaseException as error:
-            if orders is not None and not driver.layers:
-                orders.undo()
-            add_report(error, report_of(recipe, driver, targets, selection, began, orders))
+            if not driver.layers:
+                prepared.undo()
+            add_report(error, report_of(recipe, driver, targets, selection, began, prepared))
             raise
-    return report_of(recipe, driver, targets, selection, began, orders, batch_norms)
+    return report_of(recipe, driver, targets, selection, began, prepared, batch_norms)
 
 
 def _in_order(
@@ -250,23 +256,12 @@ def _not_reached(hidden: Sequence[Target], missed: Sequence[Target]) -> str:
     return "\n".join(faults)
 
 
-def _ordered(
-    model: Any,
-    runs: Calibration,
-    targets: Sequence[Target],
-    layouts: Layouts,
-    permute: bool | Collection[Kind],
-    recipe: Recipe,
-) -> OrderReport | None:
-    """Put the model in order where that is asked for."""
-    if not permute:
-        return None
-    kinds = None if permute is True else permute
-    return order_model(model, runs, targets, layouts, kinds, recipe)
-
-
 def _settings(
-    recipe: Recipe, inputs: str, targets: Sequence[Target], permute: bool | Collection[Kind]
+    recipe: Recipe,
+    inputs: str,
+    targets: Sequence[Target],
+    preparation: Preparation,
+    runs: Calibration,
 ) -> dict[str, Any]:
     return {
         "method": repr(recipe.method),
@@ -276,6 +271,7 @@ def _settings(
         "damping": recipe.damping,
         "bias_correction": recipe.bias_correction,
         "keep_zeros": recipe.keep_zeros,
-        "permute": permute if isinstance(permute, bool) else sorted(permute),
         "weights": {target.name: str(target.pattern) for target in targets},
+        **preparation.settings(),
+        "calibration": runs.digest(),
     }

@@ -1,29 +1,44 @@
-"""Orders for a model that is to be converted, by what its layers see of the calibration data."""
+"""Bases and orders for a model that is to be converted, by what its layers see of the data."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-import torch
-
 from nmflow.errors import NmflowError
-from nmflow.torch.conversion.calibrating.blocks import run
 from nmflow.torch.conversion.calibrating.calibration import Calibration
-from nmflow.torch.conversion.calibrating.moments import Moments
-from nmflow.torch.conversion.calibrating.recorder import Quiet, Recorder
-from nmflow.torch.conversion.fitting import Recipe, not_factored, second_moments
-from nmflow.torch.conversion.methods.importance import inverse_diagonal
+from nmflow.torch.conversion.diagonals import inverse_diagonals
+from nmflow.torch.conversion.fitting import Recipe
 from nmflow.torch.conversion.targets import Target
 from nmflow.torch.orders.order import Kind
 from nmflow.torch.orders.permute import permute
 from nmflow.torch.orders.report import OrderReport
+from nmflow.torch.rotations.report import RotationReport
+from nmflow.torch.rotations.rotate import HeadKind, Saved, rotate_weights
 from nmflow.torch.selecting.layout import Layouts
 
-# Of second moments that are gathered in one run over the calibration data; what needs more takes
-# more runs.
-_MOMENT_BYTES = 1 << 30
+
+def rotate_model(
+    model: Any,
+    runs: Calibration,
+    targets: Sequence[Target],
+    kinds: Collection[HeadKind] | None,
+    recipe: Recipe,
+) -> tuple[RotationReport, Saved]:
+    """Turn a model's heads to bases in which masks cost less; also what was there before.
+
+    Squares of weights count by the optimal brain surgeon, as in :func:`order_model`.
+
+    Raises
+    ------
+    NmflowError
+        As :func:`nmflow.torch.rotate`.
+    """
+    diagonals, inputs = inverse_diagonals(runs, targets, recipe)
+    features = {name: 1 / each[0] for name, each in diagonals.items() if len(each) == 1}
+    weights = [target.weight for target in targets]
+    found: tuple[RotationReport, Saved] = rotate_weights(model, weights, inputs, kinds, features)
+    return found
 
 
 def order_model(
@@ -64,7 +79,7 @@ def order_model(
             f" {', '.join(map(str, patterns))}"
         )
     (pattern,) = patterns
-    scorer, inputs = _importance(runs, targets, recipe)
+    diagonals, inputs = inverse_diagonals(runs, targets, recipe)
     return permute(
         model,
         pattern.n,
@@ -74,28 +89,12 @@ def order_model(
         pattern=pattern.name,
         include=[target.name for target in targets],
         layouts=layouts,
-        scores=scorer,
+        scores=_scores(targets, diagonals),
     )
 
 
-@torch.no_grad()
-def _importance(
-    runs: Calibration, targets: Sequence[Target], recipe: Recipe
-) -> tuple[Callable[[str, Any], Any], Any]:
-    """Scores of weights, and the inputs of the model's first call."""
-    diagonals: dict[str, Any] = {}
-    inputs: list[Any] = []
-
-    def first(_: Any, args: Any, kwargs: Any) -> None:
-        if not inputs:
-            inputs.append(_as_given(runs.root, args, kwargs))
-
-    hook = runs.root.register_forward_pre_hook(first, with_kwargs=True)
-    try:
-        for part in _parts([target for target in targets if target.can_be_seen]):
-            diagonals |= _inverse_diagonals(runs, part, recipe)
-    finally:
-        hook.remove()
+def _scores(targets: Sequence[Target], diagonals: Mapping[str, Any]) -> Callable[[str, Any], Any]:
+    """Scores of weights, by their names and values."""
     by_name = {target.name: target for target in targets}
 
     def scores(name: str, weight: Any) -> Any:
@@ -105,52 +104,4 @@ def _importance(
         matrices = by_name[name].matrices
         return matrices.join(matrices.split(sizes) / diagonals[name].to(sizes)[:, None])
 
-    return scores, inputs[0]
-
-
-def _parts(targets: Sequence[Target]) -> Iterator[list[Target]]:
-    """Targets whose second moments fit memory together; one part at least."""
-    part: list[Target] = []
-    room = _MOMENT_BYTES
-    for target in targets:
-        matrices = target.matrices
-        size = 8 * matrices.layout.groups * matrices.features**2
-        if part and size > room:
-            yield part
-            part, room = [], _MOMENT_BYTES
-        part.append(target)
-        room -= size
-    yield part
-
-
-def _inverse_diagonals(
-    runs: Calibration, targets: Sequence[Target], recipe: Recipe
-) -> dict[str, Any]:
-    """[H^-1]_jj (groups, features) of what the dense model's weights see, by their names."""
-    moments: dict[str, Moments] = {}
-
-    def sink(target: Target, rows: list[Any], _: Any) -> None:
-        moments.setdefault(target.name, Moments()).add(rows)
-
-    with Quiet(runs.root), Recorder(runs.root, targets, sink, runs.counts):
-        for call in runs.calls():
-            run(call)
-    found = {}
-    for target in targets:
-        seen = moments.pop(target.name, None)
-        # An expert may never be asked.
-        if seen is None or not seen.samples:
-            continue
-        try:
-            found[target.name] = inverse_diagonal(second_moments(target, seen, recipe))
-        except torch.linalg.LinAlgError as error:
-            raise not_factored(target, seen, recipe, error) from error
-    return found
-
-
-def _as_given(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """The arguments of a call as a tuple, or as a mapping where some are keywords."""
-    if not kwargs:
-        return tuple(args)
-    bound = inspect.signature(model.forward).bind(*args, **kwargs)
-    return dict(bound.arguments) | bound.arguments.get("kwargs", {})
+    return scores

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from nmflow.problem.pattern import Pattern
 from nmflow.proof.certificate import Certificate
 from nmflow.torch.orders.report import OrderReport
+from nmflow.torch.rotations.report import RotationReport
 
 ConvertedStatus = Literal["converted", "resumed", "magnitude", "left", "skipped"]
 
@@ -103,6 +104,8 @@ class ConversionReport:
         Whose statistics were taken anew.
     orders : OrderReport or None
         In which the weights lie, where they were permuted.
+    rotations : RotationReport or None
+        Of heads, where they were turned.
     """
 
     recipe: str
@@ -110,6 +113,7 @@ class ConversionReport:
     seconds: float
     batch_norms: int = 0
     orders: OrderReport | None = None
+    rotations: RotationReport | None = None
 
     @property
     def converted(self) -> tuple[ConvertedLayer, ...]:
@@ -134,9 +138,10 @@ class ConversionReport:
 
     def as_dict(self) -> dict[str, Any]:
         """The report in values that JSON has; what is not a finite number becomes None."""
-        orders = self.orders
+        orders, rotations = self.orders, self.rotations
         return {
             "recipe": self.recipe,
+            "rotations": None if rotations is None else rotations.as_dict(),
             "orders": None if orders is None else orders.as_dict(),
             "error": _finite(self.error),
             "batch_norms": self.batch_norms,
@@ -148,6 +153,7 @@ class ConversionReport:
         rows = [_HEADS, *map(_row, self.converted)]
         widths = [max(len(row[k]) for row in rows) for k in range(len(_HEADS))]
         lines = [self._head()]
+        lines += [] if self.rotations is None else [str(self.rotations)]
         lines += [] if self.orders is None else [f"permuted first, {self.orders}"]
         lines += ["  " + _aligned(row, widths).rstrip() for row in rows]
         lines += [f"  {each.name}: {each.note}" for each in self.converted if each.note]

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from nmflow.torch.conversion.driver import Driver
 from nmflow.torch.conversion.fitting import Recipe
+from nmflow.torch.conversion.preparing import Prepared
 from nmflow.torch.conversion.report import ConversionReport, ConvertedLayer
 from nmflow.torch.conversion.targets import Target
-from nmflow.torch.orders.report import OrderReport
 from nmflow.training.report import Report
 
 
@@ -30,7 +30,7 @@ def report_of(
     targets: Sequence[Target],
     selection: Report,
     began: float,
-    orders: OrderReport | None,
+    prepared: Prepared,
     batch_norms: int = 0,
 ) -> ConversionReport:
     """What became of all weights so far."""
@@ -56,5 +56,6 @@ def report_of(
         layers=(*layers, *left, *skipped),
         seconds=time.perf_counter() - began,
         batch_norms=batch_norms,
-        orders=orders,
+        orders=prepared.orders,
+        rotations=prepared.rotations,
     )
