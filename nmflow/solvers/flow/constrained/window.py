@@ -38,6 +38,8 @@ from nmflow.solvers.flow.method import solve_capacitated, solve_window, solve_wi
 
 # Where fewer of the tiles are for a solver, they are copied side by side for it.
 _MANY = 4
+# Where at least one in so many holds at most n, solving all so costs less than sorting them out.
+_SOME = 16
 # Twice the largest score is enough for nearly all tiles that can be filled; with forced entries
 # in tiles that can't be, each of which replaces two others, four times.
 _FILLED, _UNFILLED = 2.0, 4.0
@@ -118,11 +120,12 @@ class _ConstrainedWindow:
             assert not never.any()
 
     def _fits_at_most(self, kinds: NDArray[np.uint8]) -> bool:
-        """Whether most tiles hold at most n, and are best solved so together with the others."""
+        """Whether some tiles hold at most n, and are best solved so together with the others."""
         m, (rows, columns) = self.batch.pattern.m, self.n
         square = self.window.tile == (m, m) and rows == columns < m
-        most = 2 * np.count_nonzero(kinds == SHORT) >= kinds.size
-        return bool(square and most and self.batch.score != "raw" and not self.forces)
+        some = _SOME * np.count_nonzero(kinds == SHORT) >= kinds.size
+        few = 2 * np.count_nonzero(kinds == EXACT) <= kinds.size
+        return bool(square and some and few and self.batch.score != "raw" and not self.forces)
 
     def _are_many(self, tiles: NDArray[np.bool_]) -> bool:
         """Whether the solver solves a whole window for these, (B, I, J)."""

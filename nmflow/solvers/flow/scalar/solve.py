@@ -67,7 +67,8 @@ def solve_batch(
         for first in range(0, count, window):
             part = slice(first, first + window)
             near = None if start is None else start[part]
-            _solve_window(scores[part], n, full, near, mask[part], proved[part], work)
+            found = mask[part], proved[part]
+            _solve_window(scores[part], n, full, near, *found, work, scores.size)
 
 
 def _solve_window(
@@ -78,7 +79,9 @@ def _solve_window(
     mask: NDArray[np.bool_],
     proved: NDArray[np.bool_],
     work: Workspace,
+    entries: int,
 ) -> None:
+    """As :func:`solve_batch`, of so many entries in all."""
     count, rows, columns = scores.shape
     floats = scores.dtype.kind == "f"
     if floats:
@@ -96,7 +99,7 @@ def _solve_window(
         found = np.empty((len(u), rows * columns), np.uint8)
         unique = np.empty(len(u), np.bool_)
         q = digits.q.reshape(found.shape)
-        run_sparingly(solve_units, (q, n, full, work, u, v, found, unique), q.size)
+        run_sparingly(solve_units, (q, n, full, work, u, v, found, unique), entries)
         mask[open_tiles] = found.reshape(-1, rows, columns)
         proved[open_tiles] = unique
         if unique.all():
