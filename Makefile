@@ -112,6 +112,7 @@ format: $(VENV)/test
 benchmark: $(VENV)/bench
 	$(BIN)/python -m benchmarks.solvers
 	$(BIN)/python -m benchmarks.certify
+	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.pages
 
 conversion: $(VENV)/bench

@@ -77,7 +77,7 @@ def startup_table(found: Report) -> str:
             lines.append(_row("`import nmflow`, beyond `import numpy`", beyond))
         elif name != "import numpy":
             lines.append(_row(name, seconds(times["median"])))
-    return "\n".join(lines)
+    return "\n".join([*lines, "", _machine(found)])
 
 
 def warm_table(found: Report) -> str:
@@ -141,11 +141,11 @@ TABLES = {
         "methods": methods_table,
         "weights": weights_table,
         "matrices": matrices_table,
-        "startup": startup_table,
         "warm": warm_table,
         "short-flow": flow_figures,
         "short-matrix": largest_matrix,
     },
+    "startup": {"startup": startup_table},
     "training": {
         "training": training.readme,
         "training-time": training.readme_timing,

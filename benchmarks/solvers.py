@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks import matrices, startup, tiles, warm
+from benchmarks import matrices, tiles, warm
 from benchmarks.machine import describe
 from benchmarks.problems import COMMON, PATTERNS, WEIGHTS
 from benchmarks.tables import text
@@ -41,9 +41,7 @@ class Plan(NamedTuple):
     largest : int
         Of the whole matrices.
     repeats : int
-        Of the measurements on whole matrices, and of first calls.
-    cold : int
-        Repeats of the first call with nothing cached.
+        Of the measurements on whole matrices.
     steps : int
         Updates of each warm start.
     """
@@ -55,12 +53,11 @@ class Plan(NamedTuple):
     allowance: float
     largest: int
     repeats: int
-    cold: int
     steps: int
 
 
-FULL = Plan(PATTERNS, tuple(WEIGHTS), 3, 3, 0.1, 8192, 15, 3, 15)
-QUICK = Plan(COMMON, ("MiniLM float32",), 1, 3, 0.1, 2048, 3, 0, 5)
+FULL = Plan(PATTERNS, tuple(WEIGHTS), 3, 3, 0.1, 8192, 15, 15)
+QUICK = Plan(COMMON, ("MiniLM float32",), 1, 3, 0.1, 2048, 3, 5)
 
 
 def measure(plan: Plan) -> dict[str, Any]:
@@ -89,8 +86,6 @@ def measure(plan: Plan) -> dict[str, Any]:
     del contests
     say("whole matrices")
     report["matrices"] = matrices.measure(plan.largest, plan.repeats)
-    say("first calls")
-    report["startup"] = startup.measure(plan.repeats, plan.cold)
     say("warm starts")
     report["warm"] = warm.measure(plan.steps)
     report["seconds"] = time.perf_counter() - begin

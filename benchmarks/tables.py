@@ -16,11 +16,6 @@ _TILES = f"{'':22}{'us/tile':>10} {'min ... max':>21}{'x flow':>11}" + "".join(
 def text(report: Report) -> str:
     """All figures of a report."""
     parts = [machine(report), *_notes(), *_tile_tables(report), *_matrix_table(report)]
-    parts += ["", "First calls, wall clock of fresh processes (median, min ... max)"]
-    for name, s in report["startup"].items():
-        parts.append(
-            f"{name:45}{seconds(s['median']):>9}  ({seconds(s['min'])} ... {seconds(s['max'])})"
-        )
     parts += ["", *_warm_table(report), f"Measured in {report['seconds']:.0f} s."]
     return "\n".join(parts)
 

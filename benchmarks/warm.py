@@ -1,4 +1,4 @@
-"""Part four: following weights that change little, warm against cold."""
+"""Part three: following weights that change little, warm against cold."""
 
 from __future__ import annotations
 

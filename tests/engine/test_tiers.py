@@ -42,7 +42,7 @@ def test_first_masks_compile_one_kernel_for_all(tmp_path):
     engines, scalar, *masks = run(FIRST, NUMBA_CACHE_DIR=str(tmp_path)).split()
     assert (engines, scalar) == ("0", "1")
     names: dict = {}
-    exec(MASKS, names)  # noqa: S102
+    exec(MASKS, names)
     assert masks == names["masks"]
 
 
