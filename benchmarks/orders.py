@@ -85,24 +85,15 @@ def conversion(permute: bool | tuple[str, ...] = False, rotate: bool = False) ->
         "errors": {layer.name: layer.error for layer in report.converted},
         "cosine": minilm.cosine(minilm.embed(model, read), dense),
         "seconds": report.seconds,
-        "rotations": None
-        if rotations is None
-        else {
-            "seconds": rotations.seconds,
-            "difference": rotations.difference,
-            "kept_before": rotations.kept_before,
-            "kept_after": rotations.kept_after,
-        },
-        "orders": None
-        if orders is None
-        else {
-            "seconds": orders.seconds,
-            "difference": orders.difference,
-            "kept_before": orders.kept_before,
-            "kept_after": orders.kept_after,
-            "kept_unstructured": orders.kept_unstructured,
-        },
+        "rotations": told(rotations),
+        "orders": told(orders, "kept_unstructured"),
     }
+
+
+def told(report: Any, *more: str) -> dict[str, float] | None:
+    """What the results have of a search's report, where there was one."""
+    names = ("seconds", "difference", "kept_before", "kept_after", *more)
+    return None if report is None else {name: getattr(report, name) for name in names}
 
 
 def large() -> dict[str, Any]:

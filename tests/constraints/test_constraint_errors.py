@@ -126,3 +126,19 @@ def test_constraints_that_no_mask_obeys_have_no_certificate():
     prices = nmflow.solve_with_prices(WEIGHTS, 2, 4).prices
     with pytest.raises(nmflow.NmflowError, match="leave them out"):
         nmflow.certify(WEIGHTS, mask, 2, 4, within=allowed, prices=prices)
+
+
+@pytest.mark.parametrize("score", ["abs", "raw"])
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.7, 0.8, 0.95])
+def test_what_is_not_finite_is_named_whatever_its_tile_may_keep(share, score, rng):
+    """Few tiles of a kind are looked at apart from the others, and some are not solved at all."""
+    weights = rng.standard_normal((16, 64)).astype(np.float32)
+    allowed = rng.random(weights.shape) < share
+    allowed[:4, :32] = True
+    for options in ({}, {"keep": allowed & (rng.random(weights.shape) < 0.05)}):
+        options |= {"within": allowed, "at_most": True, "score": score}
+        for place in zip(rng.integers(0, 16, 24), rng.integers(0, 64, 24), strict=True):
+            odd = weights.copy()
+            odd[place] = rng.choice([np.nan, np.inf, -np.inf])
+            row, column = place
+            raises(rf"(nan|inf) at index \({row}, {column}\)", odd, 2, 4, **options)

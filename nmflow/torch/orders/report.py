@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,8 +54,25 @@ class FoundOrder:
     gain: float
 
 
+class KeptShares:
+    """What the masks of a report's layers keep, before and after."""
+
+    __slots__ = ()
+    layers: Sequence[Any]
+
+    @property
+    def kept_before(self) -> float:
+        """The mean share of score that the layers' masks kept."""
+        return float(np.mean([layer.kept_before for layer in self.layers]))
+
+    @property
+    def kept_after(self) -> float:
+        """The mean share of score that they keep now."""
+        return float(np.mean([layer.kept_after for layer in self.layers]))
+
+
 @dataclass(frozen=True, slots=True)
-class OrderReport:
+class OrderReport(KeptShares):
     """The orders of a model, and what they buy; prints as a line for each kind.
 
     Attributes
@@ -80,16 +97,6 @@ class OrderReport:
     rounds: int
     seconds: float
     _moved: tuple[Order, ...] = field(repr=False, default=())
-
-    @property
-    def kept_before(self) -> float:
-        """The mean share of score that the layers' masks kept."""
-        return float(np.mean([layer.kept_before for layer in self.layers]))
-
-    @property
-    def kept_after(self) -> float:
-        """The mean share of score that they keep now."""
-        return float(np.mean([layer.kept_after for layer in self.layers]))
 
     @property
     def kept_unstructured(self) -> float:

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from nmflow.torch.orders.order import Kind, Order
+from nmflow.torch.orders.report import KeptShares
 from nmflow.torch.rotations.heads import turn
 
 
@@ -50,7 +51,7 @@ class FoundRotation:
 
 
 @dataclass(frozen=True, slots=True)
-class RotationReport:
+class RotationReport(KeptShares):
     """The bases of a model's heads, and what they buy; prints as a few lines.
 
     Attributes
@@ -71,16 +72,6 @@ class RotationReport:
     difference: float
     seconds: float
     _turned: tuple[Order, ...] = field(repr=False, default=())
-
-    @property
-    def kept_before(self) -> float:
-        """The mean share that the layers' masks kept."""
-        return float(np.mean([layer.kept_before for layer in self.layers]))
-
-    @property
-    def kept_after(self) -> float:
-        """The mean share that they keep now."""
-        return float(np.mean([layer.kept_after for layer in self.layers]))
 
     def undo(self) -> None:
         """Turn the model's heads back: its weights are what they were, but for rounding."""

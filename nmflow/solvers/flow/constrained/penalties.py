@@ -64,7 +64,7 @@ def penalise(
     return scores
 
 
-def forbid(values: NDArray[Any], unsigned: bool, allowed: NDArray[np.bool_]) -> NDArray[Any]:
+def forbid(values: NDArray[Any], unsigned: bool, allowed: NDArray[np.bool_]) -> NDArray[Any] | None:
     """Scores, none of which is negative, with negative ones where nothing may be kept.
 
     The smallest that are not subnormal: where tiles hold at most n, nothing negative is kept, and

@@ -131,16 +131,8 @@ class _ConstrainedWindow:
         """Whether the solver solves a whole window for these, (B, I, J)."""
         return bool(_MANY * np.count_nonzero(tiles) >= tiles.size)
 
-    def _penalised(
-        self, values: NDArray[Any], unsigned: bool, factor: float | None
-    ) -> NDArray[Any]:
-        """Scores of the window with penalties, or if there is no factor, with negative ones."""
-        bounds = self.allowed, self.forced
-        scores = (
-            forbid(values, unsigned, self.allowed)
-            if factor is None
-            else penalise(values, unsigned, bounds, self.window.tile, factor)
-        )
+    def _finite(self, scores: NDArray[Any] | None) -> NDArray[Any]:
+        """Scores, or an error where there are none for want of a finite value."""
         if scores is None:
             self.batch.raise_not_finite()
         return scores
@@ -156,7 +148,7 @@ class _ConstrainedWindow:
 
         Best under at most n is best under exactly n as well, if it holds that.
         """
-        scores = self._penalised(values, unsigned, None)
+        scores = self._finite(forbid(values, unsigned, self.allowed))
         target = mask if mask.flags.c_contiguous else np.empty(mask.shape, np.bool_)
         matrices, rows, columns = mask.shape
         box = slice(0, matrices), slice(0, rows), slice(0, columns)
@@ -246,13 +238,13 @@ class _ConstrainedWindow:
         """
         tile, bounds = self.window.tile, (self.allowed, self.forced)
         if self._are_many(chosen):
-            masks = self._masks_of(self._penalised(values, unsigned, factor), full)
+            scores = self._finite(penalise(values, unsigned, bounds, tile, factor))
+            masks = self._masks_of(scores, full)
             wrong = take_tiles(masks, bounds, chosen, mask)
         else:
             some, allowed, forced = (as_tiles(part, tile)[chosen] for part in (values, *bounds))
-            penalties = penalise(some, unsigned, (allowed, forced), tile, factor)
-            assert penalties is not None
-            masks = self._masks_of(penalties, full)
+            scores = self._finite(penalise(some, unsigned, (allowed, forced), tile, factor))
+            masks = self._masks_of(scores, full)
             as_tiles(mask, tile)[chosen] = masks
             wrong = np.zeros_like(chosen)
             wrong[chosen] = breaks(masks, allowed, forced)

@@ -76,6 +76,8 @@ class UnboundedWorkspace(NamedTuple):
     closed: NDArray[Any]
 
 
+# Entries of a tile.
+_LARGEST_KEPT = 1 << 10
 _free: dict[tuple[int, int, tuple[int, int]], list[Workspace]] = {}
 
 
@@ -85,7 +87,9 @@ def workspace(rows: int, columns: int, n: tuple[int, int]) -> Iterator[Workspace
     free = _free.setdefault((rows, columns, n), [])
     work = free.pop() if free else new_workspace(rows, columns, n)
     yield work
-    free.append(work)
+    # Of large tiles it takes no time beside them, and would be megabytes.
+    if rows * columns <= _LARGEST_KEPT:
+        free.append(work)
 
 
 def new_workspace(rows: int, columns: int, n: tuple[int, int]) -> Workspace:
