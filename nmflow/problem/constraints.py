@@ -59,13 +59,13 @@ class Constraints:
             )
         return cls(allowed, forced)
 
-    def of_box(self, box: tuple[slice, ...]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Both, of a box of the batch, C-contiguous; not to be written to."""
+    def of_box(self, box: tuple[slice, ...]) -> tuple[NDArray[np.bool_], NDArray[np.bool_], bool]:
+        """Both, of a box of the batch, C-contiguous, not to be written to; if any are forced."""
         forced = self.forced[box]
         if not any(forced.strides) and not forced[:1, :1, :1].any():
             # Broadcast: the same everywhere.
-            return for_kernels(self.allowed[box]), _none(forced.shape)
-        return for_kernels(self.allowed[box]), for_kernels(forced)
+            return for_kernels(self.allowed[box]), _none(forced.shape), False
+        return for_kernels(self.allowed[box]), for_kernels(forced), bool(forced.any())
 
 
 @functools.lru_cache(4)

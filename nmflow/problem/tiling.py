@@ -36,6 +36,12 @@ class Window:
     tile: tuple[int, int]
     full: bool
 
+    @classmethod
+    def whole(cls, shape: tuple[int, ...], tile: tuple[int, int], full: bool) -> Window:
+        """All of a batch of that shape."""
+        matrices, rows, columns = (slice(0, length) for length in shape)
+        return cls((matrices, rows, columns), tile, full)
+
     @property
     def grid(self) -> tuple[int, int, int]:
         """Matrices, tile rows and tile columns in the box."""

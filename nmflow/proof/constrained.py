@@ -40,7 +40,7 @@ def certify_within(
     pattern, tile = tally.pattern, window.tile
     values = for_kernels(batch.scores(window.box))
     scores = for_kernels(check_scores(values, batch))
-    mask, bounds = for_kernels(given), constraints.of_box(window.box)
+    mask, bounds = for_kernels(given), constraints.of_box(window.box)[:2]
     proof = _prove(scores, mask, bounds, tally, window.full, window)
     filled = np.full(proof.optimal.shape, window.full)
     never = _broken(proof, bounds, window)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from numba.core import cgutils
+
 from nmflow.simd.llvm import I1, call, constant, suffix
 
 
@@ -32,7 +34,8 @@ class Lanes:
         self._builder, self._kind = builder, kind
         self.width = kind.element.width
         self.add, self.sub = builder.add, builder.sub
-        self.xor, self.both = builder.xor, builder.and_
+        self.xor, self.both, self.either = builder.xor, builder.and_, builder.or_
+        self.flipped = builder.not_
 
     def number(self, value: int) -> Any:
         """A constant in every lane, cut to the lane's bits."""
@@ -58,7 +61,41 @@ class Lanes:
 
     def half(self, x: Any) -> Any:
         """Half of an unsigned number, rounded down."""
-        return self._builder.lshr(x, self.number(1))
+        return self.moved_down(x, 1)
+
+    def moved_down(self, x: Any, by: int) -> Any:
+        """An unsigned number over 2**by, rounded down."""
+        return self._builder.lshr(x, self.number(by))
+
+    def moved_up(self, x: Any, by: int) -> Any:
+        """2**by times a number."""
+        return self._builder.shl(x, self.number(by))
+
+    def where_equal(self, x: Any, y: Any) -> Any:
+        """All bits where two numbers are equal."""
+        return self._builder.sext(self._builder.icmp_signed("==", x, y), self._kind)
+
+    def less_one_where(self, bits: Any, bit: int, x: Any) -> Any:
+        """One less than x where that bit is set, else x."""
+        marked = self._builder.icmp_signed("!=", self.both(bits, self.number(bit)), self.number(0))
+        return self._builder.select(marked, self.sub(x, self.number(1)), x)
+
+    def unless_all(self, mask: Any, compute: Any, instead: list[int]) -> list[Any]:
+        """What a function returns; or numbers, without computing it, where all bits are set."""
+        memory = [cgutils.alloca_once(self._builder, self._kind) for _ in instead]
+        for place, value in zip(memory, instead, strict=True):
+            self._builder.store(self.number(value), place)
+        name = f"llvm.vector.reduce.and.{suffix(self._kind)}"
+        every = call(self._builder, name, self._kind.element, [mask])
+        some = self._builder.icmp_signed("!=", every, self._kind.element(-1))
+        with self._builder.if_then(some):
+            for place, value in zip(memory, compute(), strict=True):
+                self._builder.store(value, place)
+        return [self._builder.load(place) for place in memory]
+
+    def ones_count(self, x: Any) -> Any:
+        """How many bits are set."""
+        return call(self._builder, f"llvm.ctpop.{suffix(self._kind)}", self._kind, [x])
 
     def choose(self, larger: Any, smaller: Any, x: Any, y: Any) -> Any:
         """Return x where the first number is larger than the second, else y."""

@@ -3,12 +3,13 @@
 The upper two rows and the lower two are looked at apart. Where both rows share a pair of columns,
 each row keeps one of the two, and there are two ways to do so. The 24 masks of 1:4 are six choices
 of a pair for the upper rows, with two such decisions each. The 90 of 2:4 follow from differences
-of scores alone: see :func:`_balanced`.
+of scores alone: see :func:`balanced`.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -30,7 +31,8 @@ PAIRINGS: tuple[tuple[Pair, Pair], ...] = (((0, 1), (2, 3)), ((0, 2), (1, 3)), (
 """Four columns as two pairs."""
 
 
-def _bits(rows: Iterable[int], columns: Iterable[int]) -> int:
+def entry_bits(rows: Iterable[int], columns: Iterable[int]) -> int:
+    """The bits of all entries of some rows that lie in some columns."""
     columns = tuple(columns)
     return sum(1 << SIDE * i + j for i in rows for j in columns)
 
@@ -48,7 +50,7 @@ def _matching(lanes: Lanes, rows: list[list[Any]]) -> tuple[Any, Any]:
                 lanes.add(rows[first][x], rows[first + 1][y]),
                 other=None,
                 lead=None,
-                bits=lanes.number(_bits([first], [x]) | _bits([first + 1], [y])),
+                bits=lanes.number(entry_bits([first], [x]) | entry_bits([first + 1], [y])),
             )
             for x, y in ((k, j), (j, k))
         )
@@ -67,7 +69,7 @@ def _matching(lanes: Lanes, rows: list[list[Any]]) -> tuple[Any, Any]:
 
 
 class _Halves:
-    """Which two of four numbers are the largest, and by how much, from their distances alone.
+    """Which two of four numbers are the largest, and by how much.
 
     Of the three ways to pair the four, the one that has the two largest together has the least
     sum of distances; both others have what the two largest exceed the two smallest by.
@@ -75,28 +77,34 @@ class _Halves:
 
     def __init__(self, lanes: Lanes) -> None:
         self._lanes = lanes
-        self._seen: tuple[Any, Any, Any] | None = None
+        self._seen: tuple[Any, Any] | None = None
 
-    def see(self, total: Any, bits: Any) -> None:
-        """Take up one pairing: its sum of distances, and the mask that it stands for."""
-        if self._seen is None:
-            self._seen = total, total, bits
-            return
-        most, least, chosen = self._seen
-        self._seen = (
-            self._lanes.most(most, total),
-            self._lanes.least(least, total),
-            self._lanes.choose(least, total, bits, chosen),
-        )
+    def see(self, total: Any) -> None:
+        """Take up one pairing, its sum of distances."""
+        most, least = self._seen or (total, total)
+        self._seen = self._lanes.most(most, total), self._lanes.least(least, total)
 
-    def best(self) -> Best:
-        """The best mask and its lead.
+    def best(self, numbers: list[Any], here: list[int], there: list[int]) -> Best:
+        """The best mask and its lead; the columns of the largest are kept ``here``, others there.
 
         The next best exchanges the middle two numbers, for half of what the least sum lacks.
         """
         assert self._seen is not None
-        most, least, bits = self._seen
-        return Best(most, None, self._lanes.half(self._lanes.sub(most, least)), bits)
+        lanes, (most, least) = self._lanes, self._seen
+        less = {
+            (j, k): lanes.sign(lanes.sub(numbers[j], numbers[k]))
+            for j, k in itertools.combinations(range(SIDE), 2)
+        }
+        bits = lanes.number(entry_bits(here, range(SIDE)))
+        for j in range(SIDE):
+            # Of equal numbers the first counts as the larger.
+            one, two, three = (
+                less[j, k] if j < k else lanes.flipped(less[k, j]) for k in range(SIDE) if k != j
+            )
+            any_two = lanes.either(lanes.both(one, two), lanes.both(three, lanes.either(one, two)))
+            column = lanes.number(entry_bits([*here, *there], [j]))
+            bits = lanes.xor(bits, lanes.both(any_two, column))
+        return Best(most, None, lanes.half(lanes.sub(most, least)), bits)
 
 
 class _Differences(NamedTuple):
@@ -130,20 +138,28 @@ def _mixed(lanes: Lanes, given: _Differences, shared: Pair, owned: Pair) -> tupl
     distances = [lanes.distance(move) for move in moves]
     # With no difference negative; each that is exchanges its two columns in its rows.
     bits = lanes.number(
-        _bits([0, 2], [k]) | _bits([1, 3], [j]) | _bits([0, 1], [i]) | _bits([2, 3], [h])
+        entry_bits([0, 2], [k])
+        | entry_bits([1, 3], [j])
+        | entry_bits([0, 1], [i])
+        | entry_bits([2, 3], [h])
     )
-    exchanged = _bits([0, 1], shared), _bits([2, 3], shared), _bits(range(SIDE), owned)
+    exchanged = (
+        entry_bits([0, 1], shared),
+        entry_bits([2, 3], shared),
+        entry_bits(range(SIDE), owned),
+    )
     for move, those in zip(moves, exchanged, strict=True):
         bits = lanes.xor(bits, lanes.both(lanes.sign(move), lanes.number(those)))
     value = functools.reduce(lanes.add, distances)
     return Best(value, None, functools.reduce(lanes.least, distances), bits), distances
 
 
-def _balanced(lanes: Lanes, rows: list[list[Any]]) -> tuple[Any, Any]:
-    """The lead and the bits of the largest sum of eight entries, two in each row and column.
+def balanced(lanes: Lanes, rows: list[list[Any]]) -> Best:
+    """The best mask that holds two entries in each row and column.
 
-    Let d be the differences of the upper two rows, d' of the lower two, and e of the sums of the
-    upper and the lower. Twice a mask's sum less the sum of all scores is, at best,
+    Its value is the sum of what it keeps less that of what it prunes; its lead is one of sums. Let
+    d be the differences of the upper two rows, d' of the lower two, and e of the sums of the upper
+    and the lower. The value is at best
 
     - |d_k - d_l| + |d'_k - d'_l| + |e_i - e_j| where the columns k and l have one entry above and
       one below, and of i and j one has both entries above and the other both below;
@@ -169,16 +185,18 @@ def _balanced(lanes: Lanes, rows: list[list[Any]]) -> tuple[Any, Any]:
             yield other
             # The third distances are of the pair that is owned, and in the sum that's no matter.
             totals = [lanes.add(x, y) for x, y in zip(distances, more, strict=True)]
-            for (halves, here, there), total, numbers in zip(searches, totals, given, strict=True):
-                bits = lanes.number(_bits(here, pair) | _bits(there, rest))
-                swap = lanes.sign(lanes.sub(numbers[pair[0]], numbers[rest[0]]))
-                within = lanes.number(_bits([*here, *there], range(SIDE)))
-                halves.see(total, lanes.xor(bits, lanes.both(swap, within)))
+            for (halves, *_), total in zip(searches, totals, strict=True):
+                halves.see(total)
 
     found = lanes.best(candidates())
-    upper, lower, sums = (halves.best() for halves, _, _ in searches)
+    upper, lower, sums = (
+        halves.best(numbers, here, there)
+        for (halves, here, there), numbers in zip(searches, given, strict=True)
+    )
     found = lanes.better(lanes.better(found, lanes.together(upper, lower)), sums)
-    return lanes.least(found.lead, lanes.half(lanes.sub(found.value, found.other))), found.bits
+    return found._replace(
+        lead=lanes.least(found.lead, lanes.half(lanes.sub(found.value, found.other)))
+    )
 
 
 def _best_mask(builder: Any, rows: list[list[Any]], n: int) -> tuple[Any, Any]:
@@ -188,8 +206,11 @@ def _best_mask(builder: Any, rows: list[list[Any]], n: int) -> tuple[Any, Any]:
     pruned.
     """
     lanes = Lanes(builder, rows[0][0].type)
-    if n <= SIDE // 2:
-        return (_balanced if n == SIDE // 2 else _matching)(lanes, rows)
+    if n == SIDE // 2:
+        best = balanced(lanes, rows)
+        return best.lead, best.bits
+    if n < SIDE // 2:
+        return _matching(lanes, rows)
     lead, bits = _matching(lanes, [[builder.not_(x) for x in row] for row in rows])
     return lead, builder.not_(bits)
 
@@ -229,6 +250,20 @@ def best_of_four(typingctx, lanes, shape):
     return types.UniTuple(vector, 2)(lanes, shape), codegen
 
 
+def strip_rows(context: Any, builder: Any, kind: Any, array: Any) -> list[list[Any]]:
+    """The entries of four tiles side by side in an array of 4 x 16, one tile a lane."""
+    whole = Vector(kind.dtype, ROW)
+
+    def row(i: int) -> list[Any]:
+        index = context.get_value_type(types.intp)(i * ROW)
+        entries = builder.load(address(context, builder, kind, [array, index], whole), align=64)
+        masks = (list(range(j, ROW, SIDE)) for j in range(SIDE))
+        lanes = ir.VectorType(I32, ROW // SIDE)
+        return [builder.shuffle_vector(entries, entries, ir.Constant(lanes, m)) for m in masks]
+
+    return [row(i) for i in range(SIDE)]
+
+
 @intrinsic
 def best_of_strip(typingctx, array, shape):
     """As :func:`best_of_four`, but exact, of four tiles side by side in an array of 4 x 16.
@@ -239,18 +274,7 @@ def best_of_strip(typingctx, array, shape):
     vector = Vector(array.dtype, ROW // SIDE)
 
     def codegen(context, builder, signature, args):
-        whole = Vector(array.dtype, ROW)
-
-        def row(i: int) -> list[Any]:
-            index = context.get_value_type(types.intp)(i * ROW)
-            entries = builder.load(
-                address(context, builder, array, [args[0], index], whole), align=64
-            )
-            masks = (list(range(j, ROW, SIDE)) for j in range(SIDE))
-            kind = ir.VectorType(I32, vector.lanes)
-            return [builder.shuffle_vector(entries, entries, ir.Constant(kind, m)) for m in masks]
-
-        found = _best_mask(builder, [row(i) for i in range(SIDE)], shape.n)
+        found = _best_mask(builder, strip_rows(context, builder, array, args[0]), shape.n)
         return context.make_tuple(builder, types.UniTuple(vector, 2), found)
 
     return types.UniTuple(vector, 2)(array, shape), codegen

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
@@ -127,17 +129,82 @@ def zero_lanes(typingctx, vector):
     return {16: types.int16, 32: types.int32}[vector.lanes](vector), codegen
 
 
+class AllowedScores(NamedTuple):
+    """What takes an array's place where some entries may not be kept.
+
+    Attributes
+    ----------
+    values : (N,) array of float32 or float64
+    allowed : (N,) array of uint8
+        Not 0 where an entry may be kept.
+    read_as : int
+        The bits that a score has of its value: all, or all but the sign.
+    """
+
+    values: Any
+    allowed: Any
+    read_as: Any
+
+
+def _load_allowed(
+    context: Any, builder: Any, kind: Any, args: Any, vector: Vector, infinite_too: bool
+) -> Any:
+    """As :func:`load_row`, of :class:`AllowedScores`; perhaps of what is not finite as well."""
+    values, allowed, read_as = (builder.extract_value(args[0], k) for k in range(3))
+    width, fraction, bias = (32, 23, 127) if vector.element.bitwidth == 32 else (64, 52, 1023)
+    lanes = ir.VectorType(ir.IntType(width), ROW)
+    place = address(context, builder, kind[0], [values, args[1]], vector)
+    bits = builder.load(builder.bitcast(place, lanes.as_pointer()), align=4)
+    marks = address(context, builder, kind[1], [allowed, args[1]], Vector(types.uint8, ROW))
+    octets = builder.load(marks, align=1)
+    free = builder.icmp_signed("!=", octets, constant(octets.type, 0))
+    if infinite_too:
+        magnitude = builder.and_(bits, constant(lanes, (1 << (width - 1)) - 1))
+        infinite = constant(lanes, (2 * bias + 1) << fraction)
+        free = builder.or_(free, builder.icmp_signed(">=", magnitude, infinite))
+    mask = builder.trunc(read_as, lanes.element) if width < 64 else read_as
+    single = builder.insert_element(ir.Constant(lanes, ir.Undefined), mask, I32(0))
+    spread = builder.shuffle_vector(single, single, constant(ir.VectorType(I32, ROW), 0))
+    worthless = constant(lanes, -(1 << (width - 1)) | 1 << fraction)
+    chosen = builder.select(free, builder.and_(bits, spread), worthless)
+    return builder.bitcast(chosen, context.get_value_type(vector))
+
+
 @intrinsic
 def load_row(typingctx, array, start):
     """16 entries of a matrix from ``array[start]`` on, unaligned.
 
     float64 as they are; float32, float16 (given as int16) and bfloat16 (given as uint16) as
-    float32.
+    float32. Of :class:`AllowedScores` the scores, and the least negative normal number where an
+    entry may not be kept.
     """
+    if isinstance(array, types.BaseTuple):
+        return _loader(array, False)
+    return _plain_loader(array)
+
+
+@intrinsic
+def load_row_unhidden(typingctx, array, start):
+    """As :func:`load_row`, but what is not finite is seen where it may not be kept as well."""
+    if isinstance(array, types.BaseTuple):
+        return _loader(array, True)
+    return _plain_loader(array)
+
+
+def _loader(kind: Any, infinite_too: bool) -> Any:
+    vector = Vector(kind[0].dtype, ROW)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _load_allowed(context, builder, kind, args, vector, infinite_too)
+
+    return vector(kind, types.intp), codegen
+
+
+def _plain_loader(array: Any) -> Any:
     narrow = array.dtype.bitwidth <= 32
     vector = Vector(types.float32 if narrow else types.float64, ROW)
 
-    def codegen(context, builder, signature, args):
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         if array.dtype in (types.float32, types.float64):
             return builder.load(address(context, builder, array, args, vector), align=4)
         half = Vector(types.uint16, ROW)

@@ -10,7 +10,9 @@ if config.DISABLE_JIT:
 from tiles import KINDS, make, seeded
 
 from nmflow.problem.tiling import Window
-from nmflow.solvers.flow.method import solve_tiles, solve_window_at_most
+from nmflow.solvers.flow.allowed import AllowedScores
+from nmflow.solvers.flow.at_most import solve_window_at_most
+from nmflow.solvers.flow.method import solve_tiles
 
 ACROSS = 40
 
@@ -23,8 +25,9 @@ def side_by_side(tiles):
 def solve(tiles, n):
     scores, m = side_by_side(tiles), tiles.shape[1]
     mask = np.empty(scores.shape, bool)
-    window = Window((slice(0, 1), slice(0, m), slice(0, scores.shape[2])), (m, m), True)
-    solve_window_at_most(scores, window, mask, n)
+    window = Window.whole(scores.shape, (m, m), True)
+    allowed = np.ones(scores.shape, bool)
+    solve_window_at_most(AllowedScores(scores, allowed, False), window, mask, n)
     return mask.reshape(m, len(tiles), m).transpose(1, 0, 2)
 
 

@@ -29,7 +29,7 @@ from nmflow.solvers.integers import unique_integers
 
 if TYPE_CHECKING:
     from nmflow.simd.tile_shape import TileShape
-    from nmflow.solvers.flow.simd_engine.scratch import Box, Unproved
+    from nmflow.solvers.flow.simd_engine.scratch import Unproved
 
 LARGEST_SIMD_M = 32
 """The largest m whose tiles the SIMD engine solves."""
@@ -95,38 +95,15 @@ def _solve_full(
 
     if tiles.dtype.kind != "f":
         return solve_tiles(tiles, n, True)
-    values, mask, box = _as_one_row(tiles, shape)
-    if driver.is_spared(values, mask, box, shape, signed, tiles.size):
-        return solve_tiles(tiles, n, True)
-    unproved = driver.solve_box(values, mask, box, shape, signed)
-    return _taken_apart(values, mask, unproved, tiles, n, shape, True)
-
-
-def _as_one_row(
-    tiles: NDArray[Any], shape: TileShape
-) -> tuple[NDArray[Any], NDArray[np.bool_], Box]:
-    """Copies (T, m, m) of tiles side by side, room for their masks, and the box of both."""
-    from nmflow.solvers.flow.simd_engine import driver
-
     values = driver.side_by_side(tiles, shape)
     count, m, _ = tiles.shape
     columns = -(-count // shape.tiles) * shape.tiles * m
-    return values, np.empty(values.shape, np.bool_), (slice(0, 1), slice(0, m), slice(0, columns))
-
-
-def _taken_apart(
-    values: NDArray[Any],
-    mask: NDArray[np.bool_],
-    unproved: Unproved | None,
-    tiles: NDArray[Any],
-    n: int,
-    shape: TileShape,
-    full: bool,
-) -> NDArray[np.bool_]:
-    """The masks (T, m, m) of tiles that stood side by side, those that are unproved solved."""
+    mask, box = np.empty(values.shape, np.bool_), (slice(0, 1), slice(0, m), slice(0, columns))
+    if driver.is_spared(values, mask, box, shape, signed, tiles.size):
+        return solve_tiles(tiles, n, True)
+    unproved = driver.solve_box(values, mask, box, shape, signed)
     assert unproved is not None
-    _solve_unproved(values, mask, unproved, shape, n, lambda part: part, full)
-    count, m, _ = tiles.shape
+    _solve_unproved(values, mask, unproved, shape, n, lambda part: part)
     return mask[0, :, : count * m].reshape(m, count, m).transpose(1, 0, 2)
 
 
@@ -137,7 +114,6 @@ def _solve_unproved(
     shape: TileShape,
     n: int,
     as_scores: Any,
-    full: bool = True,
 ) -> None:
     """Solve what the engine left unproved, by the scalar fallback.
 
@@ -148,7 +124,6 @@ def _solve_unproved(
     unproved : Unproved
     as_scores : function
         From values (T, m, m) to their scores.
-    full : bool
     """
     from nmflow.solvers.flow.simd_engine import driver
 
@@ -157,51 +132,7 @@ def _solve_unproved(
     where = driver.entries(unproved, values.shape[2], shape)
     scores = as_scores(values.reshape(-1)[where])
     start = unproved.start.reshape(len(scores), shape.m)
-    mask.reshape(-1)[where] = solve_tiles(scores, n, full, start=start)
-
-
-def solve_window_at_most(
-    scores: NDArray[Any], window: Window, mask: NDArray[np.bool_], n: int
-) -> None:
-    """Write masks of tiles of m x m that hold at most n and nothing negative.
-
-    Parameters
-    ----------
-    scores, mask : ndarray, shape (B, R, C), C-contiguous
-        Floats. The mask is written.
-    window : Window
-        All of it.
-    n : int
-    """
-    m = window.tile[0]
-    if config.DISABLE_JIT or not n < m <= LARGEST_SIMD_M:
-        window.paste(mask, solve_tiles(window.cut(scores), n, False))
-        return
-    from nmflow.simd.tile_shape import tile_shape
-    from nmflow.solvers.flow.simd_engine import driver
-    from nmflow.solvers.flow.simd_engine.at_most.driver import is_spared, solve_box_at_most
-    from nmflow.solvers.flow.simd_engine.scratch import tiles_near_end
-
-    shape = tile_shape(n, m)
-    if is_spared(scores, mask, window.box, shape):
-        window.paste(mask, solve_tiles(window.cut(scores), n, False))
-        return
-    if not driver.reads_in_place(scores, window.columns, m):
-        tiles = window.cut(scores)
-        # Zeros in place of tiles would tie.
-        filled = np.pad(tiles, ((0, -len(tiles) % shape.tiles), (0, 0), (0, 0)), "edge")
-        values, masks, box = _as_one_row(filled, shape)
-        unproved = solve_box_at_most(values, masks, box, shape)
-        apart = _taken_apart(values, masks, unproved, filled, n, shape, False)
-        window.paste(mask, apart[: len(tiles)])
-        return
-    unproved = solve_box_at_most(scores, mask, window.box, shape)
-    assert unproved is not None
-    _solve_unproved(scores, mask, unproved, shape, n, lambda part: part, full=False)
-    near_end = tiles_near_end(scores, window.box, shape)
-    if near_end:
-        corner = window.last_tiles(near_end)
-        corner.paste(mask, solve_tiles(corner.cut(scores[corner.box]), n, False))
+    mask.reshape(-1)[where] = solve_tiles(scores, n, True, start=start)
 
 
 def solve_tiles(

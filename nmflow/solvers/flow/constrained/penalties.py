@@ -64,53 +64,9 @@ def penalise(
     return scores
 
 
-def forbid(values: NDArray[Any], unsigned: bool, allowed: NDArray[np.bool_]) -> NDArray[Any] | None:
-    """Scores, none of which is negative, with negative ones where nothing may be kept.
-
-    The smallest that are not subnormal: where tiles hold at most n, nothing negative is kept, and
-    they take no digits from the others. Parameters as for :func:`penalise`; None if some value is
-    not finite.
-    """
-    bits = np.uint32 if values.dtype == np.float32 else np.uint64
-    digits = bits(np.iinfo(bits).max >> 1)
-    least = np.array(-np.finfo(values.dtype).tiny, values.dtype).view(bits)[()]
-    scores = np.empty(values.shape, values.dtype)
-    read_as = digits if unsigned else ~bits(0)
-    numbers = values.view(bits), digits, read_as, least
-    most = _forbid_window(*numbers, allowed.view(np.uint8), scores.view(bits))
-    return scores if _is_finite(most, values) else None
-
-
 def _is_finite(most: Any, values: NDArray[Any]) -> bool:
     """Whether the largest magnitude among the bits of floats is a finite one's."""
     return bool(most < np.array(np.inf, values.dtype).view(f"u{values.itemsize}"))
-
-
-@compile_kernel(nrt=False)
-def _forbid_window(values, digits, read_as, least, allowed, scores):
-    """As :func:`forbid`, of bits; writes the scores, and returns the largest magnitude."""
-    most = digits & ~digits
-    for b in range(values.shape[0]):
-        for k in range(values.shape[1]):
-            choose(values[b, k], read_as, least, allowed[b, k], scores[b, k])
-            most = max(most, largest_of(values[b, k], digits))
-    return most
-
-
-@unaliased
-def largest_of(row, digits):
-    """The largest magnitude of a row."""
-    most = digits & ~digits
-    for x in range(row.size):
-        most = max(most, row[x] & digits)
-    return most
-
-
-@unaliased
-def choose(row, read_as, least, allowed, scores):
-    """The scores of a row where they are allowed, and else the same one everywhere."""
-    for x in range(scores.size):
-        scores[x] = row[x] & read_as if allowed[x] != 0 else least
 
 
 @compile_kernel(nrt=False)

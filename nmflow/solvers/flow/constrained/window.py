@@ -20,9 +20,12 @@ from nmflow.errors import NmflowError
 from nmflow.problem.arrays import for_kernels
 from nmflow.problem.batch import MatrixBatch
 from nmflow.problem.constraints import Constraints, breaks, check_scores, penalised
-from nmflow.problem.pattern import Pair, Pattern
+from nmflow.problem.pattern import Pair
 from nmflow.problem.tiling import Window, as_tiles
-from nmflow.solvers.flow.constrained.penalties import forbid, penalise
+from nmflow.solvers.flow.allowed import AllowedScores
+from nmflow.solvers.flow.at_most import enumerates, solve_window_at_most
+from nmflow.solvers.flow.constrained.penalised import masks_of
+from nmflow.solvers.flow.constrained.penalties import penalise
 from nmflow.solvers.flow.constrained.taking import take_tiles
 from nmflow.solvers.flow.constrained.tile_kinds import (
     BY_COLUMNS,
@@ -34,12 +37,14 @@ from nmflow.solvers.flow.constrained.tile_kinds import (
     SHORT,
     sort_tiles,
 )
-from nmflow.solvers.flow.method import solve_capacitated, solve_window, solve_window_at_most
+from nmflow.solvers.flow.method import solve_capacitated
 
 # Where fewer of the tiles are for a solver, they are copied side by side for it.
 _MANY = 4
 # Where at least one in so many holds at most n, solving all so costs less than sorting them out.
 _SOME = 16
+# Tiles in a row that tell what the others are like.
+_SAMPLE = 64
 # Twice the largest score is enough for nearly all tiles that can be filled; with forced entries
 # in tiles that can't be, each of which replaces two others, four times.
 _FILLED, _UNFILLED = 2.0, 4.0
@@ -71,8 +76,8 @@ def solve_constrained_window(
         tiles = window.cut(batch.scores(window.box))
         window.paste(mask, solve_capacitated(tiles, pattern.capacities, full))
         return
-    allowed, forced = constraints.of_box(window.box)
-    part = _ConstrainedWindow(batch, window, full, allowed, forced, bool(forced.any()))
+    bounds = constraints.of_box(window.box)
+    part = _ConstrainedWindow(batch, window, full, *bounds)
     part.solve(mask[window.box])
 
 
@@ -94,6 +99,9 @@ class _ConstrainedWindow:
 
     def solve(self, mask: NDArray[np.bool_]) -> None:
         """Write the masks of the window, (B, R, C)."""
+        if self._enumerates():
+            self._enumerate(mask)
+            return
         kinds = self._kinds()
         if self.batch.score == "raw":
             # What is allowed may be negative, and is not kept for that.
@@ -102,7 +110,8 @@ class _ConstrainedWindow:
             kinds[kinds == EXACT] = SHORT
         values, unsigned = self._values()
         if self._fits_at_most(kinds):
-            self._solve_at_most(mask, values, unsigned, kinds == EXACT)
+            self._solve_at_most(mask, AllowedScores(values, self.allowed, unsigned))
+            self._fill_short(mask, values, unsigned, kinds == EXACT)
             return
         np.copyto(mask, self.allowed)
         if not (self._are_many(kinds == EXACT) or self._are_many(kinds == SHORT)):
@@ -118,6 +127,28 @@ class _ConstrainedWindow:
             factor = _UNFILLED if self.forces else 1.0
             never = self._solve(mask, values, unsigned, unfilled, factor, False)
             assert not never.any()
+
+    def _enumerates(self) -> bool:
+        """Whether all masks of each tile are looked at: in some there is a choice."""
+        m, (n, _) = self.batch.pattern.m, self.n
+        square = self.window.tile == (m, m) and self.n == (n, n)
+        if not (square and enumerates(n, m)) or self.forces or self.batch.score == "raw":
+            return False
+        kinds = sort_tiles(self.allowed[:1, :m, : _SAMPLE * m].copy(), None, (m, m), self.n)
+        return bool(_SOME * np.count_nonzero(kinds > FULL) >= kinds.size)
+
+    def _enumerate(self, mask: NDArray[np.bool_]) -> None:
+        """Write the masks of a window of 4 x 4 tiles."""
+        values, unsigned = self._values()
+        is_open = self._solve_at_most(mask, AllowedScores(values, self.allowed, unsigned)) != 0
+        if self.full and not self.batch.pattern.at_most:
+            rows, columns = mask.shape[1:]
+            filled = self.n[0] * len(mask) * rows * (columns // self.window.tile[1])
+            if np.count_nonzero(mask) == filled:
+                return
+            is_open = self._kinds() == EXACT
+        if self.full:
+            self._fill_short(mask, values, unsigned, is_open)
 
     def _fits_at_most(self, kinds: NDArray[np.uint8]) -> bool:
         """Whether some tiles hold at most n, and are best solved so together with the others."""
@@ -137,30 +168,33 @@ class _ConstrainedWindow:
             self.batch.raise_not_finite()
         return scores
 
-    def _solve_at_most(
+    def _solve_at_most(self, mask: NDArray[np.bool_], values: AllowedScores) -> NDArray[Any]:
+        """Write the masks of all tiles; 0 for those (B, I, J) that are filled, or can't be."""
+        target = mask if mask.flags.c_contiguous else np.empty(mask.shape, np.bool_)
+        window = Window.whole(mask.shape, self.window.tile, False)
+        is_open = solve_window_at_most(values, window, target, self.n[0], self.full)
+        if is_open is None:
+            self.batch.raise_not_finite()
+        if target is not mask:
+            np.copyto(mask, target)
+        return is_open
+
+    def _fill_short(
         self,
         mask: NDArray[np.bool_],
         values: NDArray[Any],
         unsigned: bool,
-        exact: NDArray[np.bool_],
+        some: NDArray[np.bool_],
     ) -> None:
-        """Write the masks of all tiles, of which some, (B, I, J), are filled if they can be.
+        """Fill tiles, (B, I, J), that are not, where possible: for less than they hold at most.
 
         Best under at most n is best under exactly n as well, if it holds that.
         """
-        scores = self._finite(forbid(values, unsigned, self.allowed))
-        target = mask if mask.flags.c_contiguous else np.empty(mask.shape, np.bool_)
-        matrices, rows, columns = mask.shape
-        box = slice(0, matrices), slice(0, rows), slice(0, columns)
-        window = Window(box, self.window.tile, False)
-        solve_window_at_most(scores, window, target, self.n[0])
-        if target is not mask:
-            np.copyto(mask, target)
-        if not exact.any():
+        if not some.any():
             return
         tiles = as_tiles(mask, self.window.tile)
-        short = exact.copy()
-        short[exact] = tiles[exact].sum(axis=(1, 2)) < self.n[0] * self.window.tile[0]
+        short = some.copy()
+        short[some] = tiles[some].sum(axis=(1, 2)) < self.n[0] * self.window.tile[0]
         if short.any():
             as_they_were = tiles[short]
             never = self._fill(mask, values, unsigned, short)
@@ -239,12 +273,12 @@ class _ConstrainedWindow:
         tile, bounds = self.window.tile, (self.allowed, self.forced)
         if self._are_many(chosen):
             scores = self._finite(penalise(values, unsigned, bounds, tile, factor))
-            masks = self._masks_of(scores, full)
+            masks = masks_of(scores, self.batch.pattern.m, tile, self.n, full)
             wrong = take_tiles(masks, bounds, chosen, mask)
         else:
             some, allowed, forced = (as_tiles(part, tile)[chosen] for part in (values, *bounds))
             scores = self._finite(penalise(some, unsigned, (allowed, forced), tile, factor))
-            masks = self._masks_of(scores, full)
+            masks = masks_of(scores, self.batch.pattern.m, tile, self.n, full)
             as_tiles(mask, tile)[chosen] = masks
             wrong = np.zeros_like(chosen)
             wrong[chosen] = breaks(masks, allowed, forced)
@@ -252,27 +286,11 @@ class _ConstrainedWindow:
             return wrong
         scores, allowed, forced = (as_tiles(part, tile)[wrong] for part in (values, *bounds))
         decisive = penalised(np.abs(scores) if unsigned else scores, allowed, forced)
-        masks = self._masks_of(decisive, full)
+        masks = masks_of(decisive, self.batch.pattern.m, tile, self.n, full)
         as_tiles(mask, tile)[wrong] = masks
         never = np.zeros_like(wrong)
         never[wrong] = breaks(masks, allowed, forced)
         return never
-
-    def _masks_of(self, scores: NDArray[Any], full: bool) -> NDArray[np.bool_]:
-        """Masks of matrices (B, R, C) in tiles of the window's shape, without constraints."""
-        tile, n = self.window.tile, self.n
-        masks = np.empty(scores.shape, np.bool_)
-        b, rows, columns = scores.shape
-        window = Window((slice(0, b), slice(0, rows), slice(0, columns)), tile, full)
-        square = tile[0] == tile[1] == self.batch.pattern.m and n[0] == n[1]
-        if square and full:
-            batch = MatrixBatch.of(scores, Pattern(n[0], tile[0]), (1, 2), "raw")
-            solve_window(batch, window, masks, n[0], None)
-        elif square:
-            solve_window_at_most(scores, window, masks, n[0])
-        else:
-            window.paste(masks, solve_capacitated(window.cut(scores), n, full))
-        return masks
 
     def _raise_for(self, place: NDArray[Any], what: str) -> NoReturn:
         matrix, tile = self.window.place(tuple(place), self.batch.pattern.tile)

@@ -17,6 +17,7 @@ from nmflow.simd.floats import (
     has_few_digits,
     last_digit,
     load_row,
+    load_row_unhidden,
     magnitude,
     power_of_two,
     to_int32,
@@ -48,10 +49,10 @@ UNLIKELY, LIKELY, CERTAIN = 0, 1, 2
 @inlined
 def scan(weights, start, stride, shape):
     """Lane by lane, the bits of the largest magnitude in a strip."""
-    most = bits_of(magnitude(load_row(weights, start)))
+    most = bits_of(magnitude(load_row_unhidden(weights, start)))
     for half in range(shape.halves):
         for i in range(shape.m):
-            bits = bits_of(magnitude(load_row(weights, start + i * stride + half * ROW)))
+            bits = bits_of(magnitude(load_row_unhidden(weights, start + i * stride + half * ROW)))
             most = maximum(most, bits)
     return most
 

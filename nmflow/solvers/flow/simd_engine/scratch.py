@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from nmflow.problem import ties
 from nmflow.simd.tile_shape import ROW, TileShape
+from nmflow.solvers.flow.simd_engine.at_most.prices import Bounds, new_bounds
 from nmflow.solvers.flow.simd_engine.fixed_point import (
     FIRST_SHIFT,
     FIXED_BITS,
@@ -42,6 +43,7 @@ class Scratch(NamedTuple):
     config: KernelConfig
     strips: Strips
     batch: TileBatch
+    bounds: Bounds
     unproved: Unproved
 
 
@@ -142,4 +144,7 @@ def new_scratch(shape: TileShape, kind: Any, signed: bool) -> Scratch:
         strip_solver=0,
     )
     unproved = Unproved(np.empty(0, np.int64), np.empty((0, m * shape.tiles)))
-    return Scratch(config, new_strips(shape, kind), new_tile_batch(shape), unproved)
+    return Scratch(
+        *(config, new_strips(shape, kind), new_tile_batch(shape), new_bounds(shape)),
+        unproved=unproved,
+    )

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nmflow.compiling.pointers import is_at_hand
+from nmflow.simd.enumeration_within import ENUMERATED
+from nmflow.simd.floats import AllowedScores as FlatScores
 from nmflow.simd.tile_shape import LANES, TileShape, tile_shape
+from nmflow.solvers.flow.allowed import AllowedScores
 from nmflow.solvers.flow.scalar.digits import leading_digits
 from nmflow.solvers.flow.simd_engine.at_most.kernel import solve_at_most
 from nmflow.solvers.flow.simd_engine.at_most.partial_tiles import solve_partial_batch
-from nmflow.solvers.flow.simd_engine.at_most.prices import new_bounds
 from nmflow.solvers.flow.simd_engine.fixed_point import PARTIAL_BITS, WORTHLESS
 from nmflow.solvers.flow.simd_engine.schedule import relaxation_shifts
 from nmflow.solvers.flow.simd_engine.scratch import (
@@ -31,44 +33,91 @@ from nmflow.solvers.flow.tiers import spares_engine
 
 
 def solve_box_at_most(
-    values: NDArray[Any], mask: NDArray[np.bool_], box: Box, shape: TileShape
-) -> Unproved | None:
-    """As :func:`nmflow.solvers.flow.simd_engine.driver.solve_box`, of scores, with at most n.
+    scores: AllowedScores, mask: NDArray[np.bool_], box: Box, shape: TileShape, fills: bool
+) -> tuple[Unproved | None, NDArray[np.uint8]]:
+    """As :func:`nmflow.solvers.flow.simd_engine.driver.solve_box`, with at most n.
 
-    Entries of negative scores are not kept.
+    Parameters
+    ----------
+    scores : AllowedScores
+        Of shape (B, R, C), as the mask.
+    mask : ndarray of bool
+        Written.
+    box : tuple of slice
+        All of it.
+    shape : TileShape
+    fills : bool
+        Whether tiles are rather filled, where that is tried at all.
+
+    Returns
+    -------
+    Unproved or None
+    ndarray of uint8, shape (B, I, J)
+        Not 0 for tiles that could be filled and perhaps are not.
     """
-    args, view, scratch, free = _call(values, mask, box, shape)
-    return give_back(scratch, free, solve_at_most(*args), view)
+    call = _Call.of(scores, mask, box, shape, fills)
+    unproved = give_back(call.scratch, call.free, solve_at_most(*call.args), call.view)
+    return unproved, call.is_open
 
 
-def is_spared(values: NDArray[Any], mask: NDArray[np.bool_], box: Box, shape: TileShape) -> bool:
+def is_spared(scores: AllowedScores, mask: NDArray[np.bool_], box: Box, shape: TileShape) -> bool:
     """Whether the scalar stage solves a box, because compiling for it would not pay."""
 
     def is_compiled() -> bool:
-        args, _, scratch, free = _call(values, mask, box, shape)
-        free.append(scratch)
-        return is_at_hand(solve_at_most, args)
+        call = _Call.of(scores, mask, box, shape, False)
+        call.free.append(call.scratch)
+        return is_at_hand(solve_at_most, call.args)
 
-    return spares_engine((shape, values.dtype), values.size, values.size, is_compiled)
+    return spares_engine((shape, scores.values.dtype), mask.size, mask.size, is_compiled)
 
 
-def _call(
-    values: NDArray[Any], mask: NDArray[np.bool_], box: Box, shape: TileShape
-) -> tuple[tuple[Any, ...], FlatView, Scratch, list[Scratch]]:
+class _Call(NamedTuple):
     """The kernel's arguments; what it sees, its scratch memory, and where that is put back."""
-    view = flat_view(values, mask, box, shape)
-    kind = np.float32 if values.dtype.itemsize <= np.dtype(np.float32).itemsize else np.float64
-    free = free_scratch.setdefault((shape, kind, "at most"), [])
-    scratch = with_room(free.pop() if free else new_scratch(shape, kind, True), view.strips, shape)
-    scratch.config.update(stride=values.shape[2])
-    args = (
-        *view.arguments,
-        *(scratch.config, scratch.strips, scratch.batch),
-        new_bounds(shape),
-        shape,
-        *scratch.unproved,
-    )
-    return args, view, scratch, free
+
+    args: tuple[Any, ...]
+    view: FlatView
+    scratch: Scratch
+    free: list[Scratch]
+    is_open: NDArray[np.uint8]
+
+    @classmethod
+    def of(
+        cls,
+        scores: AllowedScores,
+        mask: NDArray[np.bool_],
+        box: Box,
+        shape: TileShape,
+        fills: bool,
+    ) -> _Call:
+        values = scores.values
+        view = flat_view(values, mask, box, shape)
+        free = free_scratch.setdefault((shape, values.dtype, "at most"), [])
+        scratch = free.pop() if free else new_scratch(shape, values.dtype, True)
+        scratch = with_room(scratch, view.strips, shape)
+        scratch.config.update(stride=values.shape[2])
+        matrices, rows, columns = values.shape
+        grid = matrices, rows // shape.m, columns // shape.m
+        # What can't be enumerated is not filled.
+        open_at_first = np.zeros if (shape.n, shape.m) == ENUMERATED else np.ones
+        is_open = open_at_first(grid, np.uint8)
+        args = (
+            flat_scores(scores),
+            *view.arguments[1:],
+            *(scratch.config, scratch.strips, scratch.batch, scratch.bounds, shape),
+            *scratch.unproved,
+            *(fills, is_open.reshape(-1)),
+        )
+        return cls(args, view, scratch, free, is_open)
+
+
+def flat_scores(scores: AllowedScores) -> FlatScores:
+    """Scores as kernels read them."""
+    values, allowed = scores.values.reshape(-1), scores.allowed.reshape(-1).view(np.uint8)
+    # To the compiler a read-only array is of another type: let all be.
+    values.flags.writeable = allowed.flags.writeable = False
+    bits = 8 * values.itemsize
+    digits = (1 << bits - 1) - 1
+    return FlatScores(values, allowed, digits if scores.unsigned else -1)
 
 
 def spares_partial(scores: NDArray[Any], n: int) -> bool:

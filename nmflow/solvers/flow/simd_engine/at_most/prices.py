@@ -29,17 +29,19 @@ class Bounds(Struct, pointers=True):
     u_floor, v_floor : the change of a price, in units of the stage, that takes it to 0; not less
         than LOWEST_CHANGE
     held : entries that each column keeps
+    to_fill : (32,) -1 for tiles that were to be filled, where they are enumerated
     """
 
     u_floor: NDArray[np.int16]
     v_floor: NDArray[np.int16]
     held: NDArray[np.int16]
+    to_fill: NDArray[np.int16]
 
 
 def new_bounds(shape: TileShape) -> Bounds:
     """Scratch memory."""
     size = shape.m * LANES
-    return Bounds(aligned(size, np.int16), aligned(size, np.int16), aligned(size, np.int16))
+    return Bounds(*(aligned(count, np.int16) for count in (size, size, size, LANES)))
 
 
 @inlined
