@@ -41,6 +41,8 @@ from nmflow.solvers.flow.method import solve_capacitated
 
 # Where fewer of the tiles are for a solver, they are copied side by side for it.
 _MANY = 4
+# So few cost less with the penalty that always decides than twice.
+_FEW = 64
 # Where at least one in so many holds at most n, solving all so costs less than sorting them out.
 _SOME = 16
 # Tiles in a row that tell what the others are like.
@@ -270,12 +272,12 @@ class _ConstrainedWindow:
 
         Which of them, (B, I, J), have no mask that obeys the constraints.
         """
-        tile, bounds = self.window.tile, (self.allowed, self.forced)
+        tile, bounds, wrong = self.window.tile, (self.allowed, self.forced), chosen
         if self._are_many(chosen):
             scores = self._finite(penalise(values, unsigned, bounds, tile, factor))
             masks = masks_of(scores, self.batch.pattern.m, tile, self.n, full)
             wrong = take_tiles(masks, bounds, chosen, mask)
-        else:
+        elif np.count_nonzero(chosen) > _FEW:
             some, allowed, forced = (as_tiles(part, tile)[chosen] for part in (values, *bounds))
             scores = self._finite(penalise(some, unsigned, (allowed, forced), tile, factor))
             masks = masks_of(scores, self.batch.pattern.m, tile, self.n, full)

@@ -49,6 +49,11 @@ _ROUNDS = {
     16: Rounds(fresh=8, queued=6, tied=11, warm=4),
     32: Rounds(fresh=11, queued=7, tied=10, warm=5),
 }
+# Prices that may not fall below 0 need longer, and the fallback has no good start there.
+_ROUNDS_AT_MOST = _ROUNDS | {
+    8: Rounds(fresh=8, queued=16, tied=9, warm=4),
+    16: Rounds(fresh=8, queued=10, tied=11, warm=4),
+}
 # The larger the tiles, the more rounds a larger step has to pay off.
 _RELAXATION = {
     8: Relaxation(usual=0.25, tied=0.5, decay=1.0),
@@ -59,9 +64,9 @@ _RELAXATION = {
 _LONGEST = 16
 
 
-def rounds(m: int) -> Rounds:
-    """The rounds of tiles of m x m."""
-    chosen: Rounds = _of_size(m, _ROUNDS)
+def rounds(m: int, at_most: bool = False) -> Rounds:
+    """The rounds of tiles of m x m, which hold n or at most n."""
+    chosen: Rounds = _of_size(m, _ROUNDS_AT_MOST if at_most else _ROUNDS)
     return chosen
 
 

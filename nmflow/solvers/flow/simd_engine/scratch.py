@@ -121,7 +121,7 @@ def give_back(scratch: Scratch, free: list[Scratch], count: int, view: FlatView)
     return unproved
 
 
-def new_scratch(shape: TileShape, kind: Any, signed: bool) -> Scratch:
+def new_scratch(shape: TileShape, kind: Any, signed: bool, at_most: bool = False) -> Scratch:
     """Scratch memory for floats that are widened to that type."""
     m = shape.m
     tables = np.zeros((ties.TABLES, m, shape.halves * ROW), np.int32)
@@ -138,7 +138,7 @@ def new_scratch(shape: TileShape, kind: Any, signed: bool) -> Scratch:
         window_center=window_center,
         stages=len(STAGE_SHIFTS),
         stage_shifts=np.array(STAGE_SHIFTS),
-        stage_rounds=np.array(rounds(m)),
+        stage_rounds=np.array(rounds(m, at_most)),
         relaxations=len(relaxation_shifts(m)),
         relaxation_shifts=np.array(relaxation_shifts(m)).ravel(),
         strip_solver=0,

@@ -92,7 +92,7 @@ class _Call(NamedTuple):
         values = scores.values
         view = flat_view(values, mask, box, shape)
         free = free_scratch.setdefault((shape, values.dtype, "at most"), [])
-        scratch = free.pop() if free else new_scratch(shape, values.dtype, True)
+        scratch = free.pop() if free else new_scratch(shape, values.dtype, True, at_most=True)
         scratch = with_room(scratch, view.strips, shape)
         scratch.config.update(stride=values.shape[2])
         matrices, rows, columns = values.shape
