@@ -5,6 +5,16 @@ import os
 # Tests run side by side, and threads of BLAS and PyTorch would wait for each other's. BLAS makes
 # its threads when numpy is imported.
 os.environ["OMP_NUM_THREADS"] = "1"
+# XLA compiles in a third of the time, for tests and processes that they start: tiny arrays gain
+# nothing by more. What users' programmes are compiled to is tested with ``AS_USERS``, tests/jax.
+os.environ["XLA_FLAGS"] = " ".join(
+    [
+        os.environ.get("XLA_FLAGS", ""),
+        "--xla_backend_optimization_level=0",
+        "--xla_llvm_disable_expensive_passes=true",
+        "--xla_cpu_use_fusion_emitters=false",
+    ]
+)
 
 import numpy as np
 import pytest
