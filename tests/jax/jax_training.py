@@ -1,5 +1,7 @@
 """A tiny training in plain JAX, and what to hold its masks against."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,10 +31,10 @@ def masked_loss(params, state, inputs):
     return loss(nmflow.jax.apply_masks(params, state), inputs)
 
 
-def stepper(tx, traces=None):
+def stepper(tx, traces=None, compiler_options=None):
     """A jitted step; appends to ``traces`` each time that it is traced."""
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=compiler_options)
     def step(params, state, inputs):
         if traces is not None:
             traces.append(1)

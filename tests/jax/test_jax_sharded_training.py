@@ -1,5 +1,6 @@
 """Parameters on several devices: masks lie where they do. In a process with eight virtual ones."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -72,7 +73,7 @@ def test_masks_lie_where_parameters_do(pattern):
     path = [str(Path(__file__).parent), *sys.path]
     found = run(
         code.replace("PATTERN", f"pattern={pattern!r}"),
-        XLA_FLAGS="--xla_force_host_platform_device_count=8",
+        XLA_FLAGS=f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=8",
         JAX_PLATFORMS="cpu",
         PYTHONPATH=":".join(path),
     )

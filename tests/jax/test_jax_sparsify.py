@@ -11,6 +11,7 @@ jax = pytest.importorskip("jax")
 optax = pytest.importorskip("optax")
 
 import jax.numpy as jnp  # noqa: E402
+from compiled import AS_USERS  # noqa: E402
 from jax_training import (  # noqa: E402
     assert_solved,
     batches,
@@ -61,7 +62,7 @@ def test_masks_are_for_the_parameters_bit_for_bit(monkeypatch):
     monkeypatch.setattr(refreshing, "solve", parity)
     params = new_params()
     tx = nmflow.jax.sparsify(optax.adamw(optax.cosine_decay_schedule(1e-2, 100)), 4, 8, refresh=1)
-    step, state = stepper(tx), tx.init(params)
+    step, state = stepper(tx, compiler_options=AS_USERS), tx.init(params)
     for inputs in batches(5):
         params, state = step(params, state, inputs)
         for path, mask in nmflow.jax.masks(state).items():
@@ -74,7 +75,7 @@ def test_rounding_changes_nothing(dtype, rng):
     values = (
         jnp.asarray(rng.standard_normal(64), dtype).at[:3].set(jnp.array([0, jnp.nan, -0.0], dtype))
     )
-    found = jax.jit(rounded)(values, jnp.array(-1) > 0)
+    found = jax.jit(rounded, compiler_options=AS_USERS)(values, jnp.array(-1) > 0)
     assert found.dtype == values.dtype
     assert np.asarray(found).tobytes() == np.asarray(values).tobytes()
 

@@ -1,6 +1,7 @@
 """The benchmark of training in JAX trains what it says; so does the example."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -76,7 +77,12 @@ def test_the_example():
         text=True,
         check=True,
         cwd=ROOT,
-        env={"PYTHONPATH": str(ROOT), "PATH": "", "JAX_PLATFORMS": "cpu"},
+        env={
+            "PYTHONPATH": str(ROOT),
+            "PATH": "",
+            "JAX_PLATFORMS": "cpu",
+            "XLA_FLAGS": os.environ["XLA_FLAGS"],
+        },
     )
     assert "first/kernel: gap 0, 32 tiles" in done.stdout
     assert "second/kernel: gap 0, 64 tiles" in done.stdout

@@ -1,6 +1,7 @@
 """Imports go one way, and importing nmflow loads nothing heavy."""
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +34,7 @@ LAYERS = [
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 
+@functools.cache
 def modules():
     return {
         ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
@@ -65,6 +67,7 @@ def resolve(name, known):
     return name
 
 
+@functools.cache
 def graph():
     known = modules()
     return {name: {resolve(i, known) for i in imports(path)} for name, path in known.items()}

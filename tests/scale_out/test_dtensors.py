@@ -29,6 +29,7 @@ from torch.distributed.tensor.parallel import ColwiseParallel, parallelize_modul
 from nmflow.sharded.exchange import cuts_none, shard_bounds, tile_bounds  # noqa: E402
 
 RANKS = 4
+IMPORTED = ["torch._dynamo", "torch.distributed.fsdp", "nmflow.solvers.flow.method"]
 PATTERNS = ["transposable", "rows", "columns", "unstructured"]
 
 
@@ -217,7 +218,11 @@ def process(rank, folder):
 
 def test_shards_find_the_mask_of_the_whole_tensor(tmp_path):
     nmflow.solve(weights((18, 12)), 2, 4)  # so that kernels are compiled once
-    multiprocessing.spawn(process, (str(tmp_path),), nprocs=RANKS)
+    # All begin as copies of one process, which has imported what takes longest.
+    multiprocessing.get_context("forkserver").set_forkserver_preload(IMPORTED)
+    multiprocessing.start_processes(
+        process, (str(tmp_path),), nprocs=RANKS, start_method="forkserver"
+    )
 
 
 def test_bounds_are_those_of_torch_chunk_and_multiples_of_tiles():
