@@ -23,7 +23,7 @@ from nmflow.compiling.jit import compile_kernel, unaliased
 from nmflow.problem.pattern import Pair
 from nmflow.problem.prices import Prices
 from nmflow.proof.kept_sum import KeptSums, add_row, patterns_of, widen_range
-from nmflow.proof.lines import Lines, add_up, clear, count, no_prices, spread, words_of
+from nmflow.proof.lines import add_up, clear, count, lines_for, no_prices, spread, words_of
 
 # Sums of two prices must not overflow.
 _LARGEST_PRICE = {
@@ -105,19 +105,20 @@ def check(
     given = no_prices(scores, tile) if prices is None else prices
     dtype = given.rows.dtype
     sums = KeptSums.unwanted(scores, False) if kept is None else kept
-    check_window(
-        scores,
-        mask.view(np.uint8),
-        words_of(mask, tile),
-        *given,
-        _LARGEST_PRICE[dtype],
-        Rules(n, full, sums.unsigned, prices is not None),
-        Lines.of(columns, tile, dtype),
-        patterns_of(scores),
-        sums.sums,
-        sums.extremes,
-        *verdict,
-    )
+    with lines_for(columns, tile, dtype) as lines:
+        check_window(
+            scores,
+            mask.view(np.uint8),
+            words_of(mask, tile),
+            *given,
+            _LARGEST_PRICE[dtype],
+            Rules(n, full, sums.unsigned, prices is not None),
+            lines,
+            patterns_of(scores),
+            sums.sums,
+            sums.extremes,
+            *verdict,
+        )
     return verdict
 
 

@@ -79,8 +79,7 @@ def solve_constrained_window(
         window.paste(mask, solve_capacitated(tiles, pattern.capacities, full))
         return
     bounds = constraints.of_box(window.box)
-    part = _ConstrainedWindow(batch, window, full, *bounds)
-    part.solve(mask[window.box])
+    _ConstrainedWindow(batch, window, full, *bounds).solve(mask[window.box])
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +115,8 @@ class _ConstrainedWindow:
             self._fill_short(mask, values, unsigned, kinds == EXACT)
             return
         np.copyto(mask, self.allowed)
-        if not (self._are_many(kinds == EXACT) or self._are_many(kinds == SHORT)):
+        first = EXACT if (kinds == EXACT).any() else SHORT
+        if not self._are_many(kinds == first):
             # Else what reads all scores sees to it.
             self.batch.check_finite(self.window.box)
         if (kinds <= FULL).all():
@@ -143,14 +143,14 @@ class _ConstrainedWindow:
         """Write the masks of a window of 4 x 4 tiles."""
         values, unsigned = self._values()
         is_open = self._solve_at_most(mask, AllowedScores(values, self.allowed, unsigned)) != 0
-        if self.full and not self.batch.pattern.at_most:
-            rows, columns = mask.shape[1:]
-            filled = self.n[0] * len(mask) * rows * (columns // self.window.tile[1])
-            if np.count_nonzero(mask) == filled:
-                return
+        strict = not self.batch.pattern.at_most
+        filled = self.n[0] * mask.size // self.window.tile[0]
+        if not self.full or (strict and np.count_nonzero(mask) == filled):
+            return
+        if strict or self._are_many(is_open):
+            # Some tile can't be filled, or none was enumerated.
             is_open = self._kinds() == EXACT
-        if self.full:
-            self._fill_short(mask, values, unsigned, is_open)
+        self._fill_short(mask, values, unsigned, is_open)
 
     def _fits_at_most(self, kinds: NDArray[np.uint8]) -> bool:
         """Whether some tiles hold at most n, and are best solved so together with the others."""
@@ -171,7 +171,7 @@ class _ConstrainedWindow:
         return scores
 
     def _solve_at_most(self, mask: NDArray[np.bool_], values: AllowedScores) -> NDArray[Any]:
-        """Write the masks of all tiles; 0 for those (B, I, J) that are filled, or can't be."""
+        """Write the masks of all tiles; 0 for those (B, I, J) known to be filled if they can be."""
         target = mask if mask.flags.c_contiguous else np.empty(mask.shape, np.bool_)
         window = Window.whole(mask.shape, self.window.tile, False)
         is_open = solve_window_at_most(values, window, target, self.n[0], self.full)
