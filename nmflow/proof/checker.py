@@ -152,8 +152,8 @@ def check_window(
                 held = lines.by_row[k * across : (k + 1) * across]
                 judge(held, u, limit, np.uint32(rules.n[0]), rules.full, lines.by_tile)
                 if sums.size:
-                    add_row(row, kept, rules.unsigned, sums)
-                if extremes.size:
+                    add_row(row, patterns[b, top + k], kept, rules.unsigned, sums, extremes)
+                elif extremes.size:
                     widen_range(patterns[b, top + k], kept, extremes)
                 if rules.priced:
                     spread(u, width, lines.price, lines.spare_price)

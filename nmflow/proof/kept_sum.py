@@ -91,12 +91,18 @@ class KeptSums(NamedTuple):
 
 
 @unaliased
-def add_row(scores, kept, unsigned, sums):
-    """Add what is kept of a row to the sums of columns."""
-    nothing = scores.dtype.type(0)
+def add_row(scores, patterns, kept, unsigned, sums, extremes):
+    """Add what is kept of a row to the sums of columns, and widen the range."""
+    kind, nothing = patterns.dtype.type, scores.dtype.type(0)
+    digits = extremes[2]
+    largest, least = kind(0), digits
     for x in range(scores.size):
         score = abs(scores[x]) if unsigned else scores[x]
         sums[x] += np.float64(score if kept[x] else nothing)
+        size = kind(patterns[x] & digits)
+        largest = max(largest, size)
+        least = min(least, size if (kept[x] != 0) & (size != 0) else digits)
+    extremes[0], extremes[1] = max(largest, extremes[0]), min(least, extremes[1])
 
 
 @unaliased
