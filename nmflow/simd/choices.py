@@ -28,7 +28,7 @@ class Best(NamedTuple):
 
 
 class Lanes:
-    """Emits instructions on vectors of one register; what is compared is unsigned."""
+    """Emits instructions on vectors of one register; numbers have no sign unless it says so."""
 
     def __init__(self, builder: Any, kind: Any) -> None:
         self._builder, self._kind = builder, kind
@@ -48,6 +48,18 @@ class Lanes:
     def least(self, x: Any, y: Any) -> Any:
         """The smaller."""
         return call(self._builder, f"llvm.umin.{suffix(self._kind)}", self._kind, [x, y])
+
+    def upper(self, x: Any, y: Any) -> Any:
+        """The larger of two numbers with signs."""
+        return call(self._builder, f"llvm.smax.{suffix(self._kind)}", self._kind, [x, y])
+
+    def lower(self, x: Any, y: Any) -> Any:
+        """The smaller of two numbers with signs."""
+        return call(self._builder, f"llvm.smin.{suffix(self._kind)}", self._kind, [x, y])
+
+    def where_less(self, smaller: Any, larger: Any, x: Any, y: Any) -> Any:
+        """Return x where the first number, with its sign, is less than the second, else y."""
+        return self._builder.select(self._builder.icmp_signed("<", smaller, larger), x, y)
 
     def distance(self, difference: Any) -> Any:
         """The absolute value."""

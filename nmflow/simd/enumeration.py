@@ -9,7 +9,6 @@ of scores alone: see :func:`balanced`.
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -91,19 +90,18 @@ class _Halves:
         """
         assert self._seen is not None
         lanes, (most, least) = self._lanes, self._seen
-        less = {
-            (j, k): lanes.sign(lanes.sub(numbers[j], numbers[k]))
-            for j, k in itertools.combinations(range(SIDE), 2)
-        }
-        bits = lanes.number(entry_bits(here, range(SIDE)))
-        for j in range(SIDE):
-            # Of equal numbers the first counts as the larger.
-            one, two, three = (
-                less[j, k] if j < k else lanes.flipped(less[k, j]) for k in range(SIDE) if k != j
-            )
-            any_two = lanes.either(lanes.both(one, two), lanes.both(three, lanes.either(one, two)))
-            column = lanes.number(entry_bits([*here, *there], [j]))
-            bits = lanes.xor(bits, lanes.both(any_two, column))
+        pairs = (0, 1), (2, 3)
+        first, second = ([numbers[j] for j in pair] for pair in pairs)
+        bits = lanes.number(entry_bits(here, (0, 2)) | entry_bits(there, (1, 3)))
+        rows = [*here, *there]
+        for pair, (x, y) in zip(pairs, (first, second), strict=True):
+            exchange = lanes.number(entry_bits(rows, pair))
+            bits = lanes.xor(bits, lanes.both(lanes.sign(lanes.sub(x, y)), exchange))
+        # One of each pair, or both of one whose smaller exceeds the larger of the other.
+        for (largest, others), pair in zip(((first, second), (second, first)), pairs, strict=True):
+            rest = [j for j in range(SIDE) if j not in pair]
+            whole = lanes.number(entry_bits(here, pair) | entry_bits(there, rest))
+            bits = lanes.where_less(lanes.upper(*others), lanes.lower(*largest), whole, bits)
         return Best(most, None, lanes.half(lanes.sub(most, least)), bits)
 
 
