@@ -78,7 +78,7 @@ class Lines(Struct):
 
 @contextlib.contextmanager
 def lines_for(columns: int, tile: tuple[int, int], dtype: Any) -> Iterator[Lines]:
-    """Memory as :meth:`Lines.of` makes it, for a while: that takes a tenth of a check."""
+    """Memory as :meth:`Lines.of` makes it, for a while; then it serves others of its kind."""
     key = columns, tile, np.dtype(dtype)
     if len(_free) > _MOST_KINDS:
         _free.clear()

@@ -213,6 +213,17 @@ def _best_mask(builder: Any, rows: list[list[Any]], n: int) -> tuple[Any, Any]:
     return lead, builder.not_(bits)
 
 
+def lane_places(context: Any, builder: Any, kind: Any, lanes: Any) -> list[list[Any]]:
+    """Pointers to the vectors of entry i, j of all tiles, as :func:`best_of_four` takes them."""
+    vector = Vector(kind.dtype)
+
+    def place(i: int, j: int) -> Any:
+        index = context.get_value_type(types.intp)((i * (SIDE + 1) + j) * vector.lanes)
+        return address(context, builder, kind, [lanes, index], vector)
+
+    return [[place(i, j) for j in range(SIDE)] for i in range(SIDE)]
+
+
 @intrinsic
 def best_of_four(typingctx, lanes, shape):
     """How far the best mask of each tile is ahead of all others, and its bits, four to a row.
@@ -229,12 +240,7 @@ def best_of_four(typingctx, lanes, shape):
 
     def codegen(context, builder, signature, args):
         kind = context.get_value_type(vector)
-
-        def place(i: int, j: int) -> Any:
-            index = context.get_value_type(types.intp)((i * (SIDE + 1) + j) * vector.lanes)
-            return address(context, builder, lanes, [args[0], index], vector)
-
-        places = [[place(i, j) for j in range(SIDE)] for i in range(SIDE)]
+        places = lane_places(context, builder, lanes, args[0])
 
         def emit(part: Any, load: Any) -> tuple[Any, Any]:
             def score(pointer: Any) -> Any:

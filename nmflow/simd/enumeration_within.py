@@ -19,10 +19,17 @@ from numba import types
 from numba.extending import intrinsic
 
 from nmflow.simd.choices import Lanes
-from nmflow.simd.enumeration import DROPPED, SIDE, balanced, entry_bits, strip_rows
+from nmflow.simd.enumeration import (
+    DROPPED,
+    SIDE,
+    balanced,
+    entry_bits,
+    lane_places,
+    strip_rows,
+)
 from nmflow.simd.llvm import by_registers
 from nmflow.simd.tile_shape import ROW
-from nmflow.simd.vectors import Vector, address
+from nmflow.simd.vectors import Vector
 
 ENUMERATED = 2, SIDE
 """The n and m of such tiles."""
@@ -195,12 +202,7 @@ def best_within(typingctx, lanes, fills, shape):
 
     def codegen(context, builder, signature, args):
         kind = context.get_value_type(vector)
-
-        def place(i: int, j: int) -> Any:
-            index = context.get_value_type(types.intp)((i * (SIDE + 1) + j) * vector.lanes)
-            return address(context, builder, lanes, [args[0], index], vector)
-
-        places = [[place(i, j) for j in range(SIDE)] for i in range(SIDE)]
+        places = lane_places(context, builder, lanes, args[0])
 
         def emit(part: Any, load: Any) -> tuple[Any, Any, Any]:
             emitted = Lanes(builder, part)
